@@ -1,0 +1,78 @@
+/** The settings of one wxgate process: typed, checked and frozen before anything else exists. */
+
+export interface EncryptionKey {
+  id: string
+  key: Buffer
+}
+
+export interface JwtKey {
+  /** RFC 7638 thumbprint of the public key; for HS256 a fingerprint that tells nothing of the secret. */
+  kid: string
+  alg: 'HS256' | 'ES256' | 'EdDSA'
+  /** PEM of the private key, or the secret itself for HS256. */
+  signingKey: string
+  /** PEM of the public key, or the secret itself for HS256. */
+  verifyingKey: string
+}
+
+export interface ApiSecurity {
+  symKey: string
+  symSerial: string
+  privateKey: string
+  publicSerial: string
+  wechatCert: string
+  wechatSerial: string
+}
+
+export interface App {
+  appid: string
+  secret: string
+  pushToken?: string
+  pushAesKey?: string
+  apiSecurity?: ApiSecurity
+}
+
+export interface Merchant {
+  mchid: string
+  apiV2Key?: string
+  apiV3Key?: string
+  certSerial?: string
+  privateKey?: string
+  cert?: string
+  publicKeyId?: string
+  publicKey?: string
+  /** The apps whose payments this merchant takes. */
+  appids: readonly string[]
+}
+
+export interface Settings {
+  listen: { host: string; port: number }
+  logLevel: string
+  /** Without a trailing slash. */
+  publicUrl: string
+  trustProxy: readonly string[]
+  redis: { url: string; prefix: string }
+  /** The first encrypts, all decrypt. */
+  encryptionKeys: readonly EncryptionKey[]
+  /** The first signs, all verify. */
+  jwtKeys: readonly JwtKey[]
+  tokenTtlSeconds: number
+  refreshTtlSeconds: number
+  sessionKeyTtlSeconds: number
+  /** 0: age unchecked. */
+  watermarkMaxAgeSeconds: number
+  apps: readonly App[]
+  merchants: readonly Merchant[]
+  wechatApiOrigins: readonly string[]
+  wechatPayOrigins: readonly string[]
+  wechatTimeoutMs: number
+  /** Empty: /internal answers 404. */
+  internalApiKeys: readonly string[]
+  webhook?: { url: string; secrets: readonly string[] }
+  roles: { api: boolean; worker: boolean }
+  reconcile: { enabled: boolean; firstMs: number }
+  eventDurability: 'redis' | 'fsync'
+  /** Requests a minute for one client; 0: none. */
+  rateLimitPerMinute: number
+  docsEnabled: boolean
+}
