@@ -1,0 +1,79 @@
+/** The service as one Fastify plugin: capabilities in the order in which they need each other, then the routes. */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, Server } from 'node:http'
+import { join } from 'node:path'
+import autoload from '@fastify/autoload'
+import { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
+import type { Settings } from './lib/settings.ts'
+import auth from './plugins/auth.ts'
+import errors from './plugins/errors.ts'
+import events from './plugins/events.ts'
+import headers from './plugins/headers.ts'
+import health from './plugins/health.ts'
+import redis from './plugins/redis.ts'
+import requestLog from './plugins/request-log.ts'
+import sessions from './plugins/sessions.ts'
+import wechat from './plugins/wechat.ts'
+
+export interface WxgateOptions {
+  settings: Settings
+  /** Milliseconds since 1970; tests move it. */
+  now?: () => number
+}
+
+const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
+const BODY_LIMIT_BYTES = 64 * 1024
+
+/** What Fastify itself has to be created with for this service. */
+export function serverOptions(settings: Settings): FastifyHttpOptions<Server> {
+  const instance = randomBytes(6).toString('base64url')
+  let count = 0
+  return {
+    logger: { level: settings.logLevel },
+    logController: new LogController({ disableRequestLogging: true }),
+    trustProxy: [...settings.trustProxy],
+    bodyLimit: BODY_LIMIT_BYTES,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+    http: { optimizeEmptyRequests: true },
+    genReqId: ({ headers }: IncomingMessage) => {
+      const given = headers['x-request-id']
+      return typeof given === 'string' && VALID_REQUEST_ID.test(given) ? given : `${instance}-${(++count).toString(36)}`
+    }
+  }
+}
+
+export default async function wxgate(app: FastifyInstance, { settings, now = Date.now }: WxgateOptions): Promise<void> {
+  const {
+    refreshTtlSeconds,
+    sessionKeyTtlSeconds,
+    tokenTtlSeconds,
+    internalApiKeys,
+    watermarkMaxAgeSeconds,
+    publicUrl
+  } = settings
+  const { webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
+
+  await app.register(errors)
+  await app.register(headers)
+  await app.register(requestLog)
+  await app.register(redis, settings.redis)
+  await app.register(sessions, { encryptionKeys, refreshTtlSeconds, sessionKeyTtlSeconds, now })
+  await app.register(auth, {
+    sessions: app.sessions,
+    sealer: app.sealer,
+    jwtKeys,
+    issuer: publicUrl,
+    tokenTtlSeconds,
+    internalApiKeys,
+    now
+  })
+  await app.register(health)
+  await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
+  await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, now })
+  if (roles.api)
+    await app.register(autoload, {
+      dir: join(import.meta.dirname, 'routes'),
+      ignorePattern: /schemas?\.ts$/,
+      options: { settings }
+    })
+}

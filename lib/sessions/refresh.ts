@@ -1,0 +1,32 @@
+/** Refresh tokens that nobody stores: what they say is signed, and whether it still holds is the generation in the session's record. */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Sealer } from './seal.ts'
+import type { SessionId } from './store.ts'
+
+export interface RefreshClaims extends SessionId {
+  generation: number
+}
+
+const SEPARATOR = '|'
+
+/** `base64url(appid|openid|sid|generation|key id).base64url(HMAC-SHA256)`, under a key of this session's own. */
+export function writeRefreshToken({ appid, openid, sid, generation }: RefreshClaims, sealer: Sealer): string {
+  const payload = Buffer.from([appid, openid, sid, generation, sealer.currentId].join(SEPARATOR)).toString('base64url')
+  return `${payload}.${mac(payload, sid, sealer.currentId, sealer)?.toString('base64url')}`
+}
+
+/** undefined where the token is not one of ours, or its key is no longer held. */
+export function readRefreshToken(token: string, sealer: Sealer): RefreshClaims | undefined {
+  const [payload = '', signature = ''] = token.split('.')
+  const [appid, openid, sid, generation, keyId] = Buffer.from(payload, 'base64url').toString().split(SEPARATOR)
+  if (!appid || !openid || !sid || !generation || !keyId) return undefined
+  const expected = mac(payload, sid, keyId, sealer)
+  const given = Buffer.from(signature, 'base64url')
+  if (expected === undefined || given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
+  return { appid, openid, sid, generation: Number(generation) }
+}
+
+function mac(payload: string, sid: string, keyId: string, sealer: Sealer): Buffer | undefined {
+  const key = sealer.derive(`refresh:${sid}`, keyId)
+  return key && createHmac('sha256', key).update(payload).digest()
+}

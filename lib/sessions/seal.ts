@@ -1,0 +1,59 @@
+/** Sealing of secrets at rest: AES-256-GCM, the id of the key in front, the name of the place as additional data. */
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import type { EncryptionKey } from '../settings.ts'
+
+const IV_BYTES = 12
+const TAG_BYTES = 16
+
+/** Seals and opens values. What was sealed for one `place` (a Redis key's name) does not open at another. */
+export interface Sealer {
+  /** `[length of id][id][iv][tag][ciphertext]`, under the first key. */
+  seal(plaintext: Buffer, place: string): Buffer
+  /** undefined where no key is held by that id, or the value was changed or moved. */
+  open(sealed: Buffer, place: string): Buffer | undefined
+  /** HMAC-SHA256 under a key derived from the encryption key `id`; the first key where no id is given. undefined for an unknown id. */
+  derive(purpose: string, id?: string): Buffer | undefined
+  /** The id under which new values are sealed. */
+  currentId: string
+}
+
+export function createSealer(keys: readonly EncryptionKey[]): Sealer {
+  const [current] = keys
+  if (current === undefined) throw new RangeError('a sealer needs at least one encryption key')
+  const byId = new Map(keys.map(({ id, key }) => [id, key]))
+  const header = Buffer.from(`${String.fromCharCode(current.id.length)}${current.id}`, 'latin1')
+
+  return {
+    currentId: current.id,
+
+    seal(plaintext, place) {
+      const iv = randomBytes(IV_BYTES)
+      const cipher = createCipheriv('aes-256-gcm', current.key, iv, { authTagLength: TAG_BYTES }).setAAD(
+        Buffer.from(place)
+      )
+      const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
+      return Buffer.concat([header, iv, cipher.getAuthTag(), ciphertext])
+    },
+
+    open(sealed, place) {
+      const idEnd = 1 + (sealed[0] ?? 0)
+      const key = byId.get(sealed.toString('latin1', 1, idEnd))
+      const textStart = idEnd + IV_BYTES + TAG_BYTES
+      if (key === undefined || sealed.length < textStart) return undefined
+      const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(idEnd, idEnd + IV_BYTES), {
+        authTagLength: TAG_BYTES
+      })
+      decipher.setAAD(Buffer.from(place)).setAuthTag(sealed.subarray(idEnd + IV_BYTES, textStart))
+      try {
+        return Buffer.concat([decipher.update(sealed.subarray(textStart)), decipher.final()])
+      } catch {
+        return undefined
+      }
+    },
+
+    derive(purpose, id = current.id) {
+      const key = byId.get(id)
+      return key === undefined ? undefined : createHmac('sha256', key).update(purpose).digest()
+    }
+  }
+}

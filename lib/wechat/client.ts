@@ -1,0 +1,77 @@
+/** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
+import { ServiceError } from '../errors.ts'
+import { refusal, type UpstreamCall } from './errcodes.ts'
+import type { Incoming, Upstream } from './http.ts'
+
+export interface WechatAnswer {
+  errcode?: number
+  errmsg?: string
+  [field: string]: unknown
+}
+
+export interface WechatClient {
+  /** GET with a query. Throws WECHAT_* errors; a success may lack errcode. */
+  get(call: UpstreamCall, path: string, query: Record<string, string>): Promise<WechatAnswer>
+  /** POST with a JSON body. */
+  post(call: UpstreamCall, path: string, query: Record<string, string>, body: object): Promise<WechatAnswer>
+}
+
+export interface WechatClientOptions {
+  upstream: Upstream
+  /** Milliseconds since 1970. */
+  now: () => number
+  /** How long to wait before the one repetition after -1. */
+  busyPauseMs: number
+}
+
+export function createWechatClient({ upstream, now, busyPauseMs }: WechatClientOptions): WechatClient {
+  async function once(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+    const answer = readAnswer(await send())
+    if (answer.errcode) throw refusal(call, answer.errcode, answer.errmsg ?? '', now())
+    return answer
+  }
+
+  /** -1 means that nothing was done: repeating once is safe, also for a login code. */
+  async function patiently(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+    try {
+      return await once(call, send)
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.code === 'WECHAT_BUSY')) throw error
+      await new Promise((resolve) => setTimeout(resolve, busyPauseMs))
+      return once(call, send)
+    }
+  }
+
+  return {
+    get: (call, path, query) => patiently(call, () => upstream.send({ method: 'GET', path: withQuery(path, query) })),
+    post: (call, path, query, body) => {
+      const json = JSON.stringify(body)
+      const headers = { 'content-type': 'application/json' }
+      return patiently(call, () => upstream.send({ method: 'POST', path: withQuery(path, query), headers, body: json }))
+    }
+  }
+}
+
+const withQuery = (path: string, query: Record<string, string>): string => {
+  const text = new URLSearchParams(query).toString()
+  return text === '' ? path : `${path}?${text}`
+}
+
+function readAnswer({ status, body }: Incoming): WechatAnswer {
+  if (status !== 200) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `WeChat answered with HTTP ${status}` })
+  const answer = parseObject(body)
+  if (answer === undefined)
+    throw new ServiceError('WECHAT_BAD_RESPONSE', {
+      detail: `WeChat's answer of ${body.length} bytes is not a JSON object`
+    })
+  return answer
+}
+
+function parseObject(body: Buffer): WechatAnswer | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString())
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as WechatAnswer) : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,80 @@
+/** What each errcode of WeChat becomes at our doors (mini-program.md 9.1). */
+import { type ErrorCode, ServiceError, type WechatVerdict } from '../errors.ts'
+
+/** Which kind of call was answered: the same number means different things. */
+export type UpstreamCall = 'login' | 'token' | 'phone' | 'api'
+
+const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
+  [-1]: 'WECHAT_BUSY',
+  45009: 'WECHAT_RATE_LIMITED',
+  45011: 'WECHAT_RATE_LIMITED',
+  40243: 'WECHAT_CONFIG_INVALID',
+  40125: 'WECHAT_CONFIG_INVALID',
+  40164: 'WECHAT_CONFIG_INVALID',
+  41002: 'WECHAT_CONFIG_INVALID',
+  41004: 'WECHAT_CONFIG_INVALID',
+  50004: 'WECHAT_CONFIG_INVALID',
+  50007: 'WECHAT_CONFIG_INVALID',
+  89503: 'WECHAT_CONFIG_INVALID',
+  89506: 'WECHAT_CONFIG_INVALID',
+  89507: 'WECHAT_CONFIG_INVALID'
+}
+
+/** 40001, 40014 and 42001 stand here for what is left of them after the token was renewed and the call repeated. */
+const TOKEN_REFUSED: Readonly<Record<number, ErrorCode>> = {
+  40001: 'WECHAT_CONFIG_INVALID',
+  40014: 'WECHAT_CONFIG_INVALID',
+  42001: 'WECHAT_CONFIG_INVALID',
+  41001: 'WECHAT_CONFIG_INVALID'
+}
+
+const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>>> = {
+  login: {
+    40029: 'CODE_INVALID',
+    40163: 'CODE_USED',
+    40226: 'USER_BLOCKED',
+    40013: 'WECHAT_CONFIG_INVALID',
+    40002: 'WECHAT_CONFIG_INVALID'
+  },
+  token: { 40001: 'WECHAT_CONFIG_INVALID', 40013: 'WECHAT_CONFIG_INVALID', 40002: 'WECHAT_CONFIG_INVALID' },
+  phone: { 40029: 'CODE_INVALID', 40013: 'CODE_INVALID', ...TOKEN_REFUSED },
+  api: TOKEN_REFUSED
+}
+
+/** For the operator's log, where the table's sentence for the caller says too little. */
+const ADVICE: Readonly<Record<number, string>> = {
+  40001: 'the AppSecret is wrong, or somebody else resets the access_token',
+  40013: 'the configured appid is wrong',
+  40125: 'the AppSecret is wrong or was reset',
+  40164: 'add the address named in errmsg to the IP whitelist of the mini-program',
+  40243: 'the AppSecret is frozen; unfreeze it in the console',
+  89503: 'an administrator has to confirm this address in WeChat'
+}
+
+/** Errcodes that a newer access_token cures (mini-program.md 4.1). */
+export const STALE_TOKEN_ERRCODES: ReadonlySet<number> = new Set([40001, 40014, 42001])
+
+const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
+
+/** Turns an answer with an errcode into the error that the caller gets. `nowMs` serves Retry-After. */
+export function refusal(call: UpstreamCall, errcode: number, errmsg: string, nowMs: number): ServiceError {
+  const code = BY_CALL[call][errcode] ?? ANYWHERE[errcode] ?? 'WECHAT_REJECTED'
+  const rid = RID.exec(errmsg)?.[1]
+  const wechat: WechatVerdict = { errcode, errmsg, ...(rid && { rid }) }
+  const advice = ADVICE[errcode]
+  return new ServiceError(code, {
+    wechat,
+    detail: `WeChat answered the ${call} call with ${errcode}${advice && code === 'WECHAT_CONFIG_INVALID' ? `: ${advice}` : ''}`,
+    ...(code === 'WECHAT_RATE_LIMITED' && { retryAfterSeconds: secondsToNextQuota(errcode, nowMs) })
+  })
+}
+
+const MINUTE_MS = 60_000
+const DAY_MS = 86_400_000
+const BEIJING_OFFSET_MS = 8 * 3_600_000
+
+/** 45011 counts by the minute, 45009 by the day in Beijing. */
+function secondsToNextQuota(errcode: number, nowMs: number): number {
+  const [period, offset] = errcode === 45011 ? [MINUTE_MS, 0] : [DAY_MS, BEIJING_OFFSET_MS]
+  return Math.ceil((period - ((nowMs + offset) % period)) / 1000)
+}

@@ -1,0 +1,120 @@
+/** Login: a wx.login code becomes a session, by exactly one call to WeChat for each code, on however many instances it arrives. */
+import { createHash, randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import { runScript, type Script } from '../redis/script.ts'
+import { decodeSessionKey } from '../sessions/session-keys.ts'
+import type { Session, SessionStore } from '../sessions/store.ts'
+import type { App } from '../settings.ts'
+import { singleFlight } from '../single-flight.ts'
+import type { Apps } from './apps.ts'
+import type { WechatClient } from './client.ts'
+
+/** The same code within this time gets the same session: double taps, retries after a lost answer. */
+const SAME_CODE_MS = 10_000
+const POLL_MS = 50
+
+export interface Logins {
+  /**
+   * Exchanges a code from wx.login (mini-program.md 1.1). Throws APP_UNKNOWN, CODE_INVALID, CODE_USED, USER_BLOCKED and the
+   * WECHAT_* codes; a code that may have reached WeChat is never sent again.
+   */
+  exchange(request: { code: string; appid?: string }): Promise<Session>
+}
+
+export interface LoginOptions {
+  redis: Redis
+  keys: Keys
+  sessions: SessionStore
+  apps: Apps
+  wechat: WechatClient
+  /** Longest time that one exchange with WeChat can take, its repetition after -1 included. */
+  upstreamMs: number
+}
+
+interface Identity {
+  openid: string
+  unionid?: string
+  sessionKey: Buffer
+}
+
+/** KEYS code · ARGV owner, result, its life (ms): leaves the result only where the code is still ours. */
+const SETTLE_CODE: Script = {
+  name: 'wxgateSettleCode',
+  numberOfKeys: 1,
+  lua: `
+    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+    return 1
+  `
+}
+
+const CLAIM = 'claim:'
+
+export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }: LoginOptions): Logins {
+  const flight = singleFlight<Session>()
+
+  /** One round trip claims the code, WeChat is asked, one more writes the session and tells the other instances. */
+  async function exchangeOnce(app: App, code: string): Promise<Session> {
+    const place = keys.loginCode(app.appid, createHash('sha256').update(code).digest('base64url'))
+    const owner = `${CLAIM}${randomUUID()}`
+    const giveUpAt = performance.now() + upstreamMs
+    while (performance.now() < giveUpAt) {
+      const found = await redis.set(place, owner, 'PX', upstreamMs + SAME_CODE_MS, 'NX', 'GET')
+      if (found === null) return askWechat(app, code, place, owner)
+      const session = found.startsWith(CLAIM) ? undefined : await sessions.find(parseResult(app.appid, found))
+      if (session !== undefined) return session
+      if (!found.startsWith(CLAIM)) await redis.del(place)
+      else await pause(POLL_MS)
+    }
+    throw new ServiceError('WECHAT_TIMEOUT', {
+      detail: 'another instance claimed this code and did not finish in time'
+    })
+  }
+
+  async function askWechat(app: App, code: string, place: string, owner: string): Promise<Session> {
+    const settle = (result: string) => runScript(redis, SETTLE_CODE, [place], [owner, result, SAME_CODE_MS])
+    try {
+      const identity = await codeToSession(wechat, app, code)
+      const session = await sessions.open({ appid: app.appid, ...identity })
+      await settle(`${session.sid} ${session.openid}`).catch(() => {
+        // The login stands; only a second tap would not find it and be refused by WeChat.
+      })
+      return session
+    } catch (error) {
+      await settle('').catch(() => {
+        // The claim ends by itself.
+      })
+      throw error
+    }
+  }
+
+  return {
+    async exchange({ code, appid }) {
+      const app = apps.pick(appid)
+      return flight(`${app.appid} ${code}`, () => exchangeOnce(app, code))
+    }
+  }
+}
+
+function parseResult(appid: string, result: string) {
+  const [sid = '', openid = ''] = result.split(' ')
+  return { appid, openid, sid }
+}
+
+const OPENID = /^[\w-]{1,128}$/
+
+async function codeToSession(wechat: WechatClient, { appid, secret }: App, code: string): Promise<Identity> {
+  const query = { appid, secret, js_code: code, grant_type: 'authorization_code' }
+  const { openid, session_key, unionid } = await wechat.get('login', '/sns/jscode2session', query)
+  const sessionKey = typeof session_key === 'string' ? decodeSessionKey(session_key) : undefined
+  if (typeof openid !== 'string' || !OPENID.test(openid) || sessionKey === undefined) {
+    throw new ServiceError('WECHAT_BAD_RESPONSE', {
+      detail: 'jscode2session answered without a usable openid and session_key'
+    })
+  }
+  return { openid, sessionKey, ...(typeof unionid === 'string' && unionid !== '' && { unionid }) }
+}

@@ -1,0 +1,58 @@
+/** One shape for every error that leaves the service. */
+import { STATUS_CODES } from 'node:http'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { ServiceError } from '../lib/errors.ts'
+import { isRedisAway } from '../lib/redis/connect.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What this request was refused for, with cause and detail, for the one log line it gets. */
+    failure: ServiceError | FastifyError | undefined
+  }
+}
+
+/** Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by name, all else INTERNAL. */
+export function asPublicError(error: unknown): ServiceError | FastifyError {
+  if (error instanceof ServiceError) return error
+  if (isRedisAway(error)) return new ServiceError('REDIS_UNAVAILABLE', { cause: error })
+  return isRefusalOfFastify(error) ? error : new ServiceError('INTERNAL', { cause: error })
+}
+
+const isRefusalOfFastify = (error: unknown): error is FastifyError => {
+  const { code, statusCode = 500 } = error as Partial<FastifyError>
+  return typeof code === 'string' && code.startsWith('FST_') && statusCode < 500
+}
+
+function bodyOf(error: ServiceError | FastifyError, request: FastifyRequest) {
+  const statusCode = error.statusCode ?? 500
+  const wechat = error instanceof ServiceError ? error.wechat : undefined
+  // WeChat's words about our configuration (our address, our appid) are nothing for a mini-program.
+  const hidden = statusCode === 500 && request.routeOptions.url?.startsWith('/api')
+  const shown = hidden ? wechat?.errcode !== undefined && { errcode: wechat.errcode } : wechat
+  return {
+    statusCode,
+    code: error.code,
+    error: STATUS_CODES[statusCode] ?? 'Error',
+    message: error.message,
+    requestId: request.id,
+    ...(shown && { wechat: shown })
+  }
+}
+
+function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const known = asPublicError(error)
+  request.failure = known
+  if (known instanceof ServiceError && known.retryAfterSeconds !== undefined)
+    reply.header('retry-after', known.retryAfterSeconds)
+  return reply.code(known.statusCode ?? 500).send(bodyOf(known, request))
+}
+
+export default fp(
+  async (app: FastifyInstance) => {
+    app.decorateRequest('failure', undefined)
+    app.setErrorHandler(refuse)
+    app.setNotFoundHandler((request, reply) => refuse(new ServiceError('NOT_FOUND'), request, reply))
+  },
+  { name: 'errors', fastify: '5.x' }
+)

@@ -1,0 +1,14 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { LoginSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { logins, tokens } = app
+
+  app.post('/', { config: { auth: 'none' }, schema: LoginSchema }, async function login(request) {
+    const session = await logins.exchange(request.body)
+    request.appid = session.appid
+    return tokens.answer(session)
+  })
+}
+
+export default routes

@@ -1,0 +1,17 @@
+import { Type } from '@sinclair/typebox'
+import { problems, SESSION_PROBLEMS } from '../../schemas.ts'
+
+export const LogoutSchema = {
+  tags: ['mini-program'],
+  summary: 'End this session, or all of this user',
+  body: Type.Optional(
+    Type.Union([
+      Type.Null(),
+      Type.Object(
+        { everywhere: Type.Optional(Type.Boolean({ description: 'all sessions of this user in this app' })) },
+        { additionalProperties: false }
+      )
+    ])
+  ),
+  response: { 204: Type.Null(), ...problems(...SESSION_PROBLEMS) }
+}

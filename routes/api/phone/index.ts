@@ -1,0 +1,12 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { PhoneSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { userData } = app
+
+  app.post('/', { config: { auth: 'session-keys' }, schema: PhoneSchema }, async function phone(request) {
+    return userData.phone(request, request.body)
+  })
+}
+
+export default routes

@@ -1,0 +1,12 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { UserDataSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { userData } = app
+
+  app.post('/', { config: { auth: 'session-keys' }, schema: UserDataSchema }, async function readUserData(request) {
+    return { data: userData.read(request, request.body) }
+  })
+}
+
+export default routes

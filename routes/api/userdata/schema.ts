@@ -1,0 +1,30 @@
+import { Type } from '@sinclair/typebox'
+import { Base64, problems, SESSION_PROBLEMS } from '../../schemas.ts'
+
+export const UserDataSchema = {
+  tags: ['mini-program'],
+  summary: 'Open data of any kind: profile, WeRun, share info',
+  body: Type.Object(
+    {
+      encryptedData: Type.Optional(Base64(49_152)),
+      iv: Type.Optional(Base64(24)),
+      rawData: Type.Optional(
+        Type.String({ minLength: 2, maxLength: 32_768, description: 'exactly as the client got it' })
+      ),
+      signature: Type.Optional(Type.String({ pattern: '^[0-9a-f]{40}$' }))
+    },
+    {
+      additionalProperties: false,
+      minProperties: 1,
+      dependencies: { encryptedData: ['iv'], iv: ['encryptedData'], rawData: ['signature'], signature: ['rawData'] }
+    }
+  ),
+  response: {
+    200: Type.Object({
+      data: Type.Record(Type.String(), Type.Unknown(), {
+        description: "WeChat's fields as they came, without the watermark"
+      })
+    }),
+    ...problems(...SESSION_PROBLEMS, 'SESSION_KEY_EXPIRED', 'DECRYPT_FAILED', 'WATERMARK_INVALID', 'SIGNATURE_INVALID')
+  }
+}

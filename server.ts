@@ -1,0 +1,28 @@
+/** The process: settings from the environment, listen, and a shut-down that lets requests end. */
+import closeWithGrace from 'close-with-grace'
+import fastify from 'fastify'
+import wxgate, { serverOptions } from './app.ts'
+import { readSettings, type Settings, SettingsError } from './lib/settings.ts'
+
+const SHUTDOWN_MS = 10_000
+
+function settingsOrExit(): Settings {
+  try {
+    return readSettings(process.env)
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error
+    process.stderr.write(`wxgate cannot start:\n${error.message}\n`)
+    process.exit(1)
+  }
+}
+
+const settings = settingsOrExit()
+const app = fastify(serverOptions(settings))
+
+closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
+  if (err) app.log.error({ cause: err.name, stack: err.stack }, 'stopping after an error')
+  await app.close()
+})
+
+await app.register(wxgate, { settings })
+await app.listen(settings.listen)
