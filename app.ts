@@ -10,6 +10,7 @@ import errors from './plugins/errors.ts'
 import events from './plugins/events.ts'
 import headers from './plugins/headers.ts'
 import health from './plugins/health.ts'
+import payments from './plugins/payments.ts'
 import redis from './plugins/redis.ts'
 import requestLog from './plugins/request-log.ts'
 import sessions from './plugins/sessions.ts'
@@ -70,6 +71,7 @@ export default async function wxgate(app: FastifyInstance, { settings, now = Dat
   await app.register(health)
   await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
   await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, now })
+  await app.register(payments, { merchants, origins: settings.wechatPayOrigins, timeoutMs, publicUrl, now })
   if (roles.api)
     await app.register(autoload, {
       dir: join(import.meta.dirname, 'routes'),

@@ -25,4 +25,4 @@ closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
 })
 
 await app.register(wxgate, { settings })
-await app.listen(settings.listen)
+await app.listen({ ...settings.listen })

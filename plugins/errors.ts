@@ -6,6 +6,10 @@ import { ServiceError } from '../lib/errors.ts'
 import { isRedisAway } from '../lib/redis/connect.ts'
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Any thrown thing as something that may leave, for doors that answer in a shape of their own. */
+    asPublicError: typeof asPublicError
+  }
   interface FastifyRequest {
     /** What this request was refused for, with cause and detail, for the one log line it gets. */
     failure: ServiceError | FastifyError | undefined
@@ -13,7 +17,7 @@ declare module 'fastify' {
 }
 
 /** Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by name, all else INTERNAL. */
-export function asPublicError(error: unknown): ServiceError | FastifyError {
+function asPublicError(error: unknown): ServiceError | FastifyError {
   if (error instanceof ServiceError) return error
   if (isRedisAway(error)) return new ServiceError('REDIS_UNAVAILABLE', { cause: error })
   return isRefusalOfFastify(error) ? error : new ServiceError('INTERNAL', { cause: error })
@@ -51,6 +55,7 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {
 export default fp(
   async (app: FastifyInstance) => {
     app.decorateRequest('failure', undefined)
+    app.decorate('asPublicError', asPublicError)
     app.setErrorHandler(refuse)
     app.setNotFoundHandler((request, reply) => refuse(new ServiceError('NOT_FOUND'), request, reply))
   },

@@ -1,0 +1,41 @@
+import { Type } from '@sinclair/typebox'
+import { Appid, INTERNAL_PROBLEMS, Openid, problems, WECHAT_PROBLEMS } from '../../../schemas.ts'
+
+/** WeChat Pay takes no character of four bytes (emoji) anywhere. */
+const PlainText = (maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, pattern: '^[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd]*$' })
+
+export const OrderSchema = {
+  tags: ['payments'],
+  summary: 'Make an order and what wx.requestPayment needs for it',
+  body: Type.Object(
+    {
+      openid: Openid,
+      outTradeNo: Type.String({ pattern: '^[0-9A-Za-z_|*-]{6,32}$', description: 'your number of this order' }),
+      description: PlainText(127),
+      amount: Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'fen' }),
+      appid: Type.Optional(Appid),
+      mchid: Type.Optional(Type.String({ pattern: '^[0-9]{8,10}$' })),
+      attach: Type.Optional(PlainText(127)),
+      timeExpire: Type.Optional(Type.String({ format: 'date-time' })),
+      api: Type.Optional(Type.Union([Type.Literal('v2'), Type.Literal('v3')]))
+    },
+    { additionalProperties: false }
+  ),
+  response: {
+    200: Type.Object({
+      prepayId: Type.String(),
+      payParams: Type.Object(
+        {
+          timeStamp: Type.String(),
+          nonceStr: Type.String(),
+          package: Type.String(),
+          signType: Type.String(),
+          paySign: Type.String()
+        },
+        { description: 'hand it to wx.requestPayment as it is' }
+      )
+    }),
+    ...problems(...INTERNAL_PROBLEMS, 'APP_UNKNOWN', 'PAY_REJECTED', ...WECHAT_PROBLEMS)
+  }
+}

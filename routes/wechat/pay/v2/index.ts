@@ -1,0 +1,41 @@
+/** The door for WeChat Pay's XML: raw bytes whatever their label, and one face to everybody who cannot sign. */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { NotifySchema } from './schema.ts'
+
+const BODY_LIMIT_BYTES = 1024 * 1024
+const XML = 'text/xml; charset=utf-8'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { paymentCallbacks } = app
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+
+  /** Bytes and signature decide, not the label; but what is compressed is not what was signed. */
+  app.addHook('onRequest', async function takeRaw(request: FastifyRequest, reply: FastifyReply) {
+    const { 'content-encoding': encoding = 'identity' } = request.headers
+    if (encoding !== 'identity') return reply.code(415).type(XML).send(paymentCallbacks.failReply)
+    request.headers['content-type'] = 'application/octet-stream'
+    return
+  })
+
+  app.setErrorHandler(function fail(error, request, reply) {
+    const known = app.asPublicError(error)
+    request.failure = known
+    return reply
+      .code(known.statusCode ?? 500)
+      .type(XML)
+      .send(paymentCallbacks.failReply)
+  })
+
+  const options = { config: { auth: 'wechat' as const }, bodyLimit: BODY_LIMIT_BYTES, schema: NotifySchema }
+  app.post('/:mchid/notify', options, async function notify(request, reply) {
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+    const { verdict, reason, status, answer } = await paymentCallbacks.receive(request.params.mchid, body)
+    request.verdict = { mchid: request.params.mchid, verdict, reason, bytes: body.length }
+    return reply.code(status).type(XML).send(answer)
+  })
+}
+
+export default routes
