@@ -1,0 +1,43 @@
+/** Who called "WeChat", and what came of it: so that a test can count upstream calls. Holds no secret, no token, no session_key. */
+import type { UpstreamApi } from './faults.ts'
+
+export interface Call {
+  api: UpstreamApi
+  /** ISO 8601. */
+  at: string
+  method: string
+  appid?: string
+  openid?: string
+  /** The login or phone code, which is worthless once it was used. */
+  code?: string
+  mchid?: string
+  outTradeNo?: string
+  forceRefresh?: boolean
+  /** 0 for success; for WeChat Pay the err_code or the return_msg of a failure. */
+  errcode?: number | string
+  /** Present where the HTTP status was not 200. */
+  httpStatus?: number
+  /** The fault that was played, as its fields: `reset`, `garbage delayMs`. */
+  fault?: string
+}
+
+/** The newest are kept. A test makes a handful of calls, a benchmark millions. */
+const KEPT = 10_000
+
+export class Calls {
+  #calls: Call[] = []
+
+  note(call: Call): Call {
+    if (this.#calls.length >= 2 * KEPT) this.#calls = this.#calls.slice(-KEPT)
+    this.#calls.push(call)
+    return call
+  }
+
+  list(): Call[] {
+    return this.#calls.slice(-KEPT).map((call) => ({ ...call }))
+  }
+
+  clear(): void {
+    this.#calls = []
+  }
+}

@@ -1,0 +1,70 @@
+/** What shall go wrong at WeChat next: one queue per API. */
+import { type Static, Type } from '@sinclair/typebox'
+
+export const UPSTREAM_APIS = ['code2session', 'stable_token', 'getuserphonenumber', 'unifiedorder'] as const
+export type UpstreamApi = (typeof UPSTREAM_APIS)[number]
+
+export const Fault = Type.Object(
+  {
+    api: Type.Union(UPSTREAM_APIS.map((api) => Type.Literal(api))),
+    times: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'calls it is played to; 0: until cleared; default 1' })
+    ),
+    errcode: Type.Optional(
+      Type.Union([Type.Integer(), Type.String()], {
+        description: "a number; for unifiedorder an err_code such as 'SYSTEMERROR'"
+      })
+    ),
+    errmsg: Type.Optional(
+      Type.String({
+        description: 'for unifiedorder without errcode: an unsigned return_code FAIL with this return_msg'
+      })
+    ),
+    delayMs: Type.Optional(Type.Integer({ minimum: 0, description: 'real milliseconds before the answer' })),
+    reset: Type.Optional(Type.Boolean({ description: 'the connection is reset instead of an answer' })),
+    afterMs: Type.Optional(Type.Integer({ minimum: 0, description: 'with reset: real milliseconds before it' })),
+    garbage: Type.Optional(Type.Boolean({ description: 'an HTML page with status 200' })),
+    httpStatus: Type.Optional(
+      Type.Integer({
+        minimum: 200,
+        maximum: 599,
+        description: 'this status; the body is empty unless another field makes one'
+      })
+    ),
+    processed: Type.Optional(
+      Type.Boolean({ description: 'whether WeChat did its work before the answer went wrong; default: see README' })
+    )
+  },
+  { additionalProperties: false }
+)
+export type Fault = Omit<Static<typeof Fault>, 'api'> & { api: UpstreamApi }
+
+interface Queued {
+  readonly fault: Fault
+  left: number
+}
+
+export class Faults {
+  readonly #queues = new Map<UpstreamApi, Queued[]>()
+
+  add(fault: Fault): void {
+    const times = fault.times ?? 1
+    const queue = this.#queues.get(fault.api) ?? []
+    queue.push({ fault, left: times === 0 ? Number.POSITIVE_INFINITY : times })
+    this.#queues.set(fault.api, queue)
+  }
+
+  /** The fault for the call that has just come, which uses it up once. */
+  take(api: UpstreamApi): Fault | undefined {
+    const queue = this.#queues.get(api)
+    const first = queue?.[0]
+    if (first === undefined) return undefined
+    first.left -= 1
+    if (first.left === 0) queue?.shift()
+    return first.fault
+  }
+
+  clear(): void {
+    this.#queues.clear()
+  }
+}

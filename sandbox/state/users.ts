@@ -1,0 +1,39 @@
+/** The users of each app, with the one session_key that is valid for each. */
+import { makeOpenid, makeSessionKey, unionidOf } from '../wire/random.ts'
+
+export interface User {
+  readonly appid: string
+  readonly openid: string
+  readonly unionid: string
+  sessionKey: string
+}
+
+export class Users {
+  readonly #users = new Map<string, User>()
+  readonly #appids = new Map<string, Set<string>>()
+
+  find(appid: string, openid: string): User | undefined {
+    return this.#users.get(`${appid} ${openid}`)
+  }
+
+  /** The openid was given out by another app, and not by this one: openids are per app. */
+  belongsElsewhere(appid: string, openid: string): boolean {
+    const appids = this.#appids.get(openid)
+    return appids !== undefined && !appids.has(appid)
+  }
+
+  /** The user runs wx.login: new users appear, known ones get a new session_key unless `keepSessionKey`. */
+  login(appid: string, openid = makeOpenid(), keepSessionKey = false): User {
+    const known = this.find(appid, openid)
+    if (known === undefined) return this.#add(appid, openid)
+    if (!keepSessionKey) known.sessionKey = makeSessionKey()
+    return known
+  }
+
+  #add(appid: string, openid: string): User {
+    const user = { appid, openid, unionid: unionidOf(openid), sessionKey: makeSessionKey() }
+    this.#users.set(`${appid} ${openid}`, user)
+    this.#appids.set(openid, (this.#appids.get(openid) ?? new Set()).add(appid))
+    return user
+  }
+}

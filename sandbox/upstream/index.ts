@@ -1,0 +1,21 @@
+/** WeChat's side. A new API is a file beside this one and a line in this list. */
+import type { FastifyPluginAsync } from 'fastify'
+import type { World } from '../world.ts'
+import { code2session } from './code2session.ts'
+import { phoneNumber } from './phone-number.ts'
+import { serve, type Upstream } from './serve.ts'
+import { stableToken } from './stable-token.ts'
+import { unifiedOrder } from './unified-order.ts'
+
+const UPSTREAMS: Upstream[] = [code2session, stableToken, phoneNumber, unifiedOrder]
+
+/** Bodies are taken raw: WeChat does not look at the Content-Type. The wrong method is for each API to refuse, in its own words. */
+export function upstreamRoutes(world: World): FastifyPluginAsync {
+  return async (app) => {
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+    for (const upstream of UPSTREAMS) {
+      app.route({ method: ['GET', 'POST'], url: upstream.url, handler: serve(world, upstream) })
+    }
+  }
+}

@@ -1,0 +1,93 @@
+/** How every API of "WeChat" is served: note the call, refuse bodies without a length, play a fault, or answer. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Call } from '../state/calls.ts'
+import type { Fault, UpstreamApi } from '../state/faults.ts'
+import type { World } from '../world.ts'
+
+export interface Answer {
+  contentType: string
+  body: string
+  /** For the list of calls: 0, an errcode, or WeChat Pay's word for what is wrong. */
+  errcode: number | string
+}
+
+export interface Upstream {
+  readonly api: UpstreamApi
+  readonly url: string
+  /** What the list of calls may show of a request: no secret, no token. Must not throw. */
+  describe(world: World, request: FastifyRequest): Partial<Call>
+  answer(world: World, request: FastifyRequest): Answer
+  /** The failure that a fault asks for, in this API's form. */
+  refuse(world: World, request: FastifyRequest, fault: Fault): Answer
+}
+
+const GARBAGE = '<!DOCTYPE html><html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>'
+
+/** A promise to Fastify that handles one request of `upstream`. */
+export function serve(
+  world: World,
+  upstream: Upstream
+): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+  return async (request, reply) => {
+    const { api } = upstream
+    const at = new Date(world.now()).toISOString()
+    const call = world.calls.note({ api, at, method: request.method, ...upstream.describe(world, request) })
+    if (request.method === 'POST' && request.headers['content-length'] === undefined) return sendEmpty(reply, call, 412)
+    const fault = world.faults.take(api)
+    return fault === undefined
+      ? send(reply, call, upstream.answer(world, request))
+      : play(fault, { world, upstream, request, reply, call })
+  }
+}
+
+interface Scene {
+  world: World
+  upstream: Upstream
+  request: FastifyRequest
+  reply: FastifyReply
+  call: Call
+}
+
+/** A late or lost answer leaves WeChat's work done (the code is used, the order exists); a refusal does not. */
+function worksFirst({ processed, errcode, errmsg, garbage, httpStatus }: Fault): boolean {
+  return processed ?? ![errcode, errmsg, garbage, httpStatus].some((field) => field !== undefined)
+}
+
+async function play(fault: Fault, { world, upstream, request, reply, call }: Scene): Promise<FastifyReply> {
+  const { api: _, times: __, ...shape } = fault
+  call.fault = Object.keys(shape).join(' ')
+  const done = worksFirst(fault) ? upstream.answer(world, request) : undefined
+  await pause(world, (fault.delayMs ?? 0) + (fault.reset === true ? (fault.afterMs ?? 0) : 0))
+  const status = fault.httpStatus ?? 200
+  if (fault.reset === true || world.closing.signal.aborted) return reset(request, reply)
+  if (fault.garbage === true)
+    return send(reply, call, { contentType: 'text/html', body: GARBAGE, errcode: 'garbage' }, status)
+  if (fault.errcode !== undefined || fault.errmsg !== undefined)
+    return send(reply, call, upstream.refuse(world, request, fault), status)
+  if (fault.httpStatus !== undefined) return sendEmpty(reply, call, status)
+  return send(reply, call, done ?? upstream.answer(world, request))
+}
+
+/** Real milliseconds, cut short when the sandbox closes. */
+async function pause(world: World, ms: number): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal: world.closing.signal }).catch(() => undefined)
+}
+
+/** The peer sees ECONNRESET, as from a balancer that dropped the connection. */
+function reset(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  reply.hijack()
+  request.raw.socket.resetAndDestroy()
+  return reply
+}
+
+function send(reply: FastifyReply, call: Call, { contentType, body, errcode }: Answer, status = 200): FastifyReply {
+  call.errcode = errcode
+  if (status !== 200) call.httpStatus = status
+  return reply.code(status).header('content-type', contentType).send(body)
+}
+
+function sendEmpty(reply: FastifyReply, call: Call, status: number): FastifyReply {
+  call.httpStatus = status
+  return reply.code(status).send()
+}

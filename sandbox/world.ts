@@ -1,0 +1,58 @@
+/** Everything that one sandbox knows: the accounts, and what has happened since it started. */
+import { Agent } from 'undici'
+import type { SandboxApp, SandboxMerchant, SandboxOptions } from './options.ts'
+import { Calls } from './state/calls.ts'
+import { CodeBook } from './state/codes.ts'
+import { Faults } from './state/faults.ts'
+import { Orders } from './state/orders.ts'
+import { Tokens } from './state/tokens.ts'
+import { type User, Users } from './state/users.ts'
+import { makeLoginCode, makePhoneCode } from './wire/random.ts'
+
+export interface PhoneInfo {
+  phoneNumber: string
+  purePhoneNumber: string
+  countryCode: string
+  watermark: { timestamp: number; appid: string }
+}
+
+export interface World {
+  readonly now: () => number
+  readonly apps: ReadonlyMap<string, SandboxApp>
+  readonly merchants: ReadonlyMap<string, SandboxMerchant>
+  readonly users: Users
+  readonly loginCodes: CodeBook<User>
+  readonly phoneCodes: CodeBook<{ user: User; info: PhoneInfo }>
+  readonly tokens: Tokens
+  readonly orders: Orders
+  readonly faults: Faults
+  readonly calls: Calls
+  /** Carries notices to the merchants. */
+  readonly dispatcher: Agent
+  /** Fires on close: delays and notices under way end. */
+  readonly closing: AbortController
+}
+
+/** Throws RangeError where two apps or two merchants have one id. */
+export function createWorld({ apps, merchants = [], now = Date.now }: SandboxOptions): World {
+  return {
+    now,
+    apps: byId(apps, (app) => app.appid),
+    merchants: byId(merchants, (merchant) => merchant.mchid),
+    users: new Users(),
+    loginCodes: new CodeBook(makeLoginCode, now),
+    phoneCodes: new CodeBook(makePhoneCode, now),
+    tokens: new Tokens(now),
+    orders: new Orders(now),
+    faults: new Faults(),
+    calls: new Calls(),
+    dispatcher: new Agent(),
+    closing: new AbortController()
+  }
+}
+
+function byId<T>(items: T[], idOf: (item: T) => string): Map<string, T> {
+  const map = new Map(items.map((item) => [idOf(item), item]))
+  if (map.size !== items.length) throw new RangeError('the sandbox was given the same id twice')
+  return map
+}
