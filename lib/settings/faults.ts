@@ -1,0 +1,38 @@
+/** What is wrong with the settings, collected, so that one start names every fault instead of the first. */
+
+export interface Fault {
+  /** The setting, or for a field of the configuration file `WECHAT_CONFIG_FILE apps[1].secret`. */
+  name: string
+  /** What is wrong and what would be right; never a value, as this goes to logs. */
+  problem: string
+}
+
+/** Carries no `cause`: the errors of JSON.parse, URL and the crypto module quote what they were given. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+  readonly faults: readonly Fault[]
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(({ name, problem }) => `${name} ${problem}`).join('\n'))
+    this.faults = faults
+  }
+}
+
+export class Faults {
+  readonly #found: Fault[] = []
+  readonly #settled = new Set<string>()
+
+  add(name: string, problem: string): void {
+    if (!this.#settled.has(name)) this.#found.push({ name, problem })
+  }
+
+  /** Nothing more is said of this setting: its value is missing, so whatever else is found would only be an echo. */
+  settle(name: string): void {
+    this.#settled.add(name)
+  }
+
+  /** Throws one SettingsError with everything found, if anything was. */
+  throwIfAny(): void {
+    if (this.#found.length > 0) throw new SettingsError(this.#found)
+  }
+}

@@ -1,0 +1,30 @@
+/** What a setting's schema says beside its type: for faults, for `.env.example` and for `docs/settings.md`. */
+
+import type { TSchema } from '@sinclair/typebox'
+
+export interface Notes {
+  /** What the setting is for: one or more sentences. */
+  description: string
+  /** What is wrong with a value that is refused: `must be …`. */
+  rule: string
+  /** What kind of text it is, where "text" says too little. */
+  kind?: string | undefined
+  unit?: string | undefined
+  /** Never shown anywhere; may come as `NAME_FILE`. */
+  secret?: true | undefined
+  /** No secret, but may come as `NAME_FILE` all the same, because it is usually kept as a file. */
+  file?: true | undefined
+  /** Required, unless this other setting is given. */
+  alternative?: string | undefined
+  /** A command that makes such a value. */
+  make?: string | undefined
+}
+
+/** JSON Schema validators in strict mode want to know every word they may meet. */
+export const NOTE_WORDS = ['rule', 'kind', 'unit', 'secret', 'file', 'alternative', 'make'] as const
+
+/** Typed access to what a schema says of its setting. */
+export function notesOf(schema: TSchema): Notes {
+  const { description = '', rule = '', kind, unit, secret, file, alternative, make }: Partial<Notes> = schema
+  return { description, rule, kind, unit, secret, file, alternative, make }
+}
