@@ -4,6 +4,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import { join } from 'node:path'
 import autoload from '@fastify/autoload'
 import { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
+import fp from 'fastify-plugin'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
 import errors from './plugins/errors.ts'
@@ -43,7 +44,7 @@ export function serverOptions(settings: Settings): FastifyHttpOptions<Server> {
   }
 }
 
-export default async function wxgate(app: FastifyInstance, { settings, now = Date.now }: WxgateOptions): Promise<void> {
+async function wxgate(app: FastifyInstance, { settings, now = Date.now }: WxgateOptions): Promise<void> {
   const {
     refreshTtlSeconds,
     sessionKeyTtlSeconds,
@@ -72,10 +73,14 @@ export default async function wxgate(app: FastifyInstance, { settings, now = Dat
   await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
   await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, now })
   await app.register(payments, { merchants, origins: settings.wechatPayOrigins, timeoutMs, publicUrl, now })
-  if (roles.api)
-    await app.register(autoload, {
-      dir: join(import.meta.dirname, 'routes'),
-      ignorePattern: /schemas?\.ts$/,
-      options: { settings }
-    })
+  if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))
 }
+
+/** The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at all. */
+const doors = (internal: boolean) => ({
+  dir: join(import.meta.dirname, 'routes'),
+  ignorePattern: /schemas?\.ts$/,
+  ignoreFilter: (path: string) => !internal && path.startsWith('/internal')
+})
+
+export default fp(wxgate, { name: 'wxgate', fastify: '5.x' })
