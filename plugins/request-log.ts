@@ -17,7 +17,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply) {
     reqId: request.id,
     route: `${request.method} ${request.routeOptions.url ?? '(none)'}`,
     status: reply.statusCode,
-    ms: Math.round(reply.elapsedTime * 10) / 10,
+    durationMs: Math.round(reply.elapsedTime * 10) / 10,
     appid: request.appid,
     ...request.verdict
   }
@@ -33,7 +33,15 @@ function failureOf(failure: ServiceError | FastifyError) {
   const cause = failure.cause instanceof Error ? failure.cause : undefined
   const named = cause && `${cause.name}${'code' in cause ? ` ${String(cause.code)}` : ''}`
   const stack = code === 'INTERNAL' ? cause?.stack?.split('\n').filter((line) => line.startsWith('    at ')) : undefined
-  return { code, detail, errcode: wechat?.errcode ?? wechat?.code, rid: wechat?.rid, cause: named, stack }
+  return {
+    code,
+    detail,
+    errcode: wechat?.errcode ?? wechat?.code,
+    errmsg: wechat?.errmsg ?? wechat?.message,
+    rid: wechat?.rid,
+    cause: named,
+    stack
+  }
 }
 
 export default fp(
