@@ -46,11 +46,13 @@ export interface BuildOptions {
   env?: Environment
   redis?: PrivateRedis
   now?: () => number
+  /** For what has to be hooked in before the service is. */
+  prepare?: (app: FastifyInstance) => void
 }
 
 const secret = (bytes: number) => randomBytes(bytes).toString('hex')
 
-export async function build(t: Test, { env: change = {}, redis, now }: BuildOptions = {}): Promise<World> {
+export async function build(t: Test, { env: change = {}, redis, now, prepare }: BuildOptions = {}): Promise<World> {
   const secrets: Secrets = { appSecret: secret(16), otherAppSecret: secret(16), apiV2Key: secret(16) }
   const sandbox = await startSandbox({
     apps: [
@@ -97,6 +99,7 @@ export async function build(t: Test, { env: change = {}, redis, now }: BuildOpti
     const settings = readSettings({ ...env, ...more })
     const app = fastify({ ...serverOptions(settings), logger: { level: settings.logLevel, stream } })
     t.teardown(() => app.close())
+    prepare?.(app)
     await app.register(wxgate, { settings, ...(now && { now }) })
     await app.ready()
     return app
