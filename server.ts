@@ -2,6 +2,7 @@
 import closeWithGrace from 'close-with-grace'
 import fastify from 'fastify'
 import wxgate, { serverOptions } from './app.ts'
+import { placesOf } from './lib/errors.ts'
 import { readSettings, type Settings, SettingsError } from './lib/settings.ts'
 
 const SHUTDOWN_MS = 10_000
@@ -20,7 +21,8 @@ const settings = settingsOrExit()
 const app = fastify(serverOptions(settings))
 
 closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
-  if (err) app.log.error({ cause: err.name, stack: err.stack }, 'stopping after an error')
+  if (err) app.log.error({ cause: err.name, stack: placesOf(err) }, 'stopping after an error')
+  if (!err) await app.drain()
   await app.close()
 })
 

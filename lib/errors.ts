@@ -84,3 +84,8 @@ export class ServiceError extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds ?? (statusCode === 429 || statusCode === 503 ? 1 : undefined)
   }
 }
+
+/** The places of a stack without the message in front of them, which may quote what must not be logged. */
+export function placesOf(error: Error): string[] {
+  return (error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '))
+}

@@ -1,8 +1,20 @@
 /** /healthz: the process lives. /readyz: it can serve. Both without a key, since whoever balances the load asks them. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Before closing: says "not ready" for as long as a balancer that asks every second needs to notice. At once where none asks. */
+    drain(): Promise<void>
+  }
+}
+
+const DRAIN_MS = 2000
+/** Who asks twice within this time is taken for a balancer. */
+const PROBED_MS = 10_000
 
 const Fine = Type.Object({ ok: Type.Integer() })
 const NotFine = Type.Object({
@@ -18,6 +30,15 @@ const options = { config: { auth: 'none' as const }, logLevel: 'warn' as const }
 
 export default fp(
   async (app: FastifyInstance) => {
+    let draining = false
+    /** When /readyz was asked for the last time but one, and the last time. */
+    let probes: [number, number] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
+
+    app.decorate('drain', async () => {
+      draining = true
+      if (performance.now() - probes[0] < PROBED_MS) await pause(DRAIN_MS)
+    })
+
     const health = { tags: ['operation'], summary: 'The process lives', response }
     app.get('/healthz', { ...options, schema: health }, async function live() {
       return { ok: 1 }
@@ -25,6 +46,8 @@ export default fp(
 
     const readiness = { tags: ['operation'], summary: 'Redis answers and start-up is done', response }
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
+      probes = [probes[1], performance.now()]
+      if (draining) throw new ServiceError('OVERLOADED', { message: 'This instance is stopping; ask another one' })
       if (app.redis.status !== 'ready') throw new ServiceError('REDIS_UNAVAILABLE')
       await app.redis.ping()
       return { ok: 1 }

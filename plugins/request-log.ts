@@ -1,7 +1,7 @@
 /** One line for each request, of what may be known: no address, no body, no header, and of the URL only the route. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { ServiceError } from '../lib/errors.ts'
+import { placesOf, ServiceError } from '../lib/errors.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -32,7 +32,7 @@ function failureOf(failure: ServiceError | FastifyError) {
   const { code, detail, wechat } = failure
   const cause = failure.cause instanceof Error ? failure.cause : undefined
   const named = cause && `${cause.name}${'code' in cause ? ` ${String(cause.code)}` : ''}`
-  const stack = code === 'INTERNAL' ? cause?.stack?.split('\n').filter((line) => line.startsWith('    at ')) : undefined
+  const stack = code === 'INTERNAL' && cause ? placesOf(cause) : undefined
   return {
     code,
     detail,

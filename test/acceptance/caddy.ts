@@ -1,0 +1,81 @@
+// Acceptance tests speak to wxgate as the world does: by HTTPS, through the Caddyfile that we ship.
+import { readFileSync } from 'node:fs'
+import type { Test } from 'tap'
+import { Agent, buildConnector, type Dispatcher } from 'undici'
+import { type RunningCaddy, startCaddy } from '../../tools/caddy.ts'
+
+export const DOMAIN = 'wx.example.test'
+
+export interface CaddySetup {
+  /** `host:port` of each wxgate; they should be listening already, else Caddy holds them for dead up to a second. */
+  upstreams: string[]
+  /** Another Caddyfile than the shipped one. */
+  caddyfile?: string
+  /** More for the Caddyfile's placeholders. */
+  env?: Record<string, string>
+}
+
+export interface CaddyRequest {
+  method?: Dispatcher.HttpMethod
+  headers?: Record<string, string | string[]>
+  /** Sent as it is; an object is not made JSON here. */
+  body?: string | Buffer
+}
+
+export interface CaddyAnswer {
+  statusCode: number
+  headers: Record<string, string | string[] | undefined>
+  body: Buffer
+  text: string
+  /** The body as JSON, or whatever its reader expects of it. Throws when it is not JSON. */
+  json<Body>(): Body
+}
+
+export interface CaddyDoor extends RunningCaddy {
+  /** `https://wx.example.test`, as a mini-program would call it. */
+  origin: string
+  rootPem: string
+  /** For undici's own functions: whatever host and port a URL names, it connects to this Caddy and verifies its certificate. */
+  dispatcher: Agent
+  /** One HTTPS request; `path` goes out byte for byte. */
+  request(path: string, options?: CaddyRequest): Promise<CaddyAnswer>
+}
+
+/** Starts the shipped Caddyfile in front of `upstreams`, and ends it with the test. */
+export async function withCaddy(t: Test, { upstreams, caddyfile, env = {} }: CaddySetup): Promise<CaddyDoor> {
+  const caddy = await startCaddy({
+    ...(caddyfile === undefined ? {} : { caddyfile }),
+    env: { DOMAIN, WXGATE_UPSTREAMS: upstreams.join(' '), ...env }
+  })
+  const rootPem = readFileSync(caddy.rootCertificate, 'utf8')
+  const dispatcher = dispatcherTo(caddy.httpsPort, rootPem)
+  t.teardown(async () => {
+    await dispatcher.destroy()
+    await caddy.stop()
+  })
+  const origin = `https://${DOMAIN}`
+  return { ...caddy, origin, rootPem, dispatcher, request: (path, options) => send(dispatcher, origin, path, options) }
+}
+
+/** Stands in for DNS: the name stays in the URL, the Host header and the handshake, only the connection goes elsewhere. */
+function dispatcherTo(port: number, ca: string): Agent {
+  const connect = buildConnector({ ca })
+  return new Agent({
+    connect: (options, callback) =>
+      connect({ ...options, hostname: '127.0.0.1', port: String(port), servername: DOMAIN }, callback)
+  })
+}
+
+async function send(dispatcher: Agent, origin: string, path: string, options: CaddyRequest = {}): Promise<CaddyAnswer> {
+  const { method = 'GET', headers = {}, body = null } = options
+  const answer = await dispatcher.request({ origin, path, method, headers, body })
+  const bytes = Buffer.from(await answer.body.arrayBuffer())
+  const text = bytes.toString('utf8')
+  return {
+    statusCode: answer.statusCode,
+    headers: answer.headers,
+    body: bytes,
+    text,
+    json: <Body>() => JSON.parse(text) as Body
+  }
+}
