@@ -19,9 +19,9 @@ export function fromBeijingTime(text: string): string | undefined {
   const parts = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)$/.exec(text)
   if (parts === null) return undefined
   const [year, month, day, hour, minute, second] = parts.slice(1)
-  const instantMs = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}+08:00`)
-  if (Number.isNaN(instantMs)) return undefined
-  const iso = new Date(instantMs).toISOString()
-  // The way back shows what Date silently moved: February 30th, 24 o'clock.
-  return toBeijingTime(iso) === text ? iso : undefined
+  const written = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`
+  const shiftedMs = Date.parse(written)
+  // The way back shows what Date refuses, and what it silently moves: February 30th, 24 o'clock.
+  if (Number.isNaN(shiftedMs) || new Date(shiftedMs).toISOString() !== written) return undefined
+  return new Date(shiftedMs - BEIJING_OFFSET_MS).toISOString()
 }

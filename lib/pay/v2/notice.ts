@@ -32,8 +32,8 @@ export interface PaymentV2 {
   attach?: string
   bankType?: string
   /**
-   * Every field as it came, but for `sign`. Text such as attach may be of the payer's making, and the string that is signed does not
-   * event could send the notice again as WeChat's.
+   * Every field as it came, but for `sign`. The signed string does not show where a value ends, and attach may be the
+   * payer's text: who knows a sign can spell other fields that fit it, so it must not travel on with events and logs.
    */
   raw: Record<string, string>
 }
