@@ -55,6 +55,8 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now }: Wxgate
   } = settings
   const { webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
 
+  // Bodies are JSON; a door that takes something else says so itself.
+  app.removeContentTypeParser('text/plain')
   await app.register(errors)
   await app.register(headers)
   await app.register(requestLog)

@@ -1,0 +1,347 @@
+/** What the pages say is held against the code, and what they tell people to paste is run as it stands there. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { compileFunction } from 'node:vm'
+import t, { type Test } from 'tap'
+import { ERRORS } from '../lib/errors.ts'
+import { readSettings } from '../lib/settings.ts'
+import { freePort } from '../tools/free-port.ts'
+import { onPath } from '../tools/shell.ts'
+import { API_KEY, APPID, build, type World } from './helper.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
+
+const readme = read('README.md')
+const errorsPage = read('docs/errors.md')
+const eventsPage = read('docs/events.md')
+const operationsPage = read('docs/operations.md')
+const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
+
+/** The one code block of a language that holds `mark`. */
+function block(page: string, language: string, mark: string): string {
+  const found = [...page.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))]
+    .map(([, code = '']) => code)
+    .filter((code) => code.includes(mark))
+  if (found.length !== 1 || found[0] === undefined)
+    throw new Error(`${found.length} blocks of ${language} hold ${mark}, not one`)
+  return found[0]
+}
+
+/** The part of a page under one heading. */
+function section(page: string, heading: string): string {
+  const [, text = ''] = page.split(`\n${heading}\n`)
+  return text.split(/\n#{1,2} /)[0] ?? ''
+}
+
+const sorted = (names: Iterable<string>) => [...new Set(names)].sort()
+
+t.test('docs/errors.md has every code with its status, and no other', async (t) => {
+  const rows = section(errorsPage, '## Codes').matchAll(/^\| `([A-Z_]+)` \| (\d{3}) \|(.*)\|$/gm)
+  const told = [...rows].map(([, code = '', status, rest = '']) => ({
+    code,
+    status: Number(status),
+    cells: rest.split('|').length
+  }))
+  const wanted = Object.entries(ERRORS).map(([code, [status]]) => ({ code, status, cells: 3 }))
+  t.same(told, wanted)
+})
+
+t.test('docs/errors.md has every code that Caddy answers by itself', async (t) => {
+  const answered = read('Caddyfile').matchAll(/^\s+(?:\d{3}|default) ([A-Z_]+) /gm)
+  const told = section(errorsPage, "## Refused before wxgate's own code").matchAll(/`([A-Z_]+)`/g)
+  const known = new Set([...told].map(([, code = '']) => code))
+  t.same(
+    [...answered].map(([, code = '']) => code).filter((code) => !known.has(code)),
+    []
+  )
+})
+
+/** A heading as the last part of a link names it. */
+const slug = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-')
+
+/** Where a link leads: the file that must exist, and the heading in it. */
+function linksOf(page: string): { link: string; file: string; anchor: string | undefined }[] {
+  const prose = read(page).replace(/^```.*?^```$/gms, '')
+  return [...prose.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, link = '']) => {
+    const [path = '', anchor] = link.split('#')
+    return { link, file: path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path)), anchor }
+  })
+}
+
+function leadsNowhere({ file, anchor }: { file: string; anchor: string | undefined }): boolean {
+  if (!existsSync(join(ROOT, file))) return true
+  if (anchor === undefined) return false
+  return ![...read(file).matchAll(/^#+ (.*)$/gm)].some(([, heading = '']) => slug(heading) === anchor)
+}
+
+for (const page of pages) {
+  t.test(`every link in ${page} leads somewhere`, async (t) => {
+    t.same(linksOf(page).filter(leadsNowhere), [])
+  })
+}
+
+t.test('every npm command of the pages is in package.json', async (t) => {
+  const { scripts } = JSON.parse(read('package.json'))
+  const named = pages.flatMap((page) => [...read(page).matchAll(/npm (?:run ([\w:-]+)|(start|test)\b)/g)])
+  t.same(
+    named.map(([, run, short]) => run ?? short ?? '').filter((name) => !(name in scripts)),
+    []
+  )
+})
+
+/** Names in capitals that are no settings: error codes, and what Caddy takes from its own environment. */
+const otherNames = new Set([
+  ...Object.keys(ERRORS),
+  ...[...read('Caddyfile').matchAll(/\b[A-Z]+(?:_[A-Z]+)*\b/g)].map(([name]) => name)
+])
+
+t.test('every setting that README.md names is in docs/settings.md', async (t) => {
+  const known = new Set([...read('docs/settings.md').matchAll(/`([A-Z][A-Z0-9_]+)`/g)].map(([, name = '']) => name))
+  const prose = readme.replace(/^```(?:js|php|python).*?^```$/gms, '').replace(/\$\{?\w+/g, '')
+  const named = [...prose.matchAll(/\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b|(?<=`)[A-Z]{4,}(?=`)/g)].map(([name]) => name)
+  const unknown = named.filter((name) => !known.has(name) && !known.has(name.replace(/_FILE$/, '')))
+  t.same(
+    sorted(unknown).filter((name) => name !== 'NAME_FILE' && !otherNames.has(name)),
+    []
+  )
+})
+
+interface Ended {
+  status: number | null
+  stdout: string
+}
+
+/** A program with nothing of our environment but its path, so that neither tap nor the machine changes what it does. */
+function start(command: string, args: string[], { cwd = ROOT, env = {} }: { cwd?: string; env?: NodeJS.ProcessEnv }) {
+  return spawn(command, args, { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ['pipe', 'pipe', 'inherit'] })
+}
+
+async function ended(child: ChildProcess): Promise<Ended> {
+  let stdout = ''
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk
+  })
+  const [status] = await once(child, 'close')
+  return { status, stdout }
+}
+
+t.test('the keys and settings that README.md shows make a start', { skip: !onPath('openssl') }, async (t) => {
+  const folder = t.testdir({ wechat_secret: '0123456789abcdef', wechat_pay_api_v2_key: 'a'.repeat(32) })
+  const { status } = await ended(start('bash', ['--norc', '-ec', block(readme, 'sh', 'jwt_keys.pem')], { cwd: folder }))
+  t.equal(status, 0)
+  const lines = block(readme, 'ini', 'PUBLIC_URL').replaceAll('/etc/wxgate', folder).trim().split('\n')
+  const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/, 2)))
+  const settings = readSettings(env)
+  t.equal(settings.jwtKeys[0]?.alg, 'EdDSA')
+  t.equal(settings.merchants.length, 1)
+})
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
+
+/** Standard Webhooks by hand: HMAC-SHA256 over id, time and body. */
+function signature(secret: string, id: string, seconds: string, body: string): string {
+  const key = Buffer.from(secret.slice('whsec_'.length), 'base64')
+  return `v1,${createHmac('sha256', key).update(`${id}.${seconds}.${body}`).digest('base64')}`
+}
+
+/** Posts a payment as wxgate does, and answers the status. */
+async function deliver(url: string, id: string, fen: number, secret = SECRET): Promise<number> {
+  const data = { outTradeNo: 'T20261123_0001', amount: { total: fen, currency: 'CNY' } }
+  const body = JSON.stringify({ type: 'payment.succeeded', timestamp: new Date().toISOString(), data })
+  const seconds = String(Math.floor(Date.now() / 1000))
+  const headers = {
+    'webhook-id': id,
+    'webhook-timestamp': seconds,
+    'webhook-signature': signature(secret, id, seconds, body)
+  }
+  return (await fetch(url, { method: 'POST', headers, body })).status
+}
+
+async function answering(url: string): Promise<void> {
+  for (const giveUpAt = Date.now() + 10_000; Date.now() < giveUpAt; await pause(20)) {
+    const answers = await fetch(url).then(
+      () => true,
+      () => false
+    )
+    if (answers) return
+  }
+  throw new Error(`nobody answers at ${url}`)
+}
+
+t.test('the receiver in README.md takes what is signed, once, and compares the amount', async (t) => {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}/webhooks`
+  const env = { PORT: String(port), WEBHOOK_SECRET: SECRET }
+  const child = start(process.execPath, ['--input-type=module'], { env })
+  t.teardown(() => child.kill())
+  const outcome = ended(child)
+  child.stdin.end(block(readme, 'js', "from 'standardwebhooks'"))
+  await answering(url)
+
+  t.equal(await deliver(url, 'pay_1', 1800, `whsec_${Buffer.alloc(32, 8).toString('base64')}`), 401)
+  t.equal(await deliver(url, 'pay_2', 1), 204)
+  t.equal(await deliver(url, 'pay_3', 1800), 204)
+  t.equal(await deliver(url, 'pay_3', 1800), 204)
+  child.kill()
+  const { stdout } = await outcome
+  t.equal(stdout, 'pay_2: no such order, or another amount; look at it\nT20261123_0001 is paid\n')
+})
+
+t.test('the example in docs/events.md is signed as it says', async (t) => {
+  const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(eventsPage)?.[1] ?? ''
+  const secret = /`(whsec_[^`]+)`/.exec(eventsPage)?.[1] ?? ''
+  const body = JSON.stringify(JSON.parse(block(eventsPage, 'json', 'payment.succeeded')))
+  const expected = signature(secret, header('webhook-id'), header('webhook-timestamp'), body)
+  t.equal(header('webhook-signature'), expected)
+})
+
+/** A gateway that listens, and that the sandbox of WeChat can call back. */
+async function listening(t: Test): Promise<World & { gateway: string }> {
+  const port = await freePort()
+  const gateway = `http://127.0.0.1:${port}`
+  const world = await build(t, { env: { PUBLIC_URL: gateway } })
+  await world.app.listen({ host: '127.0.0.1', port })
+  return { ...world, gateway }
+}
+
+const isAbsent = (program: string) => (onPath(program) === undefined ? `there is no ${program} here` : false)
+
+t.test('the commands of README.md log in, order and pay', { skip: isAbsent('curl') }, async (t) => {
+  const { gateway, sandbox, backend } = await listening(t)
+  const note = { gateway, sandbox: sandbox.origin, backend: backend.origin, appid: APPID, apiKey: API_KEY }
+  const cwd = t.testdir({ '.dev': { 'world.json': JSON.stringify(note) } })
+  const { status, stdout } = await ended(start('bash', ['--norc', '-euc', block(readme, 'sh', 'world()')], { cwd }))
+  t.equal(status, 0)
+  const [session, payment, events] = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  t.equal(session.sessionKeyHeld, true)
+  t.match(payment.notices, [{ status: 200 }])
+  t.match(events, [{ type: 'payment.succeeded', data: { openid: session.openid, amount: { total: 1800 } } }])
+})
+
+interface WxRequest {
+  url: string
+  method: string
+  data?: unknown
+  header: Record<string, string>
+  success(answer: { statusCode: number; data: unknown }): void
+  fail(error: { errMsg: string }): void
+}
+
+/** What the mini-program's code needs of wx: one user of the sandbox, and a count of the logins. */
+function pretendWx({ sandbox }: World) {
+  let openid: string | undefined
+  const wx = {
+    logins: 0,
+    user: () => openid ?? '',
+    login({ success }: { success(answer: { code: string }): void }) {
+      wx.logins += 1
+      const user = sandbox.login({ appid: APPID, ...(openid !== undefined && { openid }) })
+      openid = user.openid
+      success(user)
+    },
+    request({ url, method, data, header, success, fail }: WxRequest) {
+      const body = data === undefined ? {} : { body: JSON.stringify(data) }
+      const headers = { ...header, ...(data !== undefined && { 'content-type': 'application/json' }) }
+      fetch(url, { method, headers, ...body })
+        .then(async (answer) => success({ statusCode: answer.status, data: JSON.parse((await answer.text()) || '""') }))
+        .catch((error: Error) => fail({ errMsg: error.message }))
+    }
+  }
+  return wx
+}
+
+interface Api {
+  login(): Promise<void>
+  call(method: string, path: string, data?: object): Promise<Record<string, unknown>>
+}
+
+interface Page {
+  onLoad(): Promise<void>
+  onPhone(event: { detail: object }): Promise<void>
+  setData(data: object): void
+}
+
+function loadApi(gateway: string, wx: object): Api {
+  const module: { exports?: Api } = {}
+  const code = block(readme, 'js', '// api.js').replace('https://wx.example.com', gateway)
+  compileFunction(code, ['wx', 'module'])(wx, module)
+  if (module.exports === undefined) throw new Error('api.js exports nothing')
+  return module.exports
+}
+
+t.test("the mini-program's code in README.md logs in once for all, and again when the session ended", async (t) => {
+  const { gateway, ...world } = await listening(t)
+  const wx = pretendWx(world)
+  const { call } = loadApi(gateway, wx)
+  const [one, other] = await Promise.all([call('GET', '/api/session'), call('GET', '/api/session')])
+  t.equal(one?.sessionId, other?.sessionId)
+  t.equal(wx.logins, 1)
+
+  await call('POST', '/api/logout', { everywhere: true })
+  t.match(await call('GET', '/api/session'), { openid: wx.user() })
+  t.equal(wx.logins, 2)
+  await t.rejects(call('POST', '/api/phone', {}), { code: 'FST_ERR_VALIDATION' })
+})
+
+t.test("the mini-program's page in README.md reads the phone number", async (t) => {
+  const { gateway, ...world } = await listening(t)
+  const wx = pretendWx(world)
+  const api = loadApi(gateway, wx)
+  let page: Page | undefined
+  const keep = (made: Page) => {
+    page = made
+  }
+  compileFunction(block(readme, 'js', 'Page({'), ['wx', 'require', 'Page'])(wx, () => api, keep)
+  const shown: object[] = []
+  const screen = { ...page, setData: (data: object) => shown.push(data) } as unknown as Page
+  await screen.onLoad()
+  await screen.onPhone({ detail: world.sandbox.phoneButton({ appid: APPID, openid: wx.user() }) })
+  await screen.onPhone({ detail: { errMsg: 'getPhoneNumber:fail user deny' } })
+  t.match(shown, [{ phoneNumber: /^\d{11}$/ }])
+  t.equal(shown.length, 1)
+})
+
+/** Runs a script of docs/operations.md with the world's settings in place of the file that it names. */
+function runScript(mark: string, { env }: World): Promise<Ended> {
+  const script = block(operationsPage, 'sh', mark).replace('--env-file=/etc/wxgate/env ', '')
+  return ended(start('bash', ['--norc', '-euc', script], { env }))
+}
+
+t.test('the scripts of docs/operations.md show what is in quarantine, and send failed events again', async (t) => {
+  const { gateway: _, ...world } = await listening(t)
+  const { app, sandbox, backend } = world
+  const { openid } = sandbox.login({ appid: APPID })
+  const order = await app.inject({
+    method: 'POST',
+    url: '/internal/pay/orders',
+    headers: { authorization: `Bearer ${API_KEY}` },
+    payload: { openid, outTradeNo: 'docs-1', description: 'One coffee', amount: 1800 }
+  })
+  const { prepayId } = order.json()
+
+  await sandbox.pay({ prepayId, overrides: { total_fee: '1' } })
+  const shown = await runScript('quarantined', world)
+  t.match(shown.stdout, /^\S+ amount-mismatch pay_1900000109_\d+ <xml>.*<total_fee>.*<\/xml>\n$/s)
+
+  backend.respond(410, 1)
+  const { transactionId } = await sandbox.pay({ prepayId })
+  const id = `pay_1900000109_${transactionId}`
+  await backend.waitFor((event) => event.id === id && event.attempts === 1)
+  for (const giveUpAt = Date.now() + 5000; Date.now() < giveUpAt; await pause(20)) {
+    const { stdout } = await runScript('getFailed', world)
+    if (stdout.startsWith(`${id} `)) break
+  }
+  await t.resolves(backend.waitFor((event) => event.id === id && event.accepted))
+})
