@@ -17,14 +17,24 @@ function settingsOrExit(): Settings {
   }
 }
 
-const settings = settingsOrExit()
-const app = fastify(serverOptions(settings))
+/**
+ * Reads the settings, listens, and stops in order when told to. Ends the process where a setting is wrong. `beforeListen` runs
+ * when all is built and nobody is served yet.
+ */
+export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
+  const settings = settingsOrExit()
+  const app = fastify(serverOptions(settings))
 
-closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
-  if (err) app.log.error({ cause: err.name, stack: placesOf(err) }, 'stopping after an error')
-  if (!err) await app.drain()
-  await app.close()
-})
+  closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
+    if (err) app.log.error({ cause: err.name, stack: placesOf(err) }, 'stopping after an error')
+    else await app.drain()
+    await app.close()
+  })
 
-await app.register(wxgate, { settings })
-await app.listen({ ...settings.listen })
+  await app.register(wxgate, { settings })
+  await app.ready()
+  await beforeListen?.()
+  await app.listen({ ...settings.listen })
+}
+
+if (import.meta.main) await serve()
