@@ -98,8 +98,9 @@ t.test('every npm command of the pages is in package.json', async (t) => {
   )
 })
 
-/** Names in capitals that are no settings: error codes, and what Caddy takes from its own environment. */
+/** Names in capitals that are no settings: error codes, and what Caddy and Node.js take from their own environment. */
 const otherNames = new Set([
+  'NODE_COMPILE_CACHE',
   ...Object.keys(ERRORS),
   ...[...read('Caddyfile').matchAll(/\b[A-Z]+(?:_[A-Z]+)*\b/g)].map(([name]) => name)
 ])
