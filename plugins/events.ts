@@ -5,6 +5,8 @@ import { type DeliveryReport, startDelivery } from '../lib/events/deliver.ts'
 import { createEventRecorder, type EventRecorder } from '../lib/events/queue.ts'
 import { connectPatient } from '../lib/redis/connect.ts'
 
+const MINUTE_MS = 60_000
+
 export interface EventsOptions {
   redisUrl: string
   /** undefined: events wait in Redis. */
@@ -44,13 +46,34 @@ function deliver(
     ...webhook,
     now,
     onTry: (report) => logTry(app, report),
-    onError: (error) => app.log.warn({ cause: error.name }, 'delivery of events')
+    onError: warnSeldom(app)
   })
+  // Deliveries end while requests do: waiting for them first would keep the listener open, answering 503.
+  let closed: Promise<void> | undefined
   app.addHook('preClose', async () => {
-    await delivery.close()
+    closed = delivery.close()
+  })
+  app.addHook('onClose', async () => {
+    await (closed ?? delivery.close())
     redis.disconnect()
   })
 }
+
+/** A Redis that refuses to write fails every step of a worker, ten times a second: each cause is told once a minute. */
+function warnSeldom(app: FastifyInstance): (error: Error) => void {
+  const toldAt = new Map<string, number>()
+  return (error) => {
+    const cause = causeOf(error)
+    const at = performance.now()
+    if (at - (toldAt.get(cause) ?? Number.NEGATIVE_INFINITY) < MINUTE_MS) return
+    toldAt.set(cause, at)
+    app.log.warn({ cause }, 'delivery of events')
+  }
+}
+
+/** Redis' own word for what is wrong, such as READONLY; what follows it may quote what was asked of it. */
+const causeOf = ({ name, message, code }: NodeJS.ErrnoException): string =>
+  (name === 'ReplyError' ? message.split(' ', 1)[0] : code) ?? name
 
 /** A webhook-id holds merchant and transaction numbers, nothing of a person. */
 function logTry(app: FastifyInstance, { id, type, ...outcome }: DeliveryReport): void {

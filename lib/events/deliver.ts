@@ -1,15 +1,39 @@
 /** Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { Agent, type Dispatcher } from 'undici'
 import { pauseMs, QUEUE_NAME, type QueuedEvent } from './queue.ts'
 
-const ANSWER_TIMEOUT_MS = 15_000
 const PARALLEL = 50
-/** A lock is renewed every half of this; an instance that died is noticed at the next look, well inside a minute. */
-const LOCK_MS = 30_000
-const LOOK_FOR_STALLED_MS = 15_000
+/** The body of an answer says nothing to us; a longer one costs the connection. */
+const MOST_ANSWER_BYTES = 64 * 1024
+/** After a failure of the connection to Redis, which itself comes back within a second. */
+const RETRY_MS = 1000
+/** What it may take Redis to note how the posts ended, once they have. */
+const LAST_WORDS_MS = 1500
+
+export interface DeliveryTimes {
+  /** From the attempt to connect until the last byte of the answer. */
+  answerMs: number
+  /** Renewed every half of it. Whoever does not is dead, and its deliveries are another's. */
+  lockMs: number
+  /** Between two looks for the deliveries of the dead. In the worst case one look misses: 20 + 2 × 10 s, well inside the minute. */
+  lookMs: number
+  /** What posts under way get at close(), well inside the time a process has to shut down. */
+  closeMs: number
+  /** Milliseconds after `triesMade` tries. */
+  pauseMs: (triesMade: number) => number
+}
+
+const TIMES: DeliveryTimes = {
+  answerMs: 15_000,
+  lockMs: 20_000,
+  lookMs: 10_000,
+  closeMs: 4000,
+  pauseMs: (triesMade) => pauseMs(triesMade, Math.random())
+}
 
 export interface DeliveryReport {
   id: string
@@ -30,29 +54,32 @@ export interface DeliveryOptions {
   onError: (error: Error) => void
   /** Milliseconds since 1970. */
   now: () => number
+  times?: Partial<DeliveryTimes>
 }
 
 export interface Delivery {
-  /** Lets the posts that are under way end, then stops. */
+  /**
+   * Takes no more events, lets posts under way end, and breaks off what takes too long: it is tried again. Resolves in
+   * time also while Redis is away; what could not be noted there another instance takes over. Never rejects.
+   */
   close(): Promise<void>
 }
 
 export function startDelivery(options: DeliveryOptions): Delivery {
   const { redis, prefix, url, onTry, onError } = options
-  const agent = new Agent({
-    headersTimeout: ANSWER_TIMEOUT_MS,
-    bodyTimeout: ANSWER_TIMEOUT_MS,
-    connect: { timeout: 5000 }
-  })
+  const times = { ...TIMES, ...options.times }
+  const agent = new Agent({ connect: { timeout: Math.min(5000, times.answerMs) } })
   const sign = signer(options.secrets)
 
   async function deliver(job: Job<QueuedEvent>): Promise<void> {
     const { id, body } = job.data
     const report = { id, type: job.name, try: job.attemptsMade + 1 }
-    const status = await post(agent, url, body, sign(id, new Date(options.now()), body)).catch((error: Error) => {
-      onTry?.({ ...report, error: failureName(error) })
-      throw new Error(`no answer: ${failureName(error)}`)
-    })
+    const status = await post(agent, url, body, sign(id, new Date(options.now()), body), times.answerMs).catch(
+      (error: Error) => {
+        onTry?.({ ...report, error: failureName(error) })
+        throw new Error(`no answer: ${failureName(error)}`)
+      }
+    )
     onTry?.({ ...report, status })
     if (status === 410) throw new UnrecoverableError('the receiver answered 410: it wants no more of this')
     if (status < 200 || status > 299) throw new Error(`the receiver answered ${status}`)
@@ -62,17 +89,20 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     connection: redis,
     prefix,
     concurrency: PARALLEL,
-    lockDuration: LOCK_MS,
-    stalledInterval: LOOK_FOR_STALLED_MS,
+    lockDuration: times.lockMs,
+    stalledInterval: times.lookMs,
+    runRetryDelay: RETRY_MS,
     maxStalledCount: Number.MAX_SAFE_INTEGER,
-    settings: { backoffStrategy: (triesMade) => pauseMs(triesMade, Math.random()) }
+    settings: { backoffStrategy: times.pauseMs }
   })
   worker.on('error', onError)
 
   return {
     async close() {
-      await worker.close()
-      await agent.close()
+      const closed = worker.close(redis.status !== 'ready').catch(onError)
+      await within(closed, times.closeMs)
+      await agent.destroy()
+      await within(closed, LAST_WORDS_MS)
     }
   }
 }
@@ -87,19 +117,32 @@ function signer(secrets: readonly string[]): (id: string, at: Date, body: string
   })
 }
 
-/** Redirects are not followed: what answers 3xx has not taken the event. */
+/**
+ * Redirects are not followed: what answers 3xx has not taken the event. The status decides; of the rest of an answer
+ * only so much is read, and for so long, that the connection can be used again.
+ */
 async function post(
   dispatcher: Dispatcher,
   url: string,
   body: string,
-  signature: Record<string, string>
+  signature: Record<string, string>,
+  timeoutMs: number
 ): Promise<number> {
   const { origin, pathname, search } = new URL(url)
   const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate', ...signature }
-  const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body })
-  await answer.body.dump()
+  const signal = AbortSignal.timeout(timeoutMs)
+  const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body, signal })
+  await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
   return answer.statusCode
 }
 
-/** The kind of failure without addresses or bodies. */
-const failureName = (error: Error & { code?: string }): string => error.code ?? error.name
+/** Resolves when `promise` does, or after so many milliseconds. */
+async function within(promise: Promise<void>, timeoutMs: number): Promise<void> {
+  const deadline = new AbortController()
+  await Promise.race([promise, pause(timeoutMs, undefined, { signal: deadline.signal }).catch(() => undefined)])
+  deadline.abort()
+}
+
+/** The kind of failure without addresses or bodies. A DOMException such as a TimeoutError has a number for its code. */
+const failureName = ({ code, name }: Error & { code?: string | number }): string =>
+  typeof code === 'string' ? code : name

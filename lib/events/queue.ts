@@ -86,15 +86,23 @@ async function openQueue(redis: Redis, prefix: string): Promise<Queue<QueuedEven
   queue.on('error', () => {
     // The connection's own listener reports it; every command fails by itself.
   })
-  await queue.waitUntilReady()
-  return queue
+  try {
+    await queue.waitUntilReady()
+    return queue
+  } catch (error) {
+    // Otherwise its listeners would stay on the connection, once for each try.
+    await queue.close().catch(() => undefined)
+    throw error
+  }
 }
 
 const jobOptions: JobsOptions = {
   attempts: TRIES,
   backoff: { type: 'custom' },
   removeOnComplete: { age: DELIVERED_LIFE_SECONDS, count: MOST_DELIVERED_KEPT },
-  removeOnFail: false
+  removeOnFail: false,
+  /** A stack of ours for each failed try tells nobody anything, and would triple what waits. */
+  stackTraceLimit: 0
 }
 
 /** Jittered by up to a tenth, so that what failed together does not come back together. `random` in [0, 1). */

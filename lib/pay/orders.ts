@@ -25,36 +25,55 @@ export interface OrderRecord {
 export interface Orders {
   /** Records an order once. Answers the record that stands and whether it is this one, or an earlier one of the same number. */
   remember(order: OrderRecord): Promise<{ record: OrderRecord; fresh: boolean }>
-  /** For an order that WeChat certainly did not take, so that its number can be used for another try. */
-  forget(mchid: string, outTradeNo: string): Promise<void>
+  /**
+   * For an order that WeChat certainly did not take, so that its number can be used for another try. The record stays
+   * where another call has come for the same order meanwhile: that one may be taken.
+   */
+  forget(order: OrderRecord): Promise<void>
   find(mchid: string, outTradeNo: string): Promise<OrderRecord | undefined>
 }
 
-/** KEYS order · ARGV record, life (s): the record that was there before, else nothing. */
+/** The first character of a record: one call wants this order, or several do. The rest is JSON. */
+const ONE = '1'
+const SEVERAL = '+'
+
+/** KEYS order · ARGV record, life (s): the record that was there before, from now on wanted by several, else nothing. */
 const REMEMBER_ORDER: Script = {
   name: 'wxgateRememberOrder',
   numberOfKeys: 1,
   lua: `
     local known = redis.call('GET', KEYS[1])
-    if known then return known end
-    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-    return false
+    if not known then
+      redis.call('SET', KEYS[1], '${ONE}' .. ARGV[1], 'EX', ARGV[2])
+      return false
+    end
+    redis.call('SETRANGE', KEYS[1], 0, '${SEVERAL}')
+    return known
   `
 }
+
+/** KEYS order · ARGV the record as one call wrote it. */
+const FORGET_ORDER: Script = {
+  name: 'wxgateForgetOrder',
+  numberOfKeys: 1,
+  lua: `if redis.call('GET', KEYS[1]) == '${ONE}' .. ARGV[1] then redis.call('DEL', KEYS[1]) end`
+}
+
+const read = (text: string): OrderRecord => JSON.parse(text.slice(1))
 
 export function createOrders(redis: Redis, keys: Keys): Orders {
   return {
     async remember(order) {
       const key = keys.order(order.mchid, order.outTradeNo)
       const known = await runScript(redis, REMEMBER_ORDER, [key], [JSON.stringify(order), ORDER_LIFE_SECONDS])
-      return typeof known === 'string' ? { record: JSON.parse(known), fresh: false } : { record: order, fresh: true }
+      return typeof known === 'string' ? { record: read(known), fresh: false } : { record: order, fresh: true }
     },
-    async forget(mchid, outTradeNo) {
-      await redis.del(keys.order(mchid, outTradeNo))
+    async forget(order) {
+      await runScript(redis, FORGET_ORDER, [keys.order(order.mchid, order.outTradeNo)], [JSON.stringify(order)])
     },
     async find(mchid, outTradeNo) {
       const known = await redis.get(keys.order(mchid, outTradeNo))
-      return known === null ? undefined : JSON.parse(known)
+      return known === null ? undefined : read(known)
     }
   }
 }

@@ -52,8 +52,8 @@ export interface PrepayOptions {
   now: () => number
 }
 
-/** Refused so, the number may have an order at WeChat all the same. */
-const MAY_EXIST: ReadonlySet<UnifiedOrderAdvice | undefined> = new Set(['repeat', 'query', 'new-number'])
+/** Refused so, WeChat has no order of this number; after anything else, and a code not listed, it may have one. */
+const NEVER_MADE: ReadonlySet<UnifiedOrderAdvice | undefined> = new Set(['payer', 'configuration', 'request'])
 const SIGN_TYPE = 'HMAC-SHA256'
 /** The field is required, but it is the merchant's backend that calls, and it does not say where its user is. */
 const PAYER_IP = '127.0.0.1'
@@ -104,8 +104,7 @@ export function createPrepay({ merchants, orders, upstream, publicUrl, now }: Pr
       const answer = await sendPatiently(record, key)
       if (answer.status === 'ok')
         return { prepayId: answer.prepayId, payParams: paramsFor(record, answer.prepayId, key, now()) }
-      if (fresh && answer.status !== 'bad' && !MAY_EXIST.has(adviceOf(answer)))
-        await orders.forget(record.mchid, record.outTradeNo)
+      if (fresh && (answer.status === 'failed' || NEVER_MADE.has(adviceOf(answer)))) await orders.forget(record)
       throw asError(answer)
     }
   }
@@ -134,7 +133,7 @@ function recordOf(
     currency: 'CNY',
     description,
     ...(attach && { attach }),
-    ...(timeExpire && { timeExpire }),
+    ...(timeExpire && { timeExpire: new Date(timeExpire).toISOString() }),
     createdAt: Math.floor(nowMs / 1000)
   }
 }

@@ -1,4 +1,5 @@
 /** What becomes of a v2 payment notice at our door: the rows of table E in pay.md, up to the answer. */
+import { hash } from 'node:crypto'
 import type { Event, EventRecorder } from '../../events/queue.ts'
 import type { Merchants } from '../merchants.ts'
 import type { Orders } from '../orders.ts'
@@ -6,18 +7,22 @@ import type { Quarantine } from '../quarantine.ts'
 import { failReply, judgeIdentity, judgePayment, type PaymentV2, readPaymentNotice, successReply } from './notice.ts'
 
 type Verdict =
-  /** It is stored, was stored before, or needs no storing: success. */
-  | { verdict: 'recorded' | 'duplicate' | 'not-success' }
+  /** It is stored, or was stored before: success. `id` is the webhook-id. */
+  | { verdict: 'recorded' | 'duplicate'; id: string }
+  /** Nothing to store: success all the same. */
+  | { verdict: 'not-success' }
   /** Nobody vouches for it. */
   | { verdict: 'refused'; reason: string }
   | { verdict: 'unknown-merchant' }
   /** Authentic, but it contradicts our settings or our order: kept for a person, and WeChat comes again. */
-  | { verdict: 'quarantined'; reason: string }
+  | { verdict: 'quarantined'; id: string; reason: string }
 
 export interface CallbackOutcome {
   verdict: Verdict['verdict']
-  /** For log and metrics, never for the answer. */
+  /** For log and metrics, never for the answer; as the next one. */
   reason?: string
+  /** What is stored under it: merchant and transaction, nothing of a person. */
+  id?: string
   status: number
   /** The XML to answer with. */
   answer: string
@@ -39,6 +44,9 @@ const STATUS: Readonly<Record<Verdict['verdict'], number>> = {
   quarantined: 500
 }
 
+/** Up to 32 digits today. It becomes part of names, so it must not hold what separates those. */
+const TRANSACTION_ID = /^[\w-]{1,64}$/
+
 export interface PaymentCallbackOptions {
   merchants: Merchants
   orders: Orders
@@ -52,9 +60,9 @@ export function createPaymentCallbacks({
   events,
   quarantine
 }: PaymentCallbackOptions): PaymentCallbacks {
-  async function setAside(identity: string, reason: string, body: Buffer): Promise<Verdict> {
-    await quarantine.put({ identity, door: 'pay-v2', reason, body })
-    return { verdict: 'quarantined', reason }
+  async function setAside(id: string, reason: string, body: Buffer): Promise<Verdict> {
+    await quarantine.put({ identity: id, door: 'pay-v2', reason, body })
+    return { verdict: 'quarantined', id, reason }
   }
 
   async function receivePayment(
@@ -62,12 +70,14 @@ export function createPaymentCallbacks({
     known: { mchid: string; appids: readonly string[] },
     body: Buffer
   ): Promise<Verdict> {
+    if (!TRANSACTION_ID.test(payment.transactionId))
+      return setAside(namelessIdentity(known.mchid, body), 'transaction_id', body)
     const id = `pay_${payment.mchid}_${payment.transactionId}`
     const order = await orders.find(known.mchid, payment.outTradeNo)
     const judged = judgePayment(payment, { ...known, order })
     if (judged !== 'accept') return setAside(id, judged, body)
     const recorded = await events.record(eventOf(id, payment, order !== undefined))
-    return recorded === 'conflict' ? setAside(id, 'other-content', body) : { verdict: recorded }
+    return recorded === 'conflict' ? setAside(id, 'other-content', body) : { verdict: recorded, id }
   }
 
   async function judge(mchid: string, body: Buffer): Promise<Verdict> {
@@ -79,11 +89,11 @@ export function createPaymentCallbacks({
         return { verdict: 'refused', reason: 'signature' }
       case 'malformed':
         return notice.authentic
-          ? setAside(`notice_${mchid}_${notice.reason}`, notice.reason, body)
+          ? setAside(namelessIdentity(mchid, body), notice.reason, body)
           : { verdict: 'refused', reason: notice.reason }
       case 'not-success': {
         const judged = judgeIdentity(notice.notice, merchant)
-        return judged === 'accept' ? { verdict: 'not-success' } : setAside(`notice_${mchid}_${judged}`, judged, body)
+        return judged === 'accept' ? { verdict: 'not-success' } : setAside(namelessIdentity(mchid, body), judged, body)
       }
       case 'payment':
         return receivePayment(notice.payment, merchant, body)
@@ -99,6 +109,9 @@ export function createPaymentCallbacks({
     }
   }
 }
+
+/** For an authentic notice that does not say which payment it is about: its bytes, which WeChat repeats as they were. */
+const namelessIdentity = (mchid: string, body: Buffer) => `notice_${mchid}_${hash('sha256', body).slice(0, 32)}`
 
 function eventOf(id: string, payment: PaymentV2, orderKnown: boolean): Event {
   const {

@@ -5,6 +5,13 @@ import { Appid, INTERNAL_PROBLEMS, Openid, problems, WECHAT_PROBLEMS } from '../
 const PlainText = (maxLength: number) =>
   Type.String({ minLength: 1, maxLength, pattern: '^[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd]*$' })
 
+/** RFC 3339 with a zone. The format knows the calendar but takes looser spellings too, which Date does not read. */
+const Instant = Type.String({
+  format: 'date-time',
+  pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]\\d\\d:\\d\\d)$',
+  description: 'when the order can no longer be paid, e.g. 2030-01-31T20:15:00+08:00'
+})
+
 export const OrderSchema = {
   tags: ['payments'],
   summary: 'Make an order and what wx.requestPayment needs for it',
@@ -17,7 +24,7 @@ export const OrderSchema = {
       appid: Type.Optional(Appid),
       mchid: Type.Optional(Type.String({ pattern: '^[0-9]{8,10}$' })),
       attach: Type.Optional(PlainText(127)),
-      timeExpire: Type.Optional(Type.String({ format: 'date-time' })),
+      timeExpire: Type.Optional(Instant),
       api: Type.Optional(Type.Union([Type.Literal('v2'), Type.Literal('v3')]))
     },
     { additionalProperties: false }

@@ -1,4 +1,5 @@
 /** The door for WeChat Pay's XML: raw bytes whatever their label, and one face to everybody who cannot sign. */
+import { hash } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { NotifySchema } from './schema.ts'
@@ -14,8 +15,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   /** Bytes and signature decide, not the label; but what is compressed is not what was signed. */
   app.addHook('onRequest', async function takeRaw(request: FastifyRequest, reply: FastifyReply) {
-    const { 'content-encoding': encoding = 'identity' } = request.headers
-    if (encoding !== 'identity') return reply.code(415).type(XML).send(paymentCallbacks.failReply)
+    const encoding = request.headers['content-encoding'] || 'identity'
+    if (encoding.toLowerCase() !== 'identity') return reply.code(415).type(XML).send(paymentCallbacks.failReply)
     request.headers['content-type'] = 'application/octet-stream'
     return
   })
@@ -32,8 +33,15 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   const options = { config: { auth: 'wechat' as const }, bodyLimit: BODY_LIMIT_BYTES, schema: NotifySchema }
   app.post('/:mchid/notify', options, async function notify(request, reply) {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    const { verdict, reason, status, answer } = await paymentCallbacks.receive(request.params.mchid, body)
-    request.verdict = { mchid: request.params.mchid, verdict, reason, bytes: body.length }
+    const { mchid } = request.params
+    request.verdict = { mchid, bytes: body.length, sha256: hash('sha256', body) }
+    const { verdict, reason, id, status, answer } = await paymentCallbacks.receive(mchid, body)
+    request.verdict = { ...request.verdict, verdict, reason, webhookId: id }
+    if (verdict === 'quarantined')
+      request.log.error(
+        request.verdict,
+        'an authentic notice contradicts our settings or our order; it waits in quarantine'
+      )
     return reply.code(status).type(XML).send(answer)
   })
 }

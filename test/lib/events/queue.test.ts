@@ -1,0 +1,135 @@
+/** Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver. */
+import t from 'tap'
+import { createEventRecorder, pauseMs, TRIES } from '../../../lib/events/queue.ts'
+import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
+import { startRedis } from '../../../tools/redis.ts'
+import { build, type World } from '../../helper.ts'
+import { notify, payment, SUCCESS, signed } from '../../routes/wechat/notices.ts'
+import { event, eventWorld } from './world.ts'
+
+const SECOND = 1000
+const HOUR = 3600 * SECOND
+
+t.test('pauseMs() gives the pauses of the contract, a tenth longer at most, in whole milliseconds', async (t) => {
+  const pauses = [5, 30, 120, 600, 1800, 3600, 10_800, 21_600, 21_600].map((seconds) => seconds * SECOND)
+  for (const [index, pause] of pauses.entries()) {
+    t.equal(pauseMs(index + 1, 0), pause)
+    t.ok(pauseMs(index + 1, 0.999999) <= pause * 1.1)
+    t.ok(Number.isInteger(pauseMs(index + 1, 0.123456789)))
+  }
+  for (const tries of [1000, 2 ** 31, Number.MAX_SAFE_INTEGER]) t.equal(pauseMs(tries, 0), 6 * HOUR)
+  t.equal(pauseMs(0, 0), 5 * SECOND)
+  const all = Array.from({ length: TRIES - 1 }, (_, index) => pauseMs(index + 1, 0)).reduce((sum, pause) => sum + pause)
+  t.ok(all > 72 * HOUR && all < 80 * HOUR, 'about three days in all')
+})
+
+t.test('record() stores an identity once, and tells the same again from something else', async (t) => {
+  const { recorder, counts } = await eventWorld(t)
+  t.equal(await recorder.record(event('pay_1_1')), 'recorded')
+  t.equal(await recorder.record(event('pay_1_1')), 'duplicate')
+  t.equal(await recorder.record(event('pay_1_1', { data: { other: 'words' } })), 'duplicate')
+  t.equal(await recorder.record(event('pay_1_1', { essence: '999 CNY' })), 'conflict')
+  t.equal(await recorder.record(event('pay_1_2', { essence: '999 CNY' })), 'recorded')
+  t.match(await counts(), { waiting: 2 })
+  const many = await Promise.all(Array.from({ length: 100 }, () => recorder.record(event('pay_1_3'))))
+  t.equal(many.filter((each) => each === 'recorded').length, 1)
+  t.equal(many.filter((each) => each === 'duplicate').length, 99)
+})
+
+t.test('record() is one round trip, and 3 KB of Redis for an event that waits', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const { recorder, redis: connection } = await eventWorld(t, redis)
+  await recorder.record(event('pay_1_0'))
+  const { stream } = connection as unknown as { stream: { write: (...args: unknown[]) => boolean } }
+  const write = t.capture(stream, 'write', stream.write)
+  for (const id of ['pay_1_1', 'pay_1_1', 'pay_1_2']) await recorder.record(event(id))
+  t.equal(write().length, 3)
+
+  const used = async () => Number(/used_memory:(\d+)/.exec(await connection.info('memory'))?.[1])
+  const raw = { field: 'x'.repeat(800) }
+  const before = await used()
+  for (let index = 0; index < 1000; index++)
+    await recorder.record(event(`pay_1900000109_42000024${1e12 + index}`, { data: { raw } }))
+  const each = ((await used()) - before) / 1000
+  t.ok(each < 3072, `${each} bytes`)
+})
+
+t.test('record() fails while Redis is away, at its start too, and works as soon as it is back', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  redis.kill()
+  const connection = connectPrompt(redis.url, () => undefined)
+  const recorder = createEventRecorder(connection, 'away:{events}')
+  t.teardown(async () => {
+    await recorder.close()
+    connection.disconnect()
+  })
+  await t.rejects(recorder.record(event('pay_1_1')))
+  await redis.restart()
+  await settled(connection, 5000)
+  const listeners = connection.listenerCount('error')
+  redis.pause()
+  for (let time = 0; time < 3; time++) await t.rejects(recorder.record(event('pay_1_1')), /timed out/)
+  redis.resume()
+  t.equal(connection.listenerCount('error'), listeners, 'what failed to open leaves nothing behind')
+  t.equal(await recorder.record(event('pay_1_1')), 'recorded')
+  t.equal(await recorder.record(event('pay_1_1')), 'duplicate')
+})
+
+/** A payment notice through the door of `app`; the webhook-id it has to get. */
+async function pay({ app, secrets }: Pick<World, 'app' | 'secrets'>): Promise<string> {
+  const fields = payment()
+  const { body } = await notify(app, signed(fields, secrets.apiV2Key))
+  if (body !== SUCCESS) throw new Error(`refused: ${body}`)
+  return `pay_${fields.mch_id}_${fields.transaction_id}`
+}
+
+t.test('events wait without WEBHOOK_URL, and an instance that has one delivers them', async (t) => {
+  const world = await build(t, { env: { WEBHOOK_URL: undefined } })
+  const { backend, another } = world
+  const ids = [await pay(world), await pay(world)]
+  const { webhookUrl: WEBHOOK_URL } = backend
+  await another({ WEBHOOK_URL })
+  await backend.waitFor(() => backend.events().filter(({ accepted }) => accepted).length === 2)
+  t.same(
+    backend
+      .events()
+      .map(({ id, attempts }) => [id, attempts])
+      .sort(),
+    ids.map((id) => [id, 1]).sort()
+  )
+})
+
+t.test('ROLES=api delivers nothing, and ROLES=worker serves nothing but health', async (t) => {
+  const world = await build(t, { env: { ROLES: 'api' } })
+  const { backend, another } = world
+  const id = await pay(world)
+  const worker = await another({ ROLES: 'worker' })
+  t.match(await backend.waitFor(({ accepted }) => accepted), { id, attempts: 1 })
+  for (const url of ['/healthz', '/readyz']) t.equal((await worker.inject(url)).statusCode, 200, url)
+  for (const url of ['/api/test', '/.well-known/jwks.json', '/docs'])
+    t.equal((await worker.inject(url)).statusCode, 404, url)
+  t.equal((await notify(worker, 'x')).statusCode, 404)
+  t.equal((await worker.inject({ method: 'POST', url: '/internal/pay/orders', payload: {} })).statusCode, 404)
+})
+
+t.test('a Redis that refuses writes is told of once, not at every step of the worker', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const world = await build(t, { redis })
+  const { app, backend, logs } = world
+  await pay(world)
+  await backend.waitFor(({ accepted }) => accepted)
+  await app.redis.replicaof('127.0.0.1', '1')
+  const rejected = async () =>
+    Number(/errorstat_READONLY:count=(\d+)/.exec(await app.redis.info('errorstats'))?.[1] ?? 0)
+  while ((await rejected()) < 15);
+  const told = logs()
+    .split('\n')
+    .filter((line) => line.includes('delivery of events') && line.includes('READONLY'))
+  t.equal(told.length, 1)
+  await app.redis.replicaof('NO', 'ONE')
+  const id = await pay(world)
+  t.match(await backend.waitFor((event) => event.id === id && event.accepted, 20_000), { attempts: 1 })
+})

@@ -1,0 +1,121 @@
+/** What the tests of WeChat's doors share: notices signed by hand, and what Redis holds of them. */
+import { createHash, createHmac, randomInt } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import type { InjectOptions } from 'light-my-request'
+import type { Test } from 'tap'
+import { createOrders } from '../../../lib/pay/orders.ts'
+import { APPID, MCHID } from '../../helper.ts'
+
+/** Events stay in the queue, where they can be counted. */
+export const NO_WORKER = { ROLES: 'api' }
+export const XML = 'text/xml; charset=utf-8'
+
+export const SUCCESS =
+  '<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>'
+export const FAIL = '<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[FAIL]]></return_msg></xml>'
+
+export type Fields = Record<string, string>
+
+/** A payment of 100 fen with a number of its own. */
+export function payment(change: Fields = {}): Fields {
+  return {
+    appid: APPID,
+    mch_id: MCHID,
+    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
+    nonce_str: '5d2b6c2a8db53831f7eda20af46e531c',
+    return_code: 'SUCCESS',
+    result_code: 'SUCCESS',
+    out_trade_no: 'T20250101_0001',
+    transaction_id: `42000024${randomInt(1e12, 1e13)}`,
+    total_fee: '100',
+    time_end: '20250101080105',
+    attach: 'from-the-payer',
+    ...change
+  }
+}
+
+/** Section A2 of pay.md by hand. */
+export function sign(fields: Fields, key: string, algorithm: 'MD5' | 'HMAC-SHA256' = 'MD5'): string {
+  const names = Object.keys(fields).filter((name) => fields[name] !== '' && name !== 'sign')
+  const text = [...names.sort().map((name) => `${name}=${fields[name]}`), `key=${key}`].join('&')
+  const digest = algorithm === 'MD5' ? createHash('md5') : createHmac('sha256', key)
+  return digest.update(text).digest('hex').toUpperCase()
+}
+
+export const xml = (fields: Fields): string =>
+  `<xml>${Object.entries(fields)
+    .map(([name, value]) => `<${name}><![CDATA[${value}]]></${name}>`)
+    .join('')}</xml>`
+
+export const signed = (fields: Fields, key: string): string => xml({ ...fields, sign: sign(fields, key) })
+
+/** Posts to the door as WeChat does. */
+export function notify(app: FastifyInstance, payload: string | Buffer, { headers, ...rest }: InjectOptions = {}) {
+  return app.inject({
+    method: 'POST',
+    url: `/wechat/pay/v2/${MCHID}/notify`,
+    payload,
+    ...rest,
+    headers: { 'content-type': 'text/xml', ...headers }
+  })
+}
+
+export type Answer = Awaited<ReturnType<typeof notify>>
+
+export function answers(t: Test, answer: Answer, status: number, body = status === 200 ? SUCCESS : FAIL): void {
+  t.equal(answer.statusCode, status)
+  t.equal(answer.body, body)
+  t.equal(answer.headers['content-type'], XML)
+}
+
+/** Records an order as `POST /internal/pay/orders` does before it asks WeChat. */
+export async function remember(app: FastifyInstance, change: object = {}): Promise<void> {
+  const order = {
+    api: 'v2' as const,
+    appid: APPID,
+    mchid: MCHID,
+    outTradeNo: 'T20250101_0001',
+    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
+    totalFen: 100,
+    currency: 'CNY',
+    description: 'tea',
+    createdAt: 1735689600
+  }
+  await createOrders(app.redis, app.keys).remember({ ...order, ...change })
+}
+
+/** The names of all keys of this gateway, but for what the queue keeps of itself. */
+export async function keysOf(app: FastifyInstance): Promise<string[]> {
+  const prefix = app.keys.eventQueue.split(':')[0]
+  const names = await app.redis.keys(`${prefix}:*`)
+  return names.filter((name) => !/:webhook:(meta|id|events|marker|stalled-check)$/.test(name)).sort()
+}
+
+export interface RecordedEvent {
+  id: string
+  type: string
+  timestamp: string
+  data: Record<string, unknown>
+}
+
+/** Every event in the queue, in whatever state. */
+export async function eventsIn(app: FastifyInstance): Promise<RecordedEvent[]> {
+  const jobs = (await keysOf(app)).filter((name) => /:webhook:pay_[^:]+$/.test(name))
+  const texts = await Promise.all(jobs.map((job) => app.redis.hget(job, 'data')))
+  return texts.map((text) => {
+    const { id, body } = JSON.parse(text ?? '')
+    return { id, ...JSON.parse(body) }
+  })
+}
+
+/** What lies in quarantine, opened. */
+export async function quarantined(app: FastifyInstance): Promise<{ identity: string; reason: string; body: string }[]> {
+  const places = (await keysOf(app)).filter((name) => name.includes(':quarantined:'))
+  return Promise.all(
+    places.map(async (place) => {
+      const sealed = (await app.redis.getBuffer(place)) ?? Buffer.alloc(0)
+      const entry = JSON.parse(String(app.sealer.open(sealed, place)))
+      return { ...entry, body: Buffer.from(entry.body, 'base64').toString() }
+    })
+  )
+}
