@@ -15,14 +15,14 @@ export function writeRefreshToken({ appid, openid, sid, generation }: RefreshCla
   return `${payload}.${mac(payload, sid, sealer.currentId, sealer)?.toString('base64url')}`
 }
 
-/** undefined where the token is not one of ours, or its key is no longer held. */
+/** undefined where the token is not one of ours, letter by letter, or its key is no longer held. */
 export function readRefreshToken(token: string, sealer: Sealer): RefreshClaims | undefined {
-  const [payload = '', signature = ''] = token.split('.')
+  const [payload = '', signature = '', ...more] = token.split('.')
   const [appid, openid, sid, generation, keyId] = Buffer.from(payload, 'base64url').toString().split(SEPARATOR)
-  if (!appid || !openid || !sid || !generation || !keyId) return undefined
-  const expected = mac(payload, sid, keyId, sealer)
-  const given = Buffer.from(signature, 'base64url')
-  if (expected === undefined || given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
+  if (!appid || !openid || !sid || !generation || !keyId || more.length > 0) return undefined
+  const expected = Buffer.from(mac(payload, sid, keyId, sealer)?.toString('base64url') ?? '')
+  const given = Buffer.from(signature)
+  if (expected.length === 0 || given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
   return { appid, openid, sid, generation: Number(generation) }
 }
 

@@ -66,7 +66,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
   async function find(id: SessionId): Promise<Session | undefined> {
     const [record, unionid, keyEndsAt] = await redis.hmget(keys.sessions(id.appid, id.openid), id.sid, 'u', 'k')
     const read = record ? readRecord(record) : undefined
-    if (read === undefined || read.expiresAt <= nowSeconds()) return undefined
+    if (read === undefined || !(read.expiresAt > nowSeconds())) return undefined
     const { appid, openid, sid } = id
     return { appid, openid, sid, ...read, sessionKeyEndsAt: Number(keyEndsAt ?? 0), ...(unionid && { unionid }) }
   }

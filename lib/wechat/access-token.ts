@@ -8,11 +8,14 @@ import { runScript, type Script } from '../redis/script.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
+import { createBackOff } from './back-off.ts'
 import type { WechatAnswer, WechatClient } from './client.ts'
 import { STALE_TOKEN_ERRCODES, type UpstreamCall } from './errcodes.ts'
 
 /** WeChat hands out the next token in the last five minutes of the old one, and honours both for that long. */
 const RENEW_AHEAD_MS = 300_000
+/** A token lives no longer, whatever is answered. */
+const LONGEST_LIFE_SECONDS = 7200
 const POLL_MS = 50
 const FORCE_PAUSE_MS = 30_000
 /** WeChat allows 20 a day; the rest is left to the operator. */
@@ -25,7 +28,10 @@ export interface AccessToken {
 }
 
 export interface AccessTokens {
-  /** A token with life left in it. `stale`: a token that WeChat has just refused. Throws WECHAT_*. */
+  /**
+   * A token with life left in it; in its last five minutes it is renewed beside the caller, who does not wait.
+   * `stale`: a token that WeChat has just refused. Throws WECHAT_*; after a failure the same again for a second or more.
+   */
   get(appid: string, stale?: string): Promise<AccessToken>
   /** A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. */
   post(call: UpstreamCall, appid: string, path: string, body: object): Promise<WechatAnswer>
@@ -37,7 +43,7 @@ export interface AccessTokenOptions {
   sealer: Sealer
   apps: Apps
   wechat: WechatClient
-  /** Longest time that one call to WeChat can take, its repetition included: a holder of the lock is never outrun by its lease. */
+  /** Longest time that one call to WeChat can take, its repetition included: the lease of a lock holder is longer. */
   upstreamMs: number
   /** Milliseconds since 1970. */
   now: () => number
@@ -54,15 +60,22 @@ const SETTLE_TOKEN: Script = {
   `
 }
 
-/** KEYS forced · ARGV now (ms), pause (ms), most a day: 1 where WeChat may be forced to make a new token now. */
+/**
+ * KEYS  forced, lock
+ * ARGV  owner, lease (ms), now (ms), pause (ms), most a day
+ *
+ * 1 where the holder of the lock may force WeChat to make a new token now; its lease starts anew for that second call.
+ */
 const ALLOW_FORCE: Script = {
   name: 'wxgateAllowForce',
-  numberOfKeys: 1,
+  numberOfKeys: 2,
   lua: `
+    if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
     local last, count = unpack(redis.call('HMGET', KEYS[1], 'last', 'count'))
-    if last and tonumber(ARGV[1]) - tonumber(last) < tonumber(ARGV[2]) then return 0 end
-    if count and tonumber(count) >= tonumber(ARGV[3]) then return 0 end
-    redis.call('HSET', KEYS[1], 'last', ARGV[1])
+    if last and tonumber(ARGV[3]) - tonumber(last) < tonumber(ARGV[4]) then return 0 end
+    if count and tonumber(count) >= tonumber(ARGV[5]) then return 0 end
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+    redis.call('HSET', KEYS[1], 'last', ARGV[3])
     if redis.call('HINCRBY', KEYS[1], 'count', 1) == 1 then redis.call('EXPIRE', KEYS[1], 86400) end
     return 1
   `
@@ -71,6 +84,8 @@ const ALLOW_FORCE: Script = {
 export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   const { redis, keys, sealer, apps, wechat, upstreamMs, now } = options
   const flight = singleFlight<AccessToken>()
+  const backOff = createBackOff(now)
+  const leaseMs = upstreamMs + 1000
 
   async function stored(appid: string): Promise<AccessToken | undefined> {
     const place = keys.accessToken(appid)
@@ -87,12 +102,12 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   /** The winner of the lock asks WeChat; the others wait for what it stores, or go on with a token that still lives. */
   async function renew(appid: string, stale: string | undefined): Promise<AccessToken> {
     const owner = randomUUID()
-    const giveUpAt = performance.now() + upstreamMs
+    const giveUpAt = performance.now() + leaseMs + POLL_MS
     while (performance.now() < giveUpAt) {
-      const won = await redis.set(keys.accessTokenLock(appid), owner, 'PX', upstreamMs + 1000, 'NX')
+      const won = await redis.set(keys.accessTokenLock(appid), owner, 'PX', leaseMs, 'NX')
       const held = await stored(appid)
-      if (won !== null)
-        return usable(held, stale, RENEW_AHEAD_MS) ? release(appid, owner, held) : renewLocked(appid, owner, stale)
+      if (won !== null && !usable(held, stale, RENEW_AHEAD_MS)) return renewLocked(appid, owner, stale)
+      if (won !== null) release(appid, owner)
       if (usable(held, stale, 0)) return held
       await pause(POLL_MS)
     }
@@ -104,7 +119,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   async function renewLocked(appid: string, owner: string, stale: string | undefined): Promise<AccessToken> {
     try {
       let fresh = await ask(appid, false)
-      if (fresh.token === stale && (await mayForce(appid))) fresh = await ask(appid, true)
+      if (fresh.token === stale && (await mayForce(appid, owner))) fresh = await ask(appid, true)
       const place = keys.accessToken(appid)
       const lifeMs = Math.max(fresh.expiresAt - now(), 1)
       const sealed = sealer.seal(Buffer.from(`${fresh.expiresAt} ${fresh.token}`), place)
@@ -116,41 +131,49 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
       )
       return written === 1 ? fresh : ((await stored(appid)) ?? fresh)
     } catch (error) {
-      await runScript(
-        redis,
-        SETTLE_TOKEN,
-        [keys.accessToken(appid), keys.accessTokenLock(appid)],
-        [owner, '', 0]
-      ).catch(() => {
-        // The lease ends by itself.
-      })
+      release(appid, owner)
       throw error
     }
   }
 
-  async function release(appid: string, owner: string, held: AccessToken): Promise<AccessToken> {
-    await runScript(redis, SETTLE_TOKEN, [keys.accessToken(appid), keys.accessTokenLock(appid)], [owner, '', 0])
-    return held
+  /** Nobody waits for it; with Redis away the lease ends by itself. */
+  function release(appid: string, owner: string): void {
+    const places = [keys.accessToken(appid), keys.accessTokenLock(appid)]
+    runScript(redis, SETTLE_TOKEN, places, [owner, '', 0]).catch(() => {
+      // as said
+    })
   }
 
-  const mayForce = async (appid: string) =>
-    (await runScript(redis, ALLOW_FORCE, [keys.accessTokenForced(appid)], [now(), FORCE_PAUSE_MS, FORCED_A_DAY])) === 1
+  async function mayForce(appid: string, owner: string): Promise<boolean> {
+    const places = [keys.accessTokenForced(appid), keys.accessTokenLock(appid)]
+    return (await runScript(redis, ALLOW_FORCE, places, [owner, leaseMs, now(), FORCE_PAUSE_MS, FORCED_A_DAY])) === 1
+  }
 
-  async function ask(appid: string, force: boolean): Promise<AccessToken> {
+  /** A wrong secret is refused for ever: the next call waits, and until then the failure answers. */
+  const ask = (appid: string, force: boolean) => backOff(appid, () => askWechat(appid, force))
+
+  async function askWechat(appid: string, force: boolean): Promise<AccessToken> {
     const { secret } = apps.pick(appid)
     const body = { grant_type: 'client_credential', appid, secret, ...(force && { force_refresh: true }) }
     const { access_token, expires_in } = await wechat.post('token', '/cgi-bin/stable_token', {}, body)
-    if (typeof access_token !== 'string' || typeof expires_in !== 'number') {
+    const seconds = Math.floor(Math.min(Number(expires_in), LONGEST_LIFE_SECONDS))
+    if (typeof access_token !== 'string' || !/^\S+$/.test(access_token) || !(seconds > 0)) {
       throw new ServiceError('WECHAT_BAD_RESPONSE', {
         detail: 'stable_token answered without access_token and expires_in'
       })
     }
-    return { token: access_token, expiresAt: now() + expires_in * 1000 }
+    return { token: access_token, expiresAt: now() + seconds * 1000 }
   }
 
   async function get(appid: string, stale?: string): Promise<AccessToken> {
     const held = await stored(appid)
-    return usable(held, stale, RENEW_AHEAD_MS) ? held : flight(`${appid} ${stale ?? ''}`, () => renew(appid, stale))
+    if (usable(held, stale, RENEW_AHEAD_MS)) return held
+    const renewal = flight(`${appid} ${stale ?? ''}`, () => renew(appid, stale))
+    if (!usable(held, stale, 0)) return renewal
+    renewal.catch(() => {
+      // While the old token lives nobody has to know; the next caller starts the next attempt.
+    })
+    return held
   }
 
   return {

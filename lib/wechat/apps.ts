@@ -5,6 +5,7 @@ import type { App } from '../settings.ts'
 export interface Apps {
   /** Throws APP_UNKNOWN. Without an appid: the only app, where there is only one. */
   pick(appid: string | undefined): App
+  knows(appid: string): boolean
 }
 
 export function createApps(apps: readonly App[]): Apps {
@@ -13,6 +14,8 @@ export function createApps(apps: readonly App[]): Apps {
   const only = second === undefined ? first : undefined
 
   return {
+    knows: (appid) => byAppid.has(appid),
+
     pick(appid) {
       const app = appid === undefined ? only : byAppid.get(appid)
       if (app !== undefined) return app

@@ -3,11 +3,8 @@ import { ServiceError } from '../errors.ts'
 import { refusal, type UpstreamCall } from './errcodes.ts'
 import type { Incoming, Upstream } from './http.ts'
 
-export interface WechatAnswer {
-  errcode?: number
-  errmsg?: string
-  [field: string]: unknown
-}
+/** Fields as they came: nothing is known of them until it is checked. */
+export type WechatAnswer = Record<string, unknown>
 
 export interface WechatClient {
   /** GET with a query. Throws WECHAT_* errors; a success may lack errcode. */
@@ -27,7 +24,9 @@ export interface WechatClientOptions {
 export function createWechatClient({ upstream, now, busyPauseMs }: WechatClientOptions): WechatClient {
   async function once(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
     const answer = readAnswer(await send())
-    if (answer.errcode) throw refusal(call, answer.errcode, answer.errmsg ?? '', now())
+    const errcode = Number(answer.errcode ?? 0)
+    if (!Number.isInteger(errcode)) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'errcode is no number' })
+    if (errcode !== 0) throw refusal(call, errcode, String(answer.errmsg ?? ''), now())
     return answer
   }
 

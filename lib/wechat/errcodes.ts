@@ -6,6 +6,9 @@ export type UpstreamCall = 'login' | 'token' | 'phone' | 'api'
 
 const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
   [-1]: 'WECHAT_BUSY',
+  44990: 'WECHAT_RATE_LIMITED',
+  44991: 'WECHAT_RATE_LIMITED',
+  44993: 'WECHAT_RATE_LIMITED',
   45009: 'WECHAT_RATE_LIMITED',
   45011: 'WECHAT_RATE_LIMITED',
   40243: 'WECHAT_CONFIG_INVALID',
@@ -24,9 +27,11 @@ const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
 const TOKEN_REFUSED: Readonly<Record<number, ErrorCode>> = {
   40001: 'WECHAT_CONFIG_INVALID',
   40014: 'WECHAT_CONFIG_INVALID',
-  42001: 'WECHAT_CONFIG_INVALID',
-  41001: 'WECHAT_CONFIG_INVALID'
+  42001: 'WECHAT_CONFIG_INVALID'
 }
+
+/** 40230 to 40240: the API security mode is on in the console, and its keys or our clock are wrong. */
+const isApiSecurity = (errcode: number): boolean => errcode >= 40230 && errcode <= 40240
 
 const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>>> = {
   login: {
@@ -48,6 +53,7 @@ const ADVICE: Readonly<Record<number, string>> = {
   40125: 'the AppSecret is wrong or was reset',
   40164: 'add the address named in errmsg to the IP whitelist of the mini-program',
   40243: 'the AppSecret is frozen; unfreeze it in the console',
+  42001: 'WeChat refuses even a fresh access_token',
   89503: 'an administrator has to confirm this address in WeChat'
 }
 
@@ -58,23 +64,35 @@ const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
 
 /** Turns an answer with an errcode into the error that the caller gets. `nowMs` serves Retry-After. */
 export function refusal(call: UpstreamCall, errcode: number, errmsg: string, nowMs: number): ServiceError {
-  const code = BY_CALL[call][errcode] ?? ANYWHERE[errcode] ?? 'WECHAT_REJECTED'
+  const code = meaningOf(call, errcode)
   const rid = RID.exec(errmsg)?.[1]
   const wechat: WechatVerdict = { errcode, errmsg, ...(rid && { rid }) }
-  const advice = ADVICE[errcode]
   return new ServiceError(code, {
     wechat,
-    detail: `WeChat answered the ${call} call with ${errcode}${advice && code === 'WECHAT_CONFIG_INVALID' ? `: ${advice}` : ''}`,
+    detail: `WeChat answered the ${call} call with ${errcode}${code === 'WECHAT_CONFIG_INVALID' ? forOperator(errcode, errmsg) : ''}`,
     ...(code === 'WECHAT_RATE_LIMITED' && { retryAfterSeconds: secondsToNextQuota(errcode, nowMs) })
   })
 }
 
+function meaningOf(call: UpstreamCall, errcode: number): ErrorCode {
+  const named = BY_CALL[call][errcode] ?? ANYWHERE[errcode]
+  return named ?? (isApiSecurity(errcode) ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_REJECTED')
+}
+
+/** errmsg names what to correct, such as our address for 40164; it holds no secret (mini-program.md 9.1). */
+const forOperator = (errcode: number, errmsg: string): string =>
+  ` (${errmsg.slice(0, ERRMSG_LOGGED)})${ADVICE[errcode] ? `: ${ADVICE[errcode]}` : ''}`
+
+const ERRMSG_LOGGED = 300
+const SECOND_MS = 1000
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
 const BEIJING_OFFSET_MS = 8 * 3_600_000
 
-/** 45011 counts by the minute, 45009 by the day in Beijing. */
+const PERIOD_MS: Readonly<Record<number, number>> = { 44990: SECOND_MS, 44991: MINUTE_MS, 45011: MINUTE_MS }
+
+/** By the second, by the minute, or (45009, 44993) by the day in Beijing, whose seconds and minutes are everybody's. */
 function secondsToNextQuota(errcode: number, nowMs: number): number {
-  const [period, offset] = errcode === 45011 ? [MINUTE_MS, 0] : [DAY_MS, BEIJING_OFFSET_MS]
-  return Math.ceil((period - ((nowMs + offset) % period)) / 1000)
+  const period = PERIOD_MS[errcode] ?? DAY_MS
+  return Math.ceil((period - ((nowMs + BEIJING_OFFSET_MS) % period)) / 1000)
 }

@@ -14,6 +14,8 @@ import type { WechatClient } from './client.ts'
 
 /** The same code within this time gets the same session: double taps, retries after a lost answer. */
 const SAME_CODE_MS = 10_000
+/** What an exchange needs of Redis beside WeChat's time; a claim outlives its exchange by no more. */
+const LEASE_MARGIN_MS = 1000
 const POLL_MS = 50
 
 export interface Logins {
@@ -40,7 +42,7 @@ interface Identity {
   sessionKey: Buffer
 }
 
-/** KEYS code · ARGV owner, result, its life (ms): leaves the result only where the code is still ours. */
+/** KEYS code · ARGV what it holds, result or '', its life (ms): leaves or removes something only where nobody else came between. */
 const SETTLE_CODE: Script = {
   name: 'wxgateSettleCode',
   numberOfKeys: 1,
@@ -56,38 +58,47 @@ const CLAIM = 'claim:'
 
 export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }: LoginOptions): Logins {
   const flight = singleFlight<Session>()
+  const leaseMs = upstreamMs + LEASE_MARGIN_MS
 
-  /** One round trip claims the code, WeChat is asked, one more writes the session and tells the other instances. */
+  /**
+   * One round trip claims the code, WeChat is asked, one more writes the session; two are waited for. Where another
+   * instance holds the claim we wait for its result, or until it failed or its lease ended, and then ask WeChat ourselves.
+   */
   async function exchangeOnce(app: App, code: string): Promise<Session> {
     const place = keys.loginCode(app.appid, createHash('sha256').update(code).digest('base64url'))
     const owner = `${CLAIM}${randomUUID()}`
-    const giveUpAt = performance.now() + upstreamMs
+    const giveUpAt = performance.now() + leaseMs + POLL_MS
     while (performance.now() < giveUpAt) {
-      const found = await redis.set(place, owner, 'PX', upstreamMs + SAME_CODE_MS, 'NX', 'GET')
+      const found = await redis.set(place, owner, 'PX', leaseMs, 'NX', 'GET')
       if (found === null) return askWechat(app, code, place, owner)
-      const session = found.startsWith(CLAIM) ? undefined : await sessions.find(parseResult(app.appid, found))
+      if (found.startsWith(CLAIM)) {
+        await pause(POLL_MS)
+        continue
+      }
+      const session = await sessions.find(parseResult(app.appid, found))
       if (session !== undefined) return session
-      if (!found.startsWith(CLAIM)) await redis.del(place)
-      else await pause(POLL_MS)
+      settle(place, found, '')
     }
     throw new ServiceError('WECHAT_TIMEOUT', {
       detail: 'another instance claimed this code and did not finish in time'
     })
   }
 
+  /** Nobody waits for it: who comes in between finds the claim and looks again. With Redis away the claim ends by itself. */
+  function settle(place: string, held: string, result: string): void {
+    runScript(redis, SETTLE_CODE, [place], [held, result, SAME_CODE_MS]).catch(() => {
+      // The login stands or failed by itself; only a second tap would wait for the lease, and be refused by WeChat.
+    })
+  }
+
   async function askWechat(app: App, code: string, place: string, owner: string): Promise<Session> {
-    const settle = (result: string) => runScript(redis, SETTLE_CODE, [place], [owner, result, SAME_CODE_MS])
     try {
       const identity = await codeToSession(wechat, app, code)
       const session = await sessions.open({ appid: app.appid, ...identity })
-      await settle(`${session.sid} ${session.openid}`).catch(() => {
-        // The login stands; only a second tap would not find it and be refused by WeChat.
-      })
+      settle(place, owner, `${session.sid} ${session.openid}`)
       return session
     } catch (error) {
-      await settle('').catch(() => {
-        // The claim ends by itself.
-      })
+      settle(place, owner, '')
       throw error
     }
   }
@@ -105,16 +116,17 @@ function parseResult(appid: string, result: string) {
   return { appid, openid, sid }
 }
 
-const OPENID = /^[\w-]{1,128}$/
+/** Of openids and unionids: what may stand in a header, in a key, and in our schemas. */
+const ID = /^[\w-]{1,128}$/
 
 async function codeToSession(wechat: WechatClient, { appid, secret }: App, code: string): Promise<Identity> {
   const query = { appid, secret, js_code: code, grant_type: 'authorization_code' }
   const { openid, session_key, unionid } = await wechat.get('login', '/sns/jscode2session', query)
   const sessionKey = typeof session_key === 'string' ? decodeSessionKey(session_key) : undefined
-  if (typeof openid !== 'string' || !OPENID.test(openid) || sessionKey === undefined) {
+  if (typeof openid !== 'string' || !ID.test(openid) || sessionKey === undefined) {
     throw new ServiceError('WECHAT_BAD_RESPONSE', {
       detail: 'jscode2session answered without a usable openid and session_key'
     })
   }
-  return { openid, sessionKey, ...(typeof unionid === 'string' && unionid !== '' && { unionid }) }
+  return { openid, sessionKey, ...(typeof unionid === 'string' && ID.test(unionid) && { unionid }) }
 }

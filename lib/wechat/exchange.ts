@@ -1,0 +1,79 @@
+/** One request on one connection, followed step by step, since only so can be told whether WeChat may have acted on it. */
+import type { Dispatcher } from 'undici'
+import { ServiceError } from '../errors.ts'
+
+/** What WeChat says to a request is never larger than this, images included. */
+const MAX_ANSWER_BYTES = 10 * 1024 * 1024
+
+export interface Outgoing {
+  method: 'GET' | 'POST'
+  /** With its query. It may hold secrets: never log it. */
+  path: string
+  headers?: Record<string, string>
+  /** Sent with a Content-Length: WeChat answers 412 to chunked bodies. */
+  body?: string | Buffer
+}
+
+export interface Incoming {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  body: Buffer
+}
+
+/** Settles `answer` once, at the latest when `deadline` aborts, also while the request still waits for a connection. */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<Incoming>
+  /** Whether the request was written to a connection; while it was not, it may be tried elsewhere. */
+  sent = false
+  readonly #deadline: AbortSignal
+  readonly #resolve: (answer: Incoming) => void
+  readonly #reject: (error: unknown) => void
+  readonly #expire = () => this.#fail(new ServiceError('WECHAT_TIMEOUT'))
+  #controller: Dispatcher.DispatchController | undefined
+  #head: Pick<Incoming, 'status' | 'headers'> = { status: 0, headers: {} }
+  #chunks: Buffer[] = []
+  #size = 0
+
+  constructor(deadline: AbortSignal) {
+    const { promise, resolve, reject } = Promise.withResolvers<Incoming>()
+    this.answer = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#deadline = deadline
+    if (deadline.aborted) this.#expire()
+    else deadline.addEventListener('abort', this.#expire, { once: true })
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#deadline.aborted) this.#expire()
+    else this.sent = true
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Incoming['headers']): void {
+    this.#head = { status, headers }
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#chunks.push(chunk)
+    this.#size += chunk.length
+    if (this.#size > MAX_ANSWER_BYTES)
+      this.#fail(new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the answer is larger than 10 MiB' }))
+  }
+
+  onResponseEnd(): void {
+    this.#deadline.removeEventListener('abort', this.#expire)
+    this.#resolve({ ...this.#head, body: Buffer.concat(this.#chunks) })
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#deadline.removeEventListener('abort', this.#expire)
+    this.#reject(error)
+  }
+
+  #fail(error: ServiceError): void {
+    this.#reject(error)
+    this.#chunks = []
+    this.#controller?.abort(error)
+  }
+}

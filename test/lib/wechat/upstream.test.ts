@@ -1,0 +1,213 @@
+/** Calls to WeChat over real connections: deadlines, origins, what was sent how often, and what counts as an answer. */
+import { once } from 'node:events'
+import { createServer as createHttpServer, type RequestListener } from 'node:http'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { createBackOff } from '../../../lib/wechat/back-off.ts'
+import { createWechatClient } from '../../../lib/wechat/client.ts'
+import { createUpstream } from '../../../lib/wechat/http.ts'
+import { freePort } from '../../../tools/free-port.ts'
+
+async function listen(t: Test, server: Server): Promise<string> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => sockets.add(socket))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const listenHttp = async (t: Test, listener: RequestListener): Promise<string> =>
+  `http://${await listen(t, createHttpServer(listener))}`
+
+function upstreamTo(t: Test, origins: string[], timeoutMs = 5000, connectionsPerOrigin = 64) {
+  const upstream = createUpstream({ origins, timeoutMs, connectionsPerOrigin })
+  t.teardown(() => upstream.close())
+  return upstream
+}
+
+const GET = { method: 'GET', path: '/x' } as const
+
+t.test('send() keeps a connection, and gives a body its length', async (t) => {
+  const seen: (string | undefined)[] = []
+  const ports = new Set<number | undefined>()
+  const origin = await listenHttp(t, (request, response) => {
+    seen.push(request.headers['content-length'], request.headers['transfer-encoding'])
+    ports.add(request.socket.remotePort)
+    request.resume().on('end', () => response.writeHead(201, { 'x-answer': 'y' }).end('成功'))
+  })
+  const upstream = upstreamTo(t, [origin], 5000, 1)
+  const answer = await upstream.send({ method: 'POST', path: '/x', body: '微信' })
+  t.match(answer, { status: 201, headers: { 'x-answer': 'y' } })
+  t.equal(answer.body.toString(), '成功')
+  await upstream.send({ method: 'POST', path: '/x', body: Buffer.alloc(3) })
+  await upstream.send(GET)
+  t.same(seen, ['6', undefined, '3', undefined, undefined, undefined])
+  t.equal(ports.size, 1)
+})
+
+t.test('send() leaves an origin that accepts nobody, and one that never finishes its TLS', async (t) => {
+  const origin = await listenHttp(t, (_request, response) => response.end('here'))
+  const refusing = `http://127.0.0.1:${await freePort()}`
+  const silent = `https://${await listen(t, createServer())}`
+  const noTls = `https://${await listen(
+    t,
+    createServer((socket) => socket.end('HTTP/1.1 400 no\r\n\r\n'))
+  )}`
+  const resetting = `https://${await listen(
+    t,
+    createServer((socket) => socket.resetAndDestroy())
+  )}`
+  const upstream = upstreamTo(t, [refusing, noTls, resetting, silent, origin], 4000)
+  t.equal((await upstream.send(GET)).body.toString(), 'here')
+})
+
+t.test('send() tries a single origin twice, while it cannot be reached', async (t) => {
+  let connections = 0
+  const count = createServer((socket) => {
+    connections += 1
+    socket.resetAndDestroy()
+  })
+  const upstream = upstreamTo(t, [`https://${await listen(t, count)}`])
+  await t.rejects(upstream.send(GET), { code: 'WECHAT_UNREACHABLE' })
+  t.equal(connections, 2)
+})
+
+t.test('send() sends nothing twice, however the answer fails', async (t) => {
+  const failures: Record<string, [code: string, fail: (socket: Socket) => void]> = {
+    reset: ['WECHAT_UNREACHABLE', (socket) => socket.resetAndDestroy()],
+    end: ['WECHAT_UNREACHABLE', (socket) => socket.end()],
+    half: ['WECHAT_UNREACHABLE', (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf')],
+    'no HTTP': ['WECHAT_BAD_RESPONSE', (socket) => socket.end('nonsense\r\n\r\n')]
+  }
+  for (const [name, [code, fail]] of Object.entries(failures)) {
+    let requests = 0
+    const server = createServer((socket) =>
+      socket.once('data', () => {
+        requests += 1
+        fail(socket)
+      })
+    )
+    const origin = `http://${await listen(t, server)}`
+    await t.rejects(upstreamTo(t, [origin, origin]).send(GET), { code }, name)
+    t.equal(requests, 1, name)
+  }
+})
+
+t.test('send() ends at its deadline, whatever it waits for', async (t) => {
+  let requests = 0
+  const origin = await listenHttp(t, () => {
+    requests += 1
+  })
+  const dripping = await listenHttp(t, (_request, response) => response.write('{'))
+  const startedAt = performance.now()
+  const busy = upstreamTo(t, [origin], 300, 1)
+  const waits = [busy.send(GET), busy.send(GET), upstreamTo(t, [dripping], 300).send(GET)]
+  for (const result of await Promise.allSettled(waits))
+    t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
+  t.ok(performance.now() - startedAt < 2000)
+  t.equal(requests, 1, 'what waited for the connection is not sent after its time')
+})
+
+t.test('send() takes no endless answer', async (t) => {
+  const origin = await listenHttp(t, (_request, response) => {
+    const chunk = Buffer.alloc(1024 * 1024)
+    const pour = () => {
+      while (response.write(chunk));
+    }
+    response.on('drain', pour)
+    pour()
+  })
+  await t.rejects(upstreamTo(t, [origin], 20_000).send(GET), { code: 'WECHAT_BAD_RESPONSE', detail: /10 MiB/ })
+})
+
+t.test('the client reads what it gets, whatever its label, and repeats once after -1', async (t) => {
+  const answers: string[] = []
+  const paths: (string | undefined)[] = []
+  const origin = await listenHttp(t, (request, response) => {
+    paths.push(request.url)
+    response.setHeader('content-type', 'text/plain').end(answers.shift())
+  })
+  const upstream = upstreamTo(t, [origin])
+  const client = createWechatClient({ upstream, now: () => 0, busyPauseMs: 1 })
+  const ask = (...bodies: string[]) => {
+    answers.splice(0, answers.length, ...bodies)
+    return client.get('api', '/a', { q: '&=微 +' })
+  }
+  t.same(await ask('{"errcode":0,"a":1}'), { errcode: 0, a: 1 })
+  t.equal(new URLSearchParams(String(paths[0]).slice(3)).get('q'), '&=微 +')
+  t.same(await ask('{"a":1}'), { a: 1 })
+  t.same(await ask('{"errcode":-1}', '{"a":2}'), { a: 2 })
+  await t.rejects(ask('{"errcode":-1}', '{"errcode":-1}', '{}'), { code: 'WECHAT_BUSY', wechat: { errmsg: '' } })
+  t.equal(answers.length, 1, 'no third time')
+  await t.rejects(ask('{"errcode":"40029","errmsg":7}'), {
+    code: 'WECHAT_REJECTED',
+    wechat: { errcode: 40029, errmsg: '7' }
+  })
+  for (const none of [
+    '',
+    'null',
+    '[]',
+    '"x"',
+    '1',
+    '{"a":',
+    '<html>',
+    '{"errcode":"x"}',
+    '{"errcode":1.5}',
+    '{"errcode":{}}'
+  ])
+    await t.rejects(ask(none), { code: 'WECHAT_BAD_RESPONSE' }, none)
+})
+
+t.test('limits of WeChat say when they end', async (t) => {
+  let errcode = 0
+  const origin = await listenHttp(t, (_request, response) => response.end(JSON.stringify({ errcode })))
+  let nowMs = 0
+  const client = createWechatClient({ upstream: upstreamTo(t, [origin]), now: () => nowMs, busyPauseMs: 1 })
+  const rows: [time: string, errcode: number, seconds: number][] = [
+    ['2025-01-01T15:59:59.000Z', 45009, 1],
+    ['2025-01-01T16:00:00.000Z', 45009, 86_400],
+    ['2025-01-01T04:00:00.000Z', 44993, 43_200],
+    ['2025-01-01T04:00:00.000Z', 45011, 60],
+    ['2025-01-01T04:00:59.001Z', 44991, 1],
+    ['2025-01-01T04:00:59.001Z', 44990, 1]
+  ]
+  for (const [time, code, retryAfterSeconds] of rows) {
+    nowMs = Date.parse(time)
+    errcode = code
+    await t.rejects(
+      client.post('api', '/a', {}, {}),
+      { code: 'WECHAT_RATE_LIMITED', retryAfterSeconds },
+      `${code} at ${time}`
+    )
+  }
+})
+
+t.test(
+  'a back-off answers with the last failure, pauses longer each time up to 30 s, and forgets after a success',
+  async (t) => {
+    let nowMs = 0
+    let calls = 0
+    const run = createBackOff(() => nowMs)
+    const fail = () =>
+      run('a', async () => {
+        calls += 1
+        throw new Error(`failure ${calls}`)
+      })
+    for (const [attempt, seconds] of [1, 2, 4, 8, 16, 30, 30].entries()) {
+      await t.rejects(fail(), { message: `failure ${attempt + 1}` })
+      nowMs += seconds * 1000 - 1
+      await t.rejects(fail(), { message: `failure ${attempt + 1}` }, 'told again')
+      t.equal(calls, attempt + 1)
+      nowMs += 1
+    }
+    t.equal(await run('b', async () => 'other keys go on'), 'other keys go on')
+    t.equal(await run('a', async () => 'well'), 'well')
+    await t.rejects(fail(), { message: 'failure 8' })
+    nowMs += 1000
+    await t.rejects(fail(), { message: 'failure 9' }, 'one second again')
+  }
+)

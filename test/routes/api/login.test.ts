@@ -1,0 +1,261 @@
+/** POST /api/login: what a code becomes, what each refusal of WeChat becomes, and that each code is asked for once. */
+import t, { type Test } from 'tap'
+import { freePort } from '../../../tools/free-port.ts'
+import { APPID, build, OTHER_APPID, type World } from '../../helper.ts'
+import {
+  bearer,
+  callsOf,
+  claims,
+  codeKey,
+  get,
+  keysOf,
+  login,
+  post,
+  refused,
+  sessionKeyOf,
+  startHeldWechat,
+  until
+} from './client.ts'
+
+const ANSWER = ['expiresIn', 'openid', 'refreshExpiresIn', 'refreshToken', 'token', 'tokenType']
+const upstream = ({ sandbox }: World) => callsOf(sandbox, 'code2session')
+
+/** Everything that Redis holds, names included, as one text. */
+async function everythingHeld(world: World): Promise<string> {
+  const { redis } = world.app
+  const parts: string[] = []
+  for (const key of await keysOf(world)) {
+    const type = await redis.type(key)
+    if (type === 'string') parts.push(key, (await redis.getBuffer(key))?.toString('latin1') ?? '')
+    if (type === 'hash') parts.push(key, JSON.stringify(await redis.hgetall(key)))
+  }
+  return parts.join('\n')
+}
+
+t.test('login() answers with tokens and who the user is, and with no secret', async (t) => {
+  const world = await build(t, { env: { LOG_LEVEL: 'trace' } })
+  const { code, openid } = world.sandbox.login({ appid: APPID })
+  const answer = await login(world.app, code)
+  t.equal(answer.statusCode, 200)
+  t.equal(answer.headers['content-type'], 'application/json; charset=utf-8')
+  const body = answer.json()
+  t.same(Object.keys(body).sort(), [...ANSWER, 'unionid'].sort())
+  t.match(body, { openid, tokenType: 'Bearer', expiresIn: 900, refreshExpiresIn: 2_592_000, unionid: /^\S+$/ })
+
+  const sessionKey = await sessionKeyOf(world, openid)
+  const held = await everythingHeld(world)
+  t.match(held, openid, 'the dump shows what is held')
+  const { appSecret } = world.secrets
+  for (const place of [answer.body, JSON.stringify(answer.headers), held, world.logs()]) {
+    t.notMatch(place, sessionKey)
+    t.notMatch(place, Buffer.from(sessionKey, 'base64').toString('latin1'))
+    t.notMatch(place, appSecret)
+  }
+  for (const secret of [body.token, body.refreshToken, code, body.openid]) t.notMatch(world.logs(), secret)
+})
+
+t.test('login() needs no appid where one app is configured, and knows that one', async (t) => {
+  const { app, sandbox } = await build(t)
+  t.equal((await login(app, sandbox.login({ appid: APPID }).code, APPID)).statusCode, 200)
+  const { code } = sandbox.login({ appid: OTHER_APPID })
+  refused(t, await login(app, code, OTHER_APPID), 400, 'APP_UNKNOWN')
+  refused(t, await login(app, code), 401, 'CODE_INVALID', { wechat: { errcode: 40029 } })
+  for (const appid of ['__proto__', 'constructor', '', `${APPID}\n`])
+    refused(t, await post(app, '/api/login', { code, appid }), 400, 'FST_ERR_VALIDATION')
+})
+
+t.test('login() keeps the apps of WECHAT_CONFIG_FILE apart', async (t) => {
+  const { another, sandbox, secrets } = await build(t)
+  const apps = [
+    { appid: APPID, secret: secrets.appSecret },
+    { appid: OTHER_APPID, secret: secrets.otherAppSecret }
+  ]
+  const dir = t.testdir({ 'apps.json': JSON.stringify({ apps }) })
+  const none = { WECHAT_APPID: undefined, WECHAT_SECRET: undefined }
+  const noPay = { WECHAT_PAY_MCHID: undefined, WECHAT_PAY_API_V2_KEY: undefined }
+  const app = await another({ ...none, ...noPay, WECHAT_CONFIG_FILE: `${dir}/apps.json` })
+
+  const { code, openid } = sandbox.login({ appid: OTHER_APPID })
+  refused(t, await login(app, code), 400, 'APP_UNKNOWN', { message: /appid/ })
+  refused(t, await login(app, code, 'wx00000000000000ff'), 400, 'APP_UNKNOWN')
+  refused(t, await login(app, code, APPID), 401, 'CODE_INVALID')
+  const body = (await login(app, code, OTHER_APPID)).json()
+  t.same(Object.keys(body).sort(), ANSWER, 'this app has no unionids')
+  t.match((await get(app, '/api/session', bearer(body.token))).json(), { appid: OTHER_APPID, openid })
+})
+
+t.test('login() gives each errcode of WeChat its status and code', async (t) => {
+  const nowMs = Date.parse('2030-01-01T15:59:30.500Z')
+  const world = await build(t, { now: () => nowMs })
+  const rows: [errcode: number, status: number, code: string, retryAfter?: string][] = [
+    [40029, 401, 'CODE_INVALID'],
+    [40163, 401, 'CODE_USED'],
+    [40226, 403, 'USER_BLOCKED'],
+    [45011, 429, 'WECHAT_RATE_LIMITED', '30'],
+    [45009, 429, 'WECHAT_RATE_LIMITED', '30'],
+    [40013, 500, 'WECHAT_CONFIG_INVALID'],
+    [40125, 500, 'WECHAT_CONFIG_INVALID'],
+    [40243, 500, 'WECHAT_CONFIG_INVALID'],
+    [41002, 500, 'WECHAT_CONFIG_INVALID'],
+    [41004, 500, 'WECHAT_CONFIG_INVALID'],
+    [40002, 500, 'WECHAT_CONFIG_INVALID'],
+    [41008, 502, 'WECHAT_REJECTED'],
+    [99999, 502, 'WECHAT_REJECTED']
+  ]
+  const { code } = world.sandbox.login({ appid: APPID })
+  for (const [errcode, status, name, retryAfter] of rows) {
+    world.sandbox.fault({ api: 'code2session', errcode, errmsg: 'why, rid: 623ea70a-74b9b592-3e3d489a' })
+    const answer = await login(world.app, code)
+    refused(t, answer, status, name)
+    const all = { errcode, errmsg: 'why, rid: 623ea70a-74b9b592-3e3d489a', rid: '623ea70a-74b9b592-3e3d489a' }
+    t.same(answer.json().wechat, status === 500 ? { errcode } : all, `${errcode} tells what it may`)
+    t.equal(answer.headers['retry-after'], retryAfter, `${errcode} Retry-After`)
+  }
+  t.equal((await login(world.app, code)).statusCode, 200, 'no failure is remembered')
+  t.equal(upstream(world).length, rows.length + 1)
+})
+
+t.test('login() asks once more after -1, and never a third time', async (t) => {
+  const [patient, busy] = await Promise.all([build(t), build(t)])
+  patient.sandbox.fault({ api: 'code2session', errcode: -1 })
+  busy.sandbox.fault({ api: 'code2session', errcode: -1, times: 0 })
+  const attempt = ({ app, sandbox }: World) => login(app, sandbox.login({ appid: APPID }).code)
+  const [taken, given] = await Promise.all([attempt(patient), attempt(busy)])
+  t.equal(taken.statusCode, 200)
+  refused(t, given, 503, 'WECHAT_BUSY', { wechat: { errcode: -1 } })
+  t.equal(given.headers['retry-after'], '1')
+  t.equal(upstream(patient).length, 2)
+  t.equal(upstream(busy).length, 2)
+})
+
+t.test('login() names each failure of the connection, from one upstream call', async (t) => {
+  const world = await build(t, { env: { WECHAT_TIMEOUT_MS: '300' } })
+  const rows = [
+    [{ delayMs: 60_000 }, 504, 'WECHAT_TIMEOUT'],
+    [{ reset: true }, 502, 'WECHAT_UNREACHABLE'],
+    [{ garbage: true }, 502, 'WECHAT_BAD_RESPONSE'],
+    [{ httpStatus: 500 }, 502, 'WECHAT_BAD_RESPONSE'],
+    [{ httpStatus: 412 }, 502, 'WECHAT_BAD_RESPONSE'],
+    [{ httpStatus: 200 }, 502, 'WECHAT_BAD_RESPONSE']
+  ] as const
+  for (const [fault, status, code] of rows) {
+    world.sandbox.clearCalls()
+    world.sandbox.fault({ api: 'code2session', ...fault })
+    refused(t, await login(world.app, world.sandbox.login({ appid: APPID }).code), status, code)
+    t.equal(upstream(world).length, 1, `${JSON.stringify(fault)}: one call`)
+  }
+})
+
+t.test('login() says when nobody listens, and goes to the next origin', async (t) => {
+  const world = await build(t)
+  const nobody = `http://127.0.0.1:${await freePort()}`
+  const alone = await world.another({ WECHAT_API_ORIGIN: nobody })
+  refused(t, await login(alone, 'any'), 502, 'WECHAT_UNREACHABLE')
+  const both = await world.another({ WECHAT_API_ORIGIN: `${nobody},${world.sandbox.origin}` })
+  t.equal((await login(both, world.sandbox.login({ appid: APPID }).code)).statusCode, 200)
+  t.equal(upstream(world).length, 1)
+})
+
+t.test('login() refuses an answer without usable openid and session_key', async (t) => {
+  const world = await build(t)
+  const session_key = Buffer.alloc(16).toString('base64')
+  const answers = [
+    {},
+    { openid: 'o1' },
+    { openid: '', session_key },
+    { openid: 'o 1', session_key },
+    { openid: 1, session_key },
+    { openid: 'o1', session_key: Buffer.alloc(32).toString('base64') },
+    { openid: 'o1', session_key: '!'.repeat(24) },
+    { errcode: 'x' }
+  ]
+  for (const answer of answers) {
+    const wechat = await startHeldWechat(t)
+    const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
+    const asked = login(app, 'code')
+    await wechat.arrived
+    wechat.release(answer)
+    refused(t, await asked, 502, 'WECHAT_BAD_RESPONSE')
+  }
+})
+
+t.test('login() gives one code one session, however often and wherever it arrives', async (t) => {
+  const world = await build(t)
+  const instances = [world.app, await world.another()] as const
+  const { code } = world.sandbox.login({ appid: APPID })
+  world.sandbox.fault({ api: 'code2session', delayMs: 100 })
+  const taps = Array.from({ length: 20 }, (_, tap) => login(instances[tap % 2 === 0 ? 0 : 1], code))
+  const answers = await Promise.all(taps)
+  t.same(new Set(answers.map(({ statusCode }) => statusCode)), new Set([200]))
+  const sessions = new Set(answers.map((answer) => claims(answer.json().token).sid))
+  t.equal(sessions.size, 1)
+  t.equal(upstream(world).length, 1)
+
+  const again = await login(instances[1], code)
+  t.ok(sessions.has(claims(again.json().token).sid), 'the same a moment later')
+  t.equal(upstream(world).length, 1)
+  const life = await world.app.redis.pttl(codeKey(world.app, code))
+  t.ok(life > 5_000 && life <= 10_000, `for 10 s: ${life}`)
+  await world.app.redis.del(codeKey(world.app, code))
+  refused(t, await login(world.app, code), 401, 'CODE_USED', { wechat: { errcode: 40163 } })
+})
+
+t.test('login() leaves a code whose session has ended to WeChat', async (t) => {
+  const world = await build(t)
+  const { code } = world.sandbox.login({ appid: APPID })
+  const { token } = (await login(world.app, code)).json()
+  t.equal((await post(world.app, '/api/logout', {}, bearer(token))).statusCode, 204)
+  refused(t, await login(world.app, code), 401, 'CODE_USED')
+})
+
+async function claimed(t: Test): Promise<{ world: World; code: string; place: string }> {
+  const world = await build(t, { env: { WECHAT_TIMEOUT_MS: '400' } })
+  const { code } = world.sandbox.login({ appid: APPID })
+  return { world, code, place: codeKey(world.app, code) }
+}
+
+const claimAttempts = async ({ app }: World): Promise<number> =>
+  Number(/cmdstat_set:calls=(\d+)/.exec(await app.redis.info('commandstats'))?.[1])
+
+t.test('login() claims a code for no longer than WeChat may take, and gives the claim back on failure', async (t) => {
+  const { world, code, place } = await claimed(t)
+  const wechat = await startHeldWechat(t)
+  const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
+  const asked = login(app, code)
+  await wechat.arrived
+  const lease = await world.app.redis.pttl(place)
+  t.ok(lease > 0 && lease <= 2 * 400 + 1000 + 1000, `two tries, the pause and a second: ${lease}`)
+  const attempts = await claimAttempts(world)
+  const waiting = login(world.app, code)
+  await until(async () => (await claimAttempts(world)) > attempts)
+  wechat.release({ errcode: 40029, errmsg: 'invalid code' })
+  refused(t, await asked, 401, 'CODE_INVALID')
+  t.equal((await waiting).statusCode, 200, 'who waited asks for itself')
+})
+
+t.test('login() waits for a dead instance no longer than its lease', async (t) => {
+  const { world, code, place } = await claimed(t)
+  await world.app.redis.set(place, 'claim:of-a-dead-instance', 'PX', 300)
+  t.equal((await login(world.app, code)).statusCode, 200)
+  t.equal(upstream(world).length, 1)
+})
+
+t.test('login() takes any text for a code without stumbling', async (t) => {
+  const { app } = await build(t)
+  for (const code of ['\ud800', '__proto__', '&secret=x', '0\u0000', '微信', 'a'.repeat(128)])
+    refused(t, await login(app, code), 401, 'CODE_INVALID')
+  const raw = '{"code":"\\ud800","__proto__":{"appid":1}}'
+  const headers = { 'content-type': 'application/json' }
+  refused(t, await app.inject({ method: 'POST', url: '/api/login', payload: raw, headers }), 400, 'FST_ERR', {
+    code: /^FST_ERR/
+  })
+  for (const payload of [
+    {},
+    { code: '' },
+    { code: 1e308 },
+    { code: 'a'.repeat(129) },
+    { code: ['a'] },
+    { js_code: 'a' }
+  ])
+    refused(t, await post(app, '/api/login', payload), 400, 'FST_ERR_VALIDATION')
+})
