@@ -1,0 +1,98 @@
+/** `npm run bench`: what a request costs the gateway, in the cost of a bare Fastify route on the same machine in the same minute. */
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { need } from '../tools/need.ts'
+import { type Case, type CaseName, createCases } from './cases.ts'
+import { createRunner, measure, type Plan } from './measure.ts'
+import { listen, type Noise } from './noise.ts'
+import { type Options, readOptions } from './options.ts'
+import { type CpuProfile, summarise } from './profile.ts'
+import { putInto, writeTable } from './table.ts'
+import { logInUsers } from './users.ts'
+import { startWorld, type World } from './world.ts'
+
+const README = join(import.meta.dirname, 'README.md')
+const MIB = 1024 * 1024
+const REST_MS = 5000
+const USERS = 1000
+const FULL: Plan = { rounds: 20, burstMs: 500, warmUpMs: 3000 }
+const QUICK: Plan = { rounds: 6, burstMs: 300, warmUpMs: 1500 }
+const PROFILED: Plan = { rounds: 10, burstMs: 1000, warmUpMs: 5000 }
+
+// The tools end every child and remove every temporary folder when this process exits.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
+
+const options = readOptions(process.argv.slice(2))
+const world = await startWorld()
+try {
+  process.stdout.write(`${options.profile ? await profileOne(world, options) : await compareAll(world, options)}\n`)
+  await world.stop()
+  process.exit()
+} catch (error) {
+  await world.stop()
+  const log = await world.gateway.server.lastWords
+  tell(`${error instanceof Error ? error.stack : error}\n\nThe log of wxgate ended with:\n${log}`)
+  process.exit(1)
+}
+
+async function compareAll(world: World, { only, quick, write }: Options): Promise<string> {
+  await sleep(REST_MS)
+  const restingMib = (await world.gateway.server.rssBytes()) / MIB
+  const known = createCases(world, await logInUsers(world, USERS))
+  const cases = only.map((name): [CaseName, Case] => [name, known[name]])
+  const hear = listen(world.cores?.server)
+  const cpuBefore = await cpuOfServers(world)
+  const measured = await measure(world, cases, known.test, quick ? QUICK : FULL, tell)
+  const noise = hear((await cpuOfServers(world)) - cpuBefore)
+  for (const [, { proveDone }] of cases) await proveDone?.()
+  const table = writeTable({ cases, ...measured, restingMib, circumstances: circumstances(world, noise) })
+  if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
+  return table
+}
+
+async function profileOne(world: World, { only, keep }: Options): Promise<string> {
+  const known = createCases(world, await logInUsers(world, USERS))
+  const { server } = world.gateway
+  const [name = 'test'] = only
+  const { warmUp, burst } = createRunner(world.gateway, known[name])
+  tell(`warming up ${name}`)
+  await warmUp(PROFILED.warmUpMs)
+  await server.startProfile()
+  const bursts = []
+  for (let round = 0; round < PROFILED.rounds; round++) bursts.push(await burst(PROFILED.burstMs))
+  const file = keep === undefined ? join(world.folder, 'run.cpuprofile') : `${keep}.cpuprofile`
+  await server.stopProfile(file)
+  const microseconds = bursts.reduce((sum, one) => sum + one.microseconds, 0) / bursts.length
+  return summarise(JSON.parse(readFileSync(file, 'utf8')) as CpuProfile, microseconds)
+}
+
+async function cpuOfServers({ gateway, bare }: World): Promise<number> {
+  return (await gateway.server.cpuMicroseconds()) + (await bare.server.cpuMicroseconds())
+}
+
+function circumstances({ cores }: World, noise: Noise | undefined): string[] {
+  const redis = execFileSync(need('redis-server'), ['--version'], { encoding: 'utf8' })
+  const [, redisVersion = '?'] = /v=(\S+)/.exec(redis) ?? []
+  const command = ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '')
+  const pinned =
+    cores === undefined
+      ? 'processes not pinned to cores'
+      : `servers on core ${cores.server}, all else on core ${cores.rest}`
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`
+  const heard =
+    noise === undefined
+      ? ''
+      : `; of that core other programs had ${percent(noise.othersShare)}, the hypervisor ${percent(noise.stolenShare)}`
+  return [
+    `${new Date().toISOString().slice(0, 10)}, \`${command}\``,
+    `${cpus()[0]?.model.trim()}, ${cpus().length} cores: ${pinned}${heard}`,
+    `Node.js ${process.versions.node}, Redis ${redisVersion}, ${process.platform} ${process.arch}`
+  ]
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`)
+}

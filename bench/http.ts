@@ -1,0 +1,19 @@
+/** Requests as the bytes that go over the wire: only the headers that are needed, so that nothing is measured but the service. */
+
+export interface RequestParts {
+  token?: string
+  json?: object
+  xml?: string
+}
+
+export function request(method: 'GET' | 'POST', path: string, { token, json, xml }: RequestParts = {}): Buffer {
+  const body = xml ?? (json && JSON.stringify(json))
+  const type = xml === undefined ? 'application/json' : 'text/xml'
+  const head = [
+    `${method} ${path} HTTP/1.1`,
+    'Host: wx.example.test',
+    token === undefined ? [] : `Authorization: Bearer ${token}`,
+    body === undefined ? [] : [`Content-Type: ${type}`, `Content-Length: ${Buffer.byteLength(body)}`]
+  ]
+  return Buffer.from(`${head.flat(2).join('\r\n')}\r\n\r\n${body ?? ''}`)
+}

@@ -1,0 +1,93 @@
+/** The clients: kept-alive connections, on each one request after the other. Written on sockets, so that they cost less than what they measure. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+
+const BUFFER_BYTES = 64 * 1024
+const HEAD_END = '\r\n\r\n'
+
+/** `body` is overwritten by the next answer: copy what is to be kept. */
+export interface Answer {
+  status: number
+  body: Buffer
+}
+
+export type Judge = (answer: Answer) => void
+
+export interface Load {
+  /** Sends every request once. Rejects with what `judge` throws, and when a connection ends. */
+  send(requests: readonly Buffer[], judge: Judge): Promise<void>
+  close(): void
+}
+
+interface Lane {
+  socket: Socket
+  /** The beginning of an answer that came in pieces. */
+  begun: Buffer
+  onAnswer: Judge
+  onFailure: (error: Error) => void
+}
+
+export async function openLoad(port: number, connections = 64): Promise<Load> {
+  const lanes = await Promise.all(Array.from({ length: connections }, () => openLane(port)))
+  return {
+    send: (requests, judge) => sendAll(lanes, requests, judge),
+    close: () => lanes.forEach(({ socket }) => void socket.destroy())
+  }
+}
+
+async function openLane(port: number): Promise<Lane> {
+  const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  const onread = { buffer, callback: (size: number) => receive(lane, buffer.subarray(0, size)) }
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true, onread })
+  const lane: Lane = { socket, begun: Buffer.alloc(0), onAnswer: () => {}, onFailure: () => {} }
+  socket.on('error', (error) => lane.onFailure(error))
+  socket.on('close', () => lane.onFailure(new Error('the server closed a connection')))
+  await once(socket, 'connect')
+  return lane
+}
+
+function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let next = 0
+    let answered = 0
+    const feed = ({ socket }: Lane) => {
+      const request = requests[next++]
+      if (request !== undefined) socket.write(request)
+    }
+    for (const lane of lanes) {
+      lane.onFailure = reject
+      lane.onAnswer = (answer) => {
+        judge(answer)
+        if (++answered === requests.length) resolve()
+        else feed(lane)
+      }
+      feed(lane)
+    }
+  })
+}
+
+/** Returns true: go on reading. */
+function receive(lane: Lane, chunk: Buffer): boolean {
+  const data = lane.begun.length === 0 ? chunk : Buffer.concat([lane.begun, chunk])
+  try {
+    const answer = readAnswer(data)
+    lane.begun = answer === undefined ? Buffer.from(data) : Buffer.alloc(0)
+    if (answer !== undefined) lane.onAnswer(answer)
+  } catch (error) {
+    lane.onFailure(error as Error)
+  }
+  return true
+}
+
+/** undefined: not all of it is there yet. */
+function readAnswer(data: Buffer): Answer | undefined {
+  const headEnd = data.indexOf(HEAD_END)
+  if (headEnd === -1) return undefined
+  const head = data.toString('latin1', 0, headEnd)
+  const status = Number(head.slice(9, 12))
+  const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? (status === 204 ? 0 : Number.NaN))
+  const end = headEnd + HEAD_END.length + length
+  if (Number.isNaN(end) || data.length > end)
+    throw new Error(`an answer without a known end:\n${data.toString('latin1')}`)
+  return data.length < end ? undefined : { status, body: data.subarray(end - length, end) }
+}
