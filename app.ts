@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import autoload from '@fastify/autoload'
 import { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import fp from 'fastify-plugin'
+import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
 import errors from './plugins/errors.ts'
@@ -27,11 +28,11 @@ const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
 const BODY_LIMIT_BYTES = 64 * 1024
 
 /** What Fastify itself has to be created with for this service. */
-export function serverOptions(settings: Settings): FastifyHttpOptions<Server> {
+export function serverOptions(settings: Settings, stream?: DestinationStream): FastifyHttpOptions<Server> {
   const instance = randomBytes(6).toString('base64url')
   let count = 0
   return {
-    logger: { level: settings.logLevel },
+    logger: { level: settings.logLevel, ...(stream && { stream }) },
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: [...settings.trustProxy],
     bodyLimit: BODY_LIMIT_BYTES,

@@ -1,5 +1,5 @@
 /** Who may call what: every route says so in `config.auth`, and a route that does not stops the start. */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
@@ -183,7 +183,7 @@ function verified(issuer: JWT, token: string): Claims {
   }
 }
 
-const digest = (text: string) => createHash('sha256').update(text).digest()
+const digest = (text: string) => hash('sha256', text, 'buffer')
 
 /** Compares digests, and all of them, so that the time taken tells nothing of any key. Without keys there is nothing here. */
 function apiKeyGuard(keys: readonly string[]): onRequestAsyncHookHandler {

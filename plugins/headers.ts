@@ -1,34 +1,50 @@
-/** The headers of every answer: helmet's, computed once since they never change, the request id, and no-store. */
-import helmet from '@fastify/helmet'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+/** The headers of every answer: helmet's, the request id, and no-store where an answer is one caller's own. */
+import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
-/** Doors whose answers are one caller's own. */
-const PRIVATE_DOORS = ['/api', '/internal']
+/** Answers are data; none is a page, so the headers that only a document obeys stay out, and nothing may be loaded or framed. */
+const HELMET: FastifyHelmetOptions = {
+  contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false
+}
 
-/** Answers are data; none is a page. */
-const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] }
+/** What every answer of any server has, and helmet has no part in. */
+const NOT_HELMETS = new Set(['connection', 'content-length', 'content-type', 'date'])
+
+/** Helmet's headers never change here, but it would compute them for every request: so it answers one, apart, and we keep them. */
+async function learnHeaders(): Promise<Record<string, string>> {
+  const probe = fastify()
+  await probe.register(helmet, HELMET)
+  probe.get('/', async () => '')
+  const { headers } = await probe.inject('/')
+  await probe.close()
+  return Object.fromEntries(
+    Object.entries(headers)
+      .filter(([name]) => !NOT_HELMETS.has(name))
+      .map(([name, value]) => [name, String(value)])
+  )
+}
+
+/** Also where no route was found: whoever asks there has something of their own to ask. */
+const isPrivate = ({ routeOptions, url }: FastifyRequest): boolean => {
+  const door = routeOptions.url ?? url
+  return door.startsWith('/api') || door.startsWith('/internal')
+}
 
 export default fp(
   async (app: FastifyInstance) => {
-    await app.register(helmet, {
-      global: false,
-      contentSecurityPolicy: { useDefaults: false, directives: NOTHING_TO_SHOW }
-    })
-    let constant: Record<string, string> | undefined
+    const open = await learnHeaders()
+    const own = { ...open, 'cache-control': 'no-store' }
 
-    /** Lets helmet write its headers on one answer, and keeps them. */
-    async function learn(reply: FastifyReply): Promise<Record<string, string>> {
-      await reply.helmet()
-      return Object.fromEntries(Object.entries(reply.raw.getHeaders()).map(([name, value]) => [name, String(value)]))
-    }
-
-    app.addHook('onRequest', async function head(request: FastifyRequest, reply: FastifyReply) {
-      if (constant === undefined) constant = await learn(reply)
-      reply.headers(constant).header('x-request-id', request.id)
-      const url = request.routeOptions.url
-      if (url !== undefined && PRIVATE_DOORS.some((door) => url.startsWith(door)))
-        reply.header('cache-control', 'no-store')
+    app.addHook('onRequest', function head(request: FastifyRequest, reply: FastifyReply, done) {
+      reply.headers(isPrivate(request) ? own : open).header('x-request-id', request.id)
+      done()
     })
   },
   { name: 'headers', fastify: '5.x' }

@@ -13,6 +13,7 @@ declare module 'fastify' {
 }
 
 const DRAIN_MS = 2000
+const SWEEP_MS = 100
 /** Who asks twice within this time is taken for a balancer. */
 const PROBED_MS = 10_000
 
@@ -38,6 +39,13 @@ export default fp(
       draining = true
       if (performance.now() - probes[0] < PROBED_MS) await pause(DRAIN_MS)
     })
+
+    // Node.js looks for idle connections once; those that were busy then would keep the process until their time-out.
+    let sweep: NodeJS.Timeout | undefined
+    app.addHook('preClose', async () => {
+      sweep = setInterval(() => app.server.closeIdleConnections(), SWEEP_MS)
+    })
+    app.addHook('onClose', async () => clearInterval(sweep))
 
     const health = { tags: ['operation'], summary: 'The process lives', response }
     app.get('/healthz', { ...options, schema: health }, async function live() {

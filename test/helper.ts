@@ -97,7 +97,7 @@ export async function build(t: Test, { env: change = {}, redis, now, prepare }: 
 
   async function another(more: Environment = {}): Promise<FastifyInstance> {
     const settings = readSettings({ ...env, ...more })
-    const app = fastify({ ...serverOptions(settings), logger: { level: settings.logLevel, stream } })
+    const app = fastify(serverOptions(settings, stream))
     t.teardown(() => app.close())
     prepare?.(app)
     await app.register(wxgate, { settings, ...(now && { now }) })

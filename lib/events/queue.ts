@@ -1,5 +1,5 @@
 /** Events wait in a BullMQ queue: recorded once by identity, delivered by any worker, kept when they fail. */
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { type JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
@@ -57,7 +57,7 @@ export function createEventRecorder(redis: Redis, prefix: string): EventRecorder
         throw error
       })
       const queue = await opened
-      const stem = `${id}.${createHash('sha256').update(essence).digest('hex').slice(0, 8)}.`
+      const stem = `${id}.${hash('sha256', essence).slice(0, 8)}.`
       const jobId = stem + randomBytes(3).toString('hex')
       const body = JSON.stringify({ type, timestamp, data })
       const job = await queue.add(

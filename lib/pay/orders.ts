@@ -1,7 +1,7 @@
 /** What we know of an order: written before WeChat is asked for it, so that no callback comes too early to be compared. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { runScript, type Script } from '../redis/script.ts'
+import { defineScript, runScript } from '../redis/script.ts'
 
 /** WeChat closes an unpaid order after 7 days and repeats a callback for one more; the rest is for questions. */
 const ORDER_LIFE_SECONDS = 40 * 86_400
@@ -38,10 +38,9 @@ const ONE = '1'
 const SEVERAL = '+'
 
 /** KEYS order · ARGV record, life (s): the record that was there before, from now on wanted by several, else nothing. */
-const REMEMBER_ORDER: Script = {
-  name: 'wxgateRememberOrder',
-  numberOfKeys: 1,
-  lua: `
+const REMEMBER_ORDER = defineScript(
+  1,
+  `
     local known = redis.call('GET', KEYS[1])
     if not known then
       redis.call('SET', KEYS[1], '${ONE}' .. ARGV[1], 'EX', ARGV[2])
@@ -50,14 +49,13 @@ const REMEMBER_ORDER: Script = {
     redis.call('SETRANGE', KEYS[1], 0, '${SEVERAL}')
     return known
   `
-}
+)
 
 /** KEYS order · ARGV the record as one call wrote it. */
-const FORGET_ORDER: Script = {
-  name: 'wxgateForgetOrder',
-  numberOfKeys: 1,
-  lua: `if redis.call('GET', KEYS[1]) == '${ONE}' .. ARGV[1] then redis.call('DEL', KEYS[1]) end`
-}
+const FORGET_ORDER = defineScript(
+  1,
+  `if redis.call('GET', KEYS[1]) == '${ONE}' .. ARGV[1] then redis.call('DEL', KEYS[1]) end`
+)
 
 const read = (text: string): OrderRecord => JSON.parse(text.slice(1))
 

@@ -4,7 +4,8 @@ import { Redis, type RedisOptions } from 'ioredis'
 /** Without the one option that its constructors type apart. */
 type Options = Omit<RedisOptions, 'replyMapping'>
 
-const COMMAND_TIMEOUT_MS = 500
+/** A request whose command hangs may wait for the one before it too, and has to be answered within two seconds. */
+const COMMAND_TIMEOUT_MS = 800
 
 /** Pause before the next attempt to connect: 50 ms doubling to 1 s, so that a returning Redis is found soon. */
 const retryStrategy = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 6), 1000)
@@ -36,7 +37,7 @@ function open(url: string, options: Options): Redis {
   )
 }
 
-/** For requests: every command answers or fails within half a second. */
+/** For requests: every command answers or fails in less than a second. */
 export const connectPrompt = (url: string, onError: (error: Error) => void): Redis => connect(url, prompt, onError)
 
 /** For workers: commands may block and wait for a reconnection. */

@@ -1,30 +1,37 @@
-/** Small Lua scripts, loaded once per connection and called by hash. */
+/** Small Lua scripts, called by their hash; Redis gets the text of one only where it does not know it yet. */
+import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 
 export type ScriptArgument = string | number | Buffer
 
-type Call = (...parts: ScriptArgument[]) => Promise<unknown>
-
 export interface Script {
-  name: string
   numberOfKeys: number
   lua: string
+  /** SHA-1 of the text, by which Redis knows it. */
+  sha: string
 }
 
-const known = new WeakMap<Redis, Set<string>>()
+export const defineScript = (numberOfKeys: number, lua: string): Script => ({
+  numberOfKeys,
+  lua,
+  sha: hash('sha1', lua)
+})
 
-/** Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. */
+/**
+ * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. Not by `defineCommand` of ioredis: a
+ * script defined while commands wait to be pipelined is unknown to that pipeline, and ends the process (ioredis 6.0.0).
+ */
 export async function runScript(
   redis: Redis,
   script: Script,
   keys: string[],
   args: ScriptArgument[]
 ): Promise<unknown> {
-  const defined = known.get(redis) ?? new Set()
-  if (!defined.has(script.name)) {
-    redis.defineCommand(script.name, { numberOfKeys: script.numberOfKeys, lua: script.lua })
-    known.set(redis, defined.add(script.name))
+  const { numberOfKeys, lua, sha } = script
+  try {
+    return await redis.evalsha(sha, numberOfKeys, ...keys, ...args)
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+    return redis.eval(lua, numberOfKeys, ...keys, ...args)
   }
-  const command = Reflect.get(redis, script.name) as Call
-  return command.call(redis, ...keys, ...args)
 }

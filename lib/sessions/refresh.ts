@@ -9,10 +9,10 @@ export interface RefreshClaims extends SessionId {
 
 const SEPARATOR = '|'
 
-/** `base64url(appid|openid|sid|generation|key id).base64url(HMAC-SHA256)`, under a key of this session's own. */
+/** `base64url(appid|openid|sid|generation|key id).base64url(HMAC-SHA256)`: bound to this session and to its place in the row. */
 export function writeRefreshToken({ appid, openid, sid, generation }: RefreshClaims, sealer: Sealer): string {
   const payload = Buffer.from([appid, openid, sid, generation, sealer.currentId].join(SEPARATOR)).toString('base64url')
-  return `${payload}.${mac(payload, sid, sealer.currentId, sealer)?.toString('base64url')}`
+  return `${payload}.${mac(payload, sealer.currentId, sealer)}`
 }
 
 /** undefined where the token is not one of ours, letter by letter, or its key is no longer held. */
@@ -20,13 +20,13 @@ export function readRefreshToken(token: string, sealer: Sealer): RefreshClaims |
   const [payload = '', signature = '', ...more] = token.split('.')
   const [appid, openid, sid, generation, keyId] = Buffer.from(payload, 'base64url').toString().split(SEPARATOR)
   if (!appid || !openid || !sid || !generation || !keyId || more.length > 0) return undefined
-  const expected = Buffer.from(mac(payload, sid, keyId, sealer)?.toString('base64url') ?? '')
+  const expected = Buffer.from(mac(payload, keyId, sealer) ?? '')
   const given = Buffer.from(signature)
   if (expected.length === 0 || given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
   return { appid, openid, sid, generation: Number(generation) }
 }
 
-function mac(payload: string, sid: string, keyId: string, sealer: Sealer): Buffer | undefined {
-  const key = sealer.derive(`refresh:${sid}`, keyId)
-  return key && createHmac('sha256', key).update(payload).digest()
+function mac(payload: string, keyId: string, sealer: Sealer): string | undefined {
+  const key = sealer.derive('refresh', keyId)
+  return key && createHmac('sha256', key).update(payload).digest('base64url')
 }

@@ -1,5 +1,5 @@
 /** The scripts that write sessions. A record is `created.expires.…` in base 36; the fields `u` and `k` are the user's, not a session's. */
-import type { Script } from '../redis/script.ts'
+import { defineScript } from '../redis/script.ts'
 
 /**
  * KEYS  sessions of the user, session_keys of the user
@@ -8,10 +8,9 @@ import type { Script } from '../redis/script.ts'
  * Drops what has run out and, over the limit, the oldest session; adds the new session; puts the session_key in front of
  * those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again.
  */
-export const OPEN_SESSION: Script = {
-  name: 'wxgateOpenSession',
-  numberOfKeys: 2,
-  lua: `
+export const OPEN_SESSION = defineScript(
+  2,
+  `
     local now = tonumber(ARGV[3])
     local lastEnd = tonumber(ARGV[4])
     local fields = redis.call('HGETALL', KEYS[1])
@@ -51,7 +50,7 @@ export const OPEN_SESSION: Script = {
     end
     redis.call('SET', KEYS[2], table.concat(kept), 'EXAT', lastKeyEnd)
   `
-}
+)
 
 /**
  * KEYS  sessions of the user, session_keys of the user
@@ -59,10 +58,9 @@ export const OPEN_SESSION: Script = {
  *
  * With the last session everything else that is held of the user goes too.
  */
-export const CLOSE_SESSION: Script = {
-  name: 'wxgateCloseSession',
-  numberOfKeys: 2,
-  lua: `
+export const CLOSE_SESSION = defineScript(
+  2,
+  `
     if ARGV[1] then
       redis.call('HDEL', KEYS[1], ARGV[1])
       for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -71,4 +69,4 @@ export const CLOSE_SESSION: Script = {
     end
     redis.call('DEL', KEYS[1], KEYS[2])
   `
-}
+)

@@ -1,5 +1,5 @@
 /** Sealing of secrets at rest: AES-256-GCM, the id of the key in front, the name of the place as additional data. */
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import type { EncryptionKey } from '../settings.ts'
 
 const IV_BYTES = 12
@@ -11,8 +11,8 @@ export interface Sealer {
   seal(plaintext: Buffer, place: string): Buffer
   /** undefined where no key is held by that id, or the value was changed or moved. */
   open(sealed: Buffer, place: string): Buffer | undefined
-  /** HMAC-SHA256 under a key derived from the encryption key `id`; the first key where no id is given. undefined for an unknown id. */
-  derive(purpose: string, id?: string): Buffer | undefined
+  /** A key of its own for `purpose`, derived from the encryption key `id`. undefined for an unknown id. */
+  derive(purpose: string, id: string): KeyObject | undefined
   /** The id under which new values are sealed. */
   currentId: string
 }
@@ -20,7 +20,10 @@ export interface Sealer {
 export function createSealer(keys: readonly EncryptionKey[]): Sealer {
   const [current] = keys
   if (current === undefined) throw new RangeError('a sealer needs at least one encryption key')
-  const byId = new Map(keys.map(({ id, key }) => [id, key]))
+  // Node.js makes a KeyObject of a plain key at every use, which costs more than the cipher.
+  const byId = new Map(keys.map(({ id, key }) => [id, createSecretKey(key)]))
+  const currentKey = createSecretKey(current.key)
+  const derived = new Map<string, KeyObject>()
   const header = Buffer.from(`${String.fromCharCode(current.id.length)}${current.id}`, 'latin1')
 
   return {
@@ -28,7 +31,7 @@ export function createSealer(keys: readonly EncryptionKey[]): Sealer {
 
     seal(plaintext, place) {
       const iv = randomBytes(IV_BYTES)
-      const cipher = createCipheriv('aes-256-gcm', current.key, iv, { authTagLength: TAG_BYTES }).setAAD(
+      const cipher = createCipheriv('aes-256-gcm', currentKey, iv, { authTagLength: TAG_BYTES }).setAAD(
         Buffer.from(place)
       )
       const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
@@ -51,9 +54,14 @@ export function createSealer(keys: readonly EncryptionKey[]): Sealer {
       }
     },
 
-    derive(purpose, id = current.id) {
-      const key = byId.get(id)
-      return key === undefined ? undefined : createHmac('sha256', key).update(purpose).digest()
+    derive(purpose, id) {
+      const name = `${purpose} ${id}`
+      const key = derived.get(name) ?? deriveKey(byId.get(id), purpose)
+      if (key !== undefined) derived.set(name, key)
+      return key
     }
   }
 }
+
+const deriveKey = (key: KeyObject | undefined, purpose: string): KeyObject | undefined =>
+  key && createSecretKey(createHmac('sha256', key).update(purpose).digest())

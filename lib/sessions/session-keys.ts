@@ -1,5 +1,5 @@
 /** How a user's last session_keys lie in Redis: newest first, each `[ends at, 4 bytes][fingerprint, 4][length, 1][sealed key]`. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Sealer } from './seal.ts'
 
 export const SESSION_KEY_BYTES = 16
@@ -20,7 +20,7 @@ export function packSessionKey(key: Buffer, expiresAtSeconds: number, place: str
   const sealed = sealer.seal(key, place)
   const record = Buffer.alloc(HEAD_BYTES + sealed.length)
   record.writeUInt32BE(expiresAtSeconds)
-  createHash('sha256').update(place).update(key).digest().copy(record, EXPIRY_BYTES, 0, 4)
+  hash('sha256', Buffer.concat([Buffer.from(place), key]), 'buffer').copy(record, EXPIRY_BYTES, 0, 4)
   record[HEAD_BYTES - 1] = sealed.length
   sealed.copy(record, HEAD_BYTES)
   return record

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
-import { runScript, type Script } from '../redis/script.ts'
+import { defineScript, runScript } from '../redis/script.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
@@ -50,15 +50,14 @@ export interface AccessTokenOptions {
 }
 
 /** KEYS token, lock · ARGV owner, sealed token or '', its life (ms): only the holder of the lock writes, and gives it back. */
-const SETTLE_TOKEN: Script = {
-  name: 'wxgateSettleToken',
-  numberOfKeys: 2,
-  lua: `
+const SETTLE_TOKEN = defineScript(
+  2,
+  `
     if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
     if ARGV[2] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
     return redis.call('DEL', KEYS[2])
   `
-}
+)
 
 /**
  * KEYS  forced, lock
@@ -66,10 +65,9 @@ const SETTLE_TOKEN: Script = {
  *
  * 1 where the holder of the lock may force WeChat to make a new token now; its lease starts anew for that second call.
  */
-const ALLOW_FORCE: Script = {
-  name: 'wxgateAllowForce',
-  numberOfKeys: 2,
-  lua: `
+const ALLOW_FORCE = defineScript(
+  2,
+  `
     if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
     local last, count = unpack(redis.call('HMGET', KEYS[1], 'last', 'count'))
     if last and tonumber(ARGV[3]) - tonumber(last) < tonumber(ARGV[4]) then return 0 end
@@ -79,7 +77,7 @@ const ALLOW_FORCE: Script = {
     if redis.call('HINCRBY', KEYS[1], 'count', 1) == 1 then redis.call('EXPIRE', KEYS[1], 86400) end
     return 1
   `
-}
+)
 
 export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   const { redis, keys, sealer, apps, wechat, upstreamMs, now } = options

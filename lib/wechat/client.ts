@@ -52,7 +52,9 @@ export function createWechatClient({ upstream, now, busyPauseMs }: WechatClientO
 }
 
 const withQuery = (path: string, query: Record<string, string>): string => {
-  const text = new URLSearchParams(query).toString()
+  const text = Object.entries(query)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value.toWellFormed())}`)
+    .join('&')
   return text === '' ? path : `${path}?${text}`
 }
 

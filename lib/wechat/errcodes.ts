@@ -67,9 +67,10 @@ export function refusal(call: UpstreamCall, errcode: number, errmsg: string, now
   const code = meaningOf(call, errcode)
   const rid = RID.exec(errmsg)?.[1]
   const wechat: WechatVerdict = { errcode, errmsg, ...(rid && { rid }) }
+  const advice = ADVICE[errcode]
   return new ServiceError(code, {
     wechat,
-    detail: `WeChat answered the ${call} call with ${errcode}${code === 'WECHAT_CONFIG_INVALID' ? forOperator(errcode, errmsg) : ''}`,
+    detail: `WeChat answered the ${call} call with ${errcode}${code === 'WECHAT_CONFIG_INVALID' && advice ? `: ${advice}` : ''}`,
     ...(code === 'WECHAT_RATE_LIMITED' && { retryAfterSeconds: secondsToNextQuota(errcode, nowMs) })
   })
 }
@@ -79,11 +80,6 @@ function meaningOf(call: UpstreamCall, errcode: number): ErrorCode {
   return named ?? (isApiSecurity(errcode) ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_REJECTED')
 }
 
-/** errmsg names what to correct, such as our address for 40164; it holds no secret (mini-program.md 9.1). */
-const forOperator = (errcode: number, errmsg: string): string =>
-  ` (${errmsg.slice(0, ERRMSG_LOGGED)})${ADVICE[errcode] ? `: ${ADVICE[errcode]}` : ''}`
-
-const ERRMSG_LOGGED = 300
 const SECOND_MS = 1000
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000

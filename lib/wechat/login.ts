@@ -1,12 +1,12 @@
 /** Login: a wx.login code becomes a session, by exactly one call to WeChat for each code, on however many instances it arrives. */
-import { createHash, randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
-import { runScript, type Script } from '../redis/script.ts'
+import { defineScript, runScript } from '../redis/script.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
-import type { Session, SessionStore } from '../sessions/store.ts'
+import { newSessionId, type Session, type SessionStore } from '../sessions/store.ts'
 import type { App } from '../settings.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
@@ -43,16 +43,15 @@ interface Identity {
 }
 
 /** KEYS code · ARGV what it holds, result or '', its life (ms): leaves or removes something only where nobody else came between. */
-const SETTLE_CODE: Script = {
-  name: 'wxgateSettleCode',
-  numberOfKeys: 1,
-  lua: `
+const SETTLE_CODE = defineScript(
+  1,
+  `
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     if ARGV[2] == '' then return redis.call('DEL', KEYS[1]) end
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
     return 1
   `
-}
+)
 
 const CLAIM = 'claim:'
 
@@ -61,11 +60,11 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
   const leaseMs = upstreamMs + LEASE_MARGIN_MS
 
   /**
-   * One round trip claims the code, WeChat is asked, one more writes the session; two are waited for. Where another
+   * One round trip claims the code, WeChat is asked, one more writes the session and tells the others. Where another
    * instance holds the claim we wait for its result, or until it failed or its lease ended, and then ask WeChat ourselves.
    */
   async function exchangeOnce(app: App, code: string): Promise<Session> {
-    const place = keys.loginCode(app.appid, createHash('sha256').update(code).digest('base64url'))
+    const place = keys.loginCode(app.appid, hash('sha256', code, 'base64url'))
     const owner = `${CLAIM}${randomUUID()}`
     const giveUpAt = performance.now() + leaseMs + POLL_MS
     while (performance.now() < giveUpAt) {
@@ -94,9 +93,11 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
   async function askWechat(app: App, code: string, place: string, owner: string): Promise<Session> {
     try {
       const identity = await codeToSession(wechat, app, code)
-      const session = await sessions.open({ appid: app.appid, ...identity })
-      settle(place, owner, `${session.sid} ${session.openid}`)
-      return session
+      const sid = newSessionId()
+      const opening = sessions.open({ sid, appid: app.appid, ...identity })
+      // In the same write as the session. Whoever finds a session named here that was never written asks WeChat again.
+      settle(place, owner, `${sid} ${identity.openid}`)
+      return await opening
     } catch (error) {
       settle(place, owner, '')
       throw error

@@ -1,5 +1,6 @@
 /** Open data: what WeChat encrypts under a user's session_key, and the signature over rawData (mini-program.md 2). */
-import { createDecipheriv, createHash, timingSafeEqual } from 'node:crypto'
+import { isUtf8 } from 'node:buffer'
+import { createDecipheriv, createHash, createSecretKey, timingSafeEqual } from 'node:crypto'
 
 const BLOCK_BYTES = 16
 
@@ -35,9 +36,9 @@ export function decryptOpenData(encryptedData: string, iv: string, sessionKey: B
   if (ciphertext === undefined || ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined
   if (vector === undefined || vector.length !== BLOCK_BYTES || sessionKey.length !== BLOCK_BYTES) return undefined
   try {
-    const decipher = createDecipheriv('aes-128-cbc', sessionKey, vector)
+    const decipher = createDecipheriv('aes-128-cbc', createSecretKey(sessionKey), vector)
     const plaintext = Buffer.concat([decipher.update(ciphertext), decipher.final()])
-    return readOpenData(new TextDecoder('utf-8', { fatal: true }).decode(plaintext))
+    return isUtf8(plaintext) ? readOpenData(plaintext.toString()) : undefined
   } catch {
     return undefined
   }

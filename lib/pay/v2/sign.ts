@@ -2,7 +2,7 @@
  * The signature of WeChat Pay APIv2 (pay.weixin.qq.com/doc/v2/merchant/4011985891): MD5 or HMAC-SHA256 over the sorted
  * fields and the APIv2 key.
  */
-import { createHmac, hash, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, hash, timingSafeEqual } from 'node:crypto'
 
 /** There is nothing else; a message without sign_type means MD5. */
 export type SignTypeV2 = 'MD5' | 'HMAC-SHA256'
@@ -14,9 +14,13 @@ export type ParamsV2 = Iterable<readonly [name: string, value: string]>
 export function signV2(params: ParamsV2, key: string, algorithm: SignTypeV2): string {
   // The key ends the text for HMAC too, although it is also the key of the HMAC.
   const text = `${joinParams(params)}&key=${key}`
-  const digest = algorithm === 'MD5' ? hash('md5', text, 'hex') : createHmac('sha256', key).update(text).digest('hex')
+  const digest = algorithm === 'MD5' ? hash('md5', text) : hmac(key, text)
   return digest.toUpperCase()
 }
+
+/** A KeyObject, since Node.js takes ten times as long with a plain key. */
+const hmac = (key: string, text: string): string =>
+  createHmac('sha256', createSecretKey(key, 'utf8')).update(text).digest('hex')
 
 /**
  * Whether WeChat signed these fields of a received message. Give it every element of the message: WeChat signs fields

@@ -102,11 +102,13 @@ t.test('events wait without WEBHOOK_URL, and an instance that has one delivers t
 })
 
 t.test('ROLES=api delivers nothing, and ROLES=worker serves nothing but health', async (t) => {
-  const world = await build(t, { env: { ROLES: 'api' } })
-  const { backend, another } = world
+  const nowhere = 'http://127.0.0.1:9/'
+  const world = await build(t, { env: { ROLES: 'api', WEBHOOK_URL: nowhere } })
+  const { backend, another, logs } = world
   const id = await pay(world)
-  const worker = await another({ ROLES: 'worker' })
+  const worker = await another({ ROLES: 'worker', WEBHOOK_URL: backend.webhookUrl })
   t.match(await backend.waitFor(({ accepted }) => accepted), { id, attempts: 1 })
+  t.notMatch(logs(), 'event not taken', 'nobody has tried to reach the other address')
   for (const url of ['/healthz', '/readyz']) t.equal((await worker.inject(url)).statusCode, 200, url)
   for (const url of ['/api/test', '/.well-known/jwks.json', '/docs'])
     t.equal((await worker.inject(url)).statusCode, 404, url)

@@ -51,13 +51,11 @@ t.test('a refresh token is read back by whoever holds its key', async (t) => {
 t.test('a refresh token changed in any letter, or longer, is none', async (t) => {
   const token = writeRefreshToken(claims, sealer)
   for (let at = 0; at < token.length; at += 1) {
-    for (const letter of ['A', 'B', '!', '.'])
-      if (token[at] !== letter)
-        t.equal(
-          readRefreshToken(token.slice(0, at) + letter + token.slice(at + 1), sealer),
-          undefined,
-          `${letter} at ${at}`
-        )
+    const letter = token[at] === 'A' ? 'B' : 'A'
+    for (const other of [letter, '!']) {
+      const changed = token.slice(0, at) + other + token.slice(at + 1)
+      t.equal(readRefreshToken(changed, sealer), undefined, `${other} at ${at}`)
+    }
     t.equal(readRefreshToken(token.slice(0, at), sealer), undefined, `${at} letters`)
   }
   for (const more of [`${token}.`, `${token}.x`, `${token}=`, `${token} `, ` ${token}`, `${token}!`])

@@ -98,9 +98,10 @@ t.test('send() sends nothing twice, however the answer fails', async (t) => {
 })
 
 t.test('send() ends at its deadline, whatever it waits for', async (t) => {
-  let requests = 0
-  const origin = await listenHttp(t, () => {
-    requests += 1
+  const paths: (string | undefined)[] = []
+  const origin = await listenHttp(t, ({ url }, response) => {
+    paths.push(url)
+    if (url === '/last') response.end()
   })
   const dripping = await listenHttp(t, (_request, response) => response.write('{'))
   const startedAt = performance.now()
@@ -109,7 +110,8 @@ t.test('send() ends at its deadline, whatever it waits for', async (t) => {
   for (const result of await Promise.allSettled(waits))
     t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
   t.ok(performance.now() - startedAt < 2000)
-  t.equal(requests, 1, 'what waited for the connection is not sent after its time')
+  await busy.send({ method: 'GET', path: '/last' })
+  t.same(paths, ['/x', '/last'], 'what waited for the connection is not sent after its time')
 })
 
 t.test('send() takes no endless answer', async (t) => {
@@ -127,8 +129,10 @@ t.test('send() takes no endless answer', async (t) => {
 t.test('the client reads what it gets, whatever its label, and repeats once after -1', async (t) => {
   const answers: string[] = []
   const paths: (string | undefined)[] = []
+  let status = 200
   const origin = await listenHttp(t, (request, response) => {
     paths.push(request.url)
+    response.statusCode = status
     response.setHeader('content-type', 'text/plain').end(answers.shift())
   })
   const upstream = upstreamTo(t, [origin])
@@ -160,6 +164,7 @@ t.test('the client reads what it gets, whatever its label, and repeats once afte
     '{"errcode":{}}'
   ])
     await t.rejects(ask(none), { code: 'WECHAT_BAD_RESPONSE' }, none)
+  for (status of [201, 302, 404, 500]) await t.rejects(ask('{"a":1}'), { code: 'WECHAT_BAD_RESPONSE' }, String(status))
 })
 
 t.test('limits of WeChat say when they end', async (t) => {

@@ -1,7 +1,7 @@
 /** The managed access_token behind POST /api/phone: asked for once, renewed once, never in a loop; and what WeChat's refusals become. */
 import t, { type Test } from 'tap'
 import { APPID, build, logIn, type World } from '../../helper.ts'
-import { callsOf, type Headers, keysOf, post, refused, until } from './client.ts'
+import { callsOf, type Headers, keysOf, post, refused, startHeldWechat, until } from './client.ts'
 
 const TOKEN_CALL = 'stable_token'
 const PHONE_CALL = 'getuserphonenumber'
@@ -94,9 +94,9 @@ t.test('phone() fetches one token for all callers on all instances, and keeps it
 })
 
 t.test('phone() renews a refused token once and repeats once', async (t) => {
+  const { world, advance, phone } = await start(t)
   for (const errcode of [40001, 40014, 42001] as const) {
-    const { world, phone } = await start(t)
-    await phone()
+    t.equal((await phone()).statusCode, 200)
     world.sandbox.expireToken({ appid: APPID, errcode })
     world.sandbox.clearCalls()
     t.equal((await phone()).statusCode, 200)
@@ -108,6 +108,8 @@ t.test('phone() renews a refused token once and repeats once', async (t) => {
     refused(t, await phone(), 500, 'WECHAT_CONFIG_INVALID', { wechat: { errcode } })
     t.equal(count(world, PHONE_CALL), 2, `${errcode} for ever: two calls`)
     t.equal(count(world, TOKEN_CALL), 2, 'asked, then forced')
+    world.sandbox.clearFaults()
+    advance(31)
   }
 })
 
@@ -185,4 +187,24 @@ t.test('phone() refuses a token answer that is none, and phone answers without a
   }
   world.sandbox.fault({ api: PHONE_CALL, errcode: 0 })
   refused(t, await phone(), 502, 'WECHAT_BAD_RESPONSE')
+
+  const wechat = await startHeldWechat(t)
+  const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
+  await app.redis.del(app.keys.accessToken(APPID))
+  const answers = [
+    {},
+    { access_token: 't' },
+    { access_token: '', expires_in: 7200 },
+    { access_token: 'a b', expires_in: 7200 },
+    { access_token: 't', expires_in: 0 },
+    { access_token: 't', expires_in: 'soon' }
+  ]
+  for (const answer of answers) {
+    const arrived = wechat.arrived()
+    const asked = phone(app)
+    await arrived
+    wechat.release(answer)
+    refused(t, await asked, 502, 'WECHAT_BAD_RESPONSE')
+    advance(31)
+  }
 })

@@ -1,4 +1,5 @@
 /** What the tests of /api share: the calls a mini-program makes, and WeChat's side counted or held back. */
+
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -7,8 +8,9 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
+import { newSessionId } from '../../../lib/sessions/store.ts'
 import type { Call, Sandbox } from '../../../sandbox/index.ts'
-import { APPID, type World } from '../../helper.ts'
+import { APPID, type Environment, type World } from '../../helper.ts'
 
 export type Headers = Record<string, string>
 export type Answer = LightMyRequestResponse
@@ -55,8 +57,21 @@ export async function hold(
   openid: string,
   sessionKey: string
 ): Promise<{ headers: Headers }> {
-  const session = await app.sessions.open({ appid, openid, sessionKey: Buffer.from(sessionKey, 'base64') })
+  const session = await app.sessions.open({
+    sid: newSessionId(),
+    appid,
+    openid,
+    sessionKey: Buffer.from(sessionKey, 'base64')
+  })
   return { headers: bearer(app.tokens.answer(session).token) }
+}
+
+/** Settings of an instance that knows these apps, by WECHAT_CONFIG_FILE. */
+export function severalApps(t: Test, apps: { appid: string; secret: string }[]): Environment {
+  const dir = t.testdir({ 'apps.json': JSON.stringify({ apps }) })
+  const none = { WECHAT_APPID: undefined, WECHAT_SECRET: undefined }
+  const noPay = { WECHAT_PAY_MCHID: undefined, WECHAT_PAY_API_V2_KEY: undefined }
+  return { ...none, ...noPay, WECHAT_CONFIG_FILE: `${dir}/apps.json` }
 }
 
 export const keysOf = ({ app, env }: World): Promise<string[]> => app.redis.keys(`${env.REDIS_PREFIX}:*`)
@@ -68,8 +83,8 @@ export async function until(condition: () => Promise<boolean>): Promise<void> {
 
 export interface HeldWechat {
   origin: string
-  /** Resolves when the first request has come. */
-  arrived: Promise<unknown>
+  /** Resolves when the next request has come. */
+  arrived(): Promise<unknown>
   /** Answers every request so far. */
   release(answer: object): void
 }
@@ -78,7 +93,6 @@ export interface HeldWechat {
 export async function startHeldWechat(t: Test): Promise<HeldWechat> {
   const waiting: ServerResponse[] = []
   const server = createServer((_request, response) => waiting.push(response))
-  const arrived = once(server, 'request')
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -87,7 +101,7 @@ export async function startHeldWechat(t: Test): Promise<HeldWechat> {
   })
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    arrived,
+    arrived: () => once(server, 'request'),
     release: (answer) => {
       for (const response of waiting.splice(0)) response.end(JSON.stringify(answer))
     }

@@ -165,8 +165,9 @@ t.test('a Redis that goes away while WeChat works costs the login, and leaves no
   const redis = await privateRedis(t)
   const wechat = await startHeldWechat(t)
   const { app } = await build(t, { redis, env: { WECHAT_API_ORIGIN: wechat.origin } })
+  const arrived = wechat.arrived()
   const asked = login(app, 'code')
-  await wechat.arrived
+  await arrived
   t.equal(await app.redis.exists(codeKey(app, 'code')), 1)
   redis.pause()
   const releasedAt = performance.now()

@@ -13,6 +13,7 @@ import {
   post,
   refused,
   sessionKeyOf,
+  severalApps,
   startHeldWechat,
   until
 } from './client.ts'
@@ -33,7 +34,8 @@ async function everythingHeld(world: World): Promise<string> {
 }
 
 t.test('login() answers with tokens and who the user is, and with no secret', async (t) => {
-  const world = await build(t, { env: { LOG_LEVEL: 'trace' } })
+  const nowMs = Date.now()
+  const world = await build(t, { env: { LOG_LEVEL: 'trace' }, now: () => nowMs })
   const { code, openid } = world.sandbox.login({ appid: APPID })
   const answer = await login(world.app, code)
   t.equal(answer.statusCode, 200)
@@ -70,10 +72,7 @@ t.test('login() keeps the apps of WECHAT_CONFIG_FILE apart', async (t) => {
     { appid: APPID, secret: secrets.appSecret },
     { appid: OTHER_APPID, secret: secrets.otherAppSecret }
   ]
-  const dir = t.testdir({ 'apps.json': JSON.stringify({ apps }) })
-  const none = { WECHAT_APPID: undefined, WECHAT_SECRET: undefined }
-  const noPay = { WECHAT_PAY_MCHID: undefined, WECHAT_PAY_API_V2_KEY: undefined }
-  const app = await another({ ...none, ...noPay, WECHAT_CONFIG_FILE: `${dir}/apps.json` })
+  const app = await another(severalApps(t, apps))
 
   const { code, openid } = sandbox.login({ appid: OTHER_APPID })
   refused(t, await login(app, code), 400, 'APP_UNKNOWN', { message: /appid/ })
@@ -157,7 +156,8 @@ t.test('login() says when nobody listens, and goes to the next origin', async (t
 })
 
 t.test('login() refuses an answer without usable openid and session_key', async (t) => {
-  const world = await build(t)
+  const wechat = await startHeldWechat(t)
+  const { app } = await build(t, { env: { WECHAT_API_ORIGIN: wechat.origin } })
   const session_key = Buffer.alloc(16).toString('base64')
   const answers = [
     {},
@@ -170,10 +170,9 @@ t.test('login() refuses an answer without usable openid and session_key', async 
     { errcode: 'x' }
   ]
   for (const answer of answers) {
-    const wechat = await startHeldWechat(t)
-    const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
+    const arrived = wechat.arrived()
     const asked = login(app, 'code')
-    await wechat.arrived
+    await arrived
     wechat.release(answer)
     refused(t, await asked, 502, 'WECHAT_BAD_RESPONSE')
   }
@@ -221,8 +220,9 @@ t.test('login() claims a code for no longer than WeChat may take, and gives the 
   const { world, code, place } = await claimed(t)
   const wechat = await startHeldWechat(t)
   const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
+  const arrived = wechat.arrived()
   const asked = login(app, code)
-  await wechat.arrived
+  await arrived
   const lease = await world.app.redis.pttl(place)
   t.ok(lease > 0 && lease <= 2 * 400 + 1000 + 1000, `two tries, the pause and a second: ${lease}`)
   const attempts = await claimAttempts(world)

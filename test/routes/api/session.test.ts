@@ -186,10 +186,14 @@ t.test('logout() ends the session at once on every instance, alone or with all o
 })
 
 t.test('a user has at most 20 sessions: the oldest ends', async (t) => {
-  const { app, sandbox } = await build(t, { env: { RATE_LIMIT: '0' } })
+  const { now, advance } = clock()
+  const { app, sandbox } = await build(t, { env: { RATE_LIMIT: '0' }, now })
   const first = await logIn(app, sandbox)
   const others = []
-  while (others.length < 20) others.push(await logIn(app, sandbox, first.openid))
+  while (others.length < 20) {
+    advance(1)
+    others.push(await logIn(app, sandbox, first.openid))
+  }
   refused(t, await get(app, '/api/verify', first.headers), 401, 'SESSION_REVOKED')
   for (const { headers } of others) t.equal((await get(app, '/api/verify', headers)).statusCode, 200)
   t.equal((await get(app, '/api/verify', (await logIn(app, sandbox)).headers)).statusCode, 200, 'of each user')
@@ -251,6 +255,21 @@ t.test('session_keys lie sealed in Redis, for one place and one key', async (t) 
   await logIn(rotated, sandbox, openid)
   t.match((await history(openid))?.toString('latin1'), /^.{10}new.+old/s, 'the first key seals')
   t.equal((await read(rotated)).statusCode, 200, 'both in one history')
+})
+
+t.test('the first script of an instance may come together with any command', async (t) => {
+  const { app, another, sandbox } = await build(t)
+  const { openid, token } = await logIn(app, sandbox)
+  const id = { appid: APPID, openid, sid: String(claims(token).sid) }
+  const sessionKey = Buffer.alloc(16)
+  const fresh = await another()
+  const [, opened] = await Promise.all([
+    fresh.redis.get('anything'),
+    fresh.sessions.open({ ...id, sid: 's'.repeat(22), sessionKey }),
+    fresh.sessions.close(id)
+  ])
+  t.match(await app.sessions.find(opened), { sid: opened.sid })
+  t.equal(await app.sessions.find(id), undefined)
 })
 
 t.test('/internal answers 404 where no INTERNAL_API_KEYS are configured', async (t) => {

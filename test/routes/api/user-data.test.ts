@@ -2,7 +2,18 @@
 import t, { type Test } from 'tap'
 import { seal, signRawData } from '../../../sandbox/wire/open-data.ts'
 import { APPID, type BuildOptions, build, type LoggedIn, logIn, type World } from '../../helper.ts'
-import { type Answer, callsOf, type Headers, hold, keysOf, post, refused, sessionKeyOf, vectors } from './client.ts'
+import {
+  type Answer,
+  callsOf,
+  type Headers,
+  hold,
+  keysOf,
+  post,
+  refused,
+  sessionKeyOf,
+  severalApps,
+  vectors
+} from './client.ts'
 
 interface Encrypted {
   name: string
@@ -39,11 +50,11 @@ t.test('userdata() opens every published payload, and refuses every broken one',
   const { official, shapes, negative } = vectors<{ official: Encrypted; shapes: Encrypted[]; negative: Encrypted[] }>(
     'open-data-decrypt'
   )
-  const { another } = await build(t)
+  const apps = [official, ...shapes.slice(0, 1)].map(({ appid }) => ({ appid, secret: 'of-no-use' }))
+  const { app } = await build(t, { env: severalApps(t, apps) })
   const openid = String(official.json.openId)
   let cases = 0
   for (const vector of [official, ...shapes]) {
-    const app = await another({ WECHAT_APPID: vector.appid })
     const user = await hold(app, vector.appid, String(vector.json.openId ?? openid), vector.session_key)
     const answer = await post(app, '/api/userdata', part(vector), user.headers)
     const { watermark, ...data } = vector.json
@@ -51,7 +62,6 @@ t.test('userdata() opens every published payload, and refuses every broken one',
     else refused(t, answer, 422, 'WATERMARK_INVALID')
     cases += 1
   }
-  const app = await another({ WECHAT_APPID: official.appid })
   for (const { name, encryptedData, iv, session_key } of negative) {
     await app.sessions.close({ appid: official.appid, openid, sid: '' }, true)
     const user = await hold(app, official.appid, openid, session_key)
@@ -153,12 +163,17 @@ t.test('phone() needs a session_key within its time, each key by its own', async
   await logIn(here.app, here.sandbox, user.openid)
   const second = button(here, user.openid)
   gives(t, await phone(here, part(first), user), PHONE)
+  const { app } = here
+  const size = () => app.redis.strlen(app.keys.sessionKeys(APPID, user.openid))
+  const twoKeys = await size()
   nowMs += 40_000
   refused(t, await phone(here, part(first), user), 422, 'DECRYPT_FAILED')
   gives(t, await phone(here, part(second), user), PHONE)
   nowMs += 60_000
   refused(t, await phone(here, part(second), user), 409, 'SESSION_KEY_EXPIRED')
   refused(t, await read(here, { rawData: '{}', signature: 'a'.repeat(40) }, user), 409, 'SESSION_KEY_EXPIRED')
+  await logIn(app, here.sandbox, user.openid)
+  t.equal(await size(), twoKeys / 2, 'what has ended is dropped')
 })
 
 t.test('phone() looks at watermark and owner', async (t) => {
