@@ -133,7 +133,7 @@ async function sendNonsense(walker: Walker): Promise<void> {
   await post('/api/login', PHONE, { 'content-type': 'text/plain' })
   await post('/api/phone', { encryptedData, iv: iv.replace(/^.{4}/, 'AAAA') })
   await post('/api/phone', { encryptedData: encryptedData.slice(0, 64), iv })
-  await post('/api/phone', foreign)
+  await post('/api/phone', { encryptedData: foreign.encryptedData, iv: foreign.iv })
   await post('/api/phone', { encryptedData, iv }, { authorization: `Bearer ${user.token}x` })
   await post('/api/phone', { encryptedData, iv }, { authorization: `Basic ${API_KEY}` })
   await post('/api/userdata', { rawData, signature: '0'.repeat(40) })

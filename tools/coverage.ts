@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { spawnBound } from './child.ts'
 
 /** Per cent that must be covered, over all of the product. Only ever raise them. */
-const FLOORS = { statements: 90, branches: 85 }
+const FLOORS = { statements: 98, branches: 95 }
 
 /** The product. tools/ and bench/ run on developers' machines only. */
 const SOURCES = ['*.ts', 'lib/**/*.ts', 'plugins/**/*.ts', 'routes/**/*.ts', 'sandbox/**/*.ts']
