@@ -1,6 +1,7 @@
-/** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.userData`, `app.accessTokens`. */
+/** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`, `app.accessTokens`. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
 import type { App } from '../lib/settings.ts'
 import { type AccessTokens, createAccessTokens } from '../lib/wechat/access-token.ts'
 import { type Apps, createApps } from '../lib/wechat/apps.ts'
@@ -26,6 +27,7 @@ declare module 'fastify' {
     logins: Logins
     userData: UserData
     accessTokens: AccessTokens
+    renewals: Renewals
   }
 }
 
@@ -40,6 +42,7 @@ export default fp<WechatOptions>(
 
     app.decorate('apps', apps)
     app.decorate('accessTokens', accessTokens)
+    app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, now }))
     app.decorate('logins', createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }))
     app.decorate('userData', createUserData({ accessTokens, watermarkMaxAgeSeconds, now }))
     app.addHook('onClose', () => upstream.close())

@@ -65,3 +65,14 @@ export const Openid = Type.String({
 /** Base64 as wx gives it, or with its + turned into spaces by form decoding. */
 export const Base64 = (maxLength: number) =>
   Type.String({ minLength: 4, maxLength, pattern: '^[A-Za-z0-9+/ ]+={0,2}$' })
+
+/** What login and refresh give. */
+export const TokenAnswer = Type.Object({
+  token: Type.String({ description: 'send it as Authorization: Bearer <token>' }),
+  tokenType: Type.Literal('Bearer'),
+  expiresIn: Type.Integer({ description: 'seconds' }),
+  refreshToken: Type.String({ description: 'works once, for the next token' }),
+  refreshExpiresIn: Type.Integer({ description: 'seconds' }),
+  openid: Openid,
+  unionid: Type.Optional(Type.String())
+})

@@ -5,25 +5,34 @@ import type { SessionId } from './store.ts'
 
 export interface RefreshClaims extends SessionId {
   generation: number
+  /** Unix seconds. */
+  expiresAt: number
 }
 
 const SEPARATOR = '|'
 
-/** `base64url(appid|openid|sid|generation|key id).base64url(HMAC-SHA256)`: bound to this session and to its place in the row. */
-export function writeRefreshToken({ appid, openid, sid, generation }: RefreshClaims, sealer: Sealer): string {
-  const payload = Buffer.from([appid, openid, sid, generation, sealer.currentId].join(SEPARATOR)).toString('base64url')
+/** `base64url(appid|openid|sid|generation|expires|key id).base64url(HMAC-SHA256)`: bound to this session and to its place in the row. */
+export function writeRefreshToken(
+  { appid, openid, sid, generation, expiresAt }: RefreshClaims,
+  sealer: Sealer
+): string {
+  const payload = Buffer.from([appid, openid, sid, generation, expiresAt, sealer.currentId].join(SEPARATOR)).toString(
+    'base64url'
+  )
   return `${payload}.${mac(payload, sealer.currentId, sealer)}`
 }
 
 /** undefined where the token is not one of ours, letter by letter, or its key is no longer held. */
 export function readRefreshToken(token: string, sealer: Sealer): RefreshClaims | undefined {
   const [payload = '', signature = '', ...more] = token.split('.')
-  const [appid, openid, sid, generation, keyId] = Buffer.from(payload, 'base64url').toString().split(SEPARATOR)
-  if (!appid || !openid || !sid || !generation || !keyId || more.length > 0) return undefined
+  const [appid, openid, sid, generation, expiresAt, keyId] = Buffer.from(payload, 'base64url')
+    .toString()
+    .split(SEPARATOR)
+  if (!appid || !openid || !sid || !generation || !expiresAt || !keyId || more.length > 0) return undefined
   const expected = Buffer.from(mac(payload, keyId, sealer) ?? '')
   const given = Buffer.from(signature)
   if (expected.length === 0 || given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
-  return { appid, openid, sid, generation: Number(generation) }
+  return { appid, openid, sid, generation: Number(generation), expiresAt: Number(expiresAt) }
 }
 
 function mac(payload: string, keyId: string, sealer: Sealer): string | undefined {

@@ -52,21 +52,61 @@ export const OPEN_SESSION = defineScript(
   `
 )
 
-/**
- * KEYS  sessions of the user, session_keys of the user
- * ARGV  sid; nothing: all sessions
- *
- * With the last session everything else that is held of the user goes too.
- */
-export const CLOSE_SESSION = defineScript(
-  2,
-  `
-    if ARGV[1] then
-      redis.call('HDEL', KEYS[1], ARGV[1])
+/** Ends one session; with the last one everything else that is held of the user goes too. */
+const END_SESSION = `
+    local function endSession(sid)
+      redis.call('HDEL', KEYS[1], sid)
       for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
         if field ~= 'u' and field ~= 'k' then return end
       end
+      redis.call('DEL', KEYS[1], KEYS[2])
     end
-    redis.call('DEL', KEYS[1], KEYS[2])
+`
+
+/** KEYS sessions of the user, session_keys of the user · ARGV sid; nothing: all sessions */
+export const CLOSE_SESSION = defineScript(
+  2,
+  `${END_SESSION}
+    if ARGV[1] then endSession(ARGV[1]) else redis.call('DEL', KEYS[1], KEYS[2]) end
+  `
+)
+
+/**
+ * KEYS    sessions of the user, session_keys of the user
+ * ARGV    sid, generation of the refresh token, now (s), new end (s), grace (s)
+ * RETURN  'renewed', record, unionid or nil, end of the session_key or nil · 'gone' · 'reused'
+ *
+ * One successor for each token: whoever comes second within the grace gets what the first one got. An older token ends the session.
+ */
+export const RENEW_SESSION = defineScript(
+  2,
+  `${END_SESSION}
+    local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
+    local function base36(number)
+      local text = ''
+      repeat
+        local digit = number % 36
+        text = string.sub(digits, digit + 1, digit + 1) .. text
+        number = (number - digit) / 36
+      until number == 0
+      return text
+    end
+
+    local record = redis.call('HGET', KEYS[1], ARGV[1])
+    if not record then return { 'gone' } end
+    local created, ends, generation, renewed = string.match(record, '^(%w+)%.(%w+)%.(%w+)%.?(%w*)$')
+    local now, presented, current = tonumber(ARGV[3]), tonumber(ARGV[2]), tonumber(generation, 36)
+    if tonumber(ends, 36) <= now then return { 'gone' } end
+
+    if presented == current then
+      record = table.concat({ created, base36(tonumber(ARGV[4])), base36(current + 1), base36(now) }, '.')
+      redis.call('HSET', KEYS[1], ARGV[1], record)
+      redis.call('EXPIREAT', KEYS[1], ARGV[4], 'GT')
+    elseif presented ~= current - 1 or now - tonumber(renewed, 36) > tonumber(ARGV[5]) then
+      endSession(ARGV[1])
+      return { 'reused' }
+    end
+    local unionid, keyEnds = unpack(redis.call('HMGET', KEYS[1], 'u', 'k'))
+    return { 'renewed', record, unionid, keyEnds }
   `
 )

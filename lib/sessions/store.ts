@@ -3,12 +3,16 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
-import { CLOSE_SESSION, OPEN_SESSION } from './scripts.ts'
+import type { RefreshClaims } from './refresh.ts'
+import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
 import type { Sealer } from './seal.ts'
 import { KEPT_SESSION_KEYS, packSessionKey, unpackSessionKeys } from './session-keys.ts'
 
 /** More sessions than this of one user in one app: the oldest ends. It bounds what one user can make Redis hold. */
 const MAX_SESSIONS_PER_USER = 20
+
+/** A lost answer, and requests in parallel, come again within this time. */
+const GRACE_SECONDS = 10
 
 export interface SessionId {
   appid: string
@@ -50,9 +54,21 @@ export interface SessionStore {
   findWithKeys(id: SessionId): Promise<{ session: Session; sessionKeys: Buffer[] } | undefined>
   /** Whether a session_key of this user is held, as far as the session tells: it may have been a moment ago. */
   holdsKey(session: Session): boolean
+  /**
+   * Moves the session on by one refresh, on whichever instances it is asked for. The token of the generation before is good for
+   * the same answer for ten seconds more; one that is older ends the session, since somebody else has its successor.
+   */
+  renew(claims: RefreshClaims): Promise<Renewal>
   /** Ends one session, or all of the user's; with the last one the held session_keys go. */
   close(id: SessionId, everywhere?: boolean): Promise<void>
 }
+
+export type Renewal =
+  | { status: 'renewed'; session: Session }
+  /** The session was ended. */
+  | { status: 'gone' }
+  /** It was used before, and the session is ended now. */
+  | { status: 'reused' }
 
 export interface SessionStoreOptions {
   redis: Redis
@@ -76,6 +92,23 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     return { appid, openid, sid, ...read, sessionKeyEndsAt: Number(keyEndsAt ?? 0), ...(unionid && { unionid }) }
   }
 
+  async function renew({ appid, openid, sid, generation }: RefreshClaims): Promise<Renewal> {
+    const places = [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)]
+    const now = nowSeconds()
+    const answer = await runScript(redis, RENEW_SESSION, places, [
+      sid,
+      generation,
+      now,
+      now + refreshTtlSeconds,
+      GRACE_SECONDS
+    ])
+    const [status, record, unionid, keyEndsAt] = answer as [Renewal['status'], string?, string?, string?]
+    if (status !== 'renewed') return { status }
+    const { createdAt, expiresAt, generation: next } = readRecord(record ?? '')
+    const known = { createdAt, expiresAt, generation: next, sessionKeyEndsAt: Number(keyEndsAt ?? 0) }
+    return { status, session: { appid, openid, sid, ...known, ...(unionid && { unionid }) } }
+  }
+
   async function heldKeys(appid: string, openid: string): Promise<Buffer[]> {
     const place = keys.sessionKeys(appid, openid)
     const history = await redis.getBuffer(place)
@@ -84,6 +117,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
 
   return {
     find,
+    renew,
 
     async findWithKeys(id) {
       const [session, sessionKeys] = await Promise.all([find(id), heldKeys(id.appid, id.openid)])
@@ -127,7 +161,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
 const write36 = (value: number) => value.toString(36)
 const read36 = (text: string) => Number.parseInt(text, 36)
 
-/** `created.expires.generation`, base 36: short, since every session of every user carries one. */
+/** `created.expires.generation`, once renewed also `.renewed`, base 36: short, since every session of every user carries one. */
 const writeRecord = (createdAt: number, expiresAt: number, generation: number): string =>
   [createdAt, expiresAt, generation].map(write36).join('.')
 

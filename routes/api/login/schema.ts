@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, Openid, problems, WECHAT_PROBLEMS } from '../../schemas.ts'
+import { Appid, problems, TokenAnswer, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 export const LoginSchema = {
   tags: ['mini-program'],
@@ -12,15 +12,7 @@ export const LoginSchema = {
     { additionalProperties: false }
   ),
   response: {
-    200: Type.Object({
-      token: Type.String({ description: 'send it as Authorization: Bearer <token>' }),
-      tokenType: Type.Literal('Bearer'),
-      expiresIn: Type.Integer({ description: 'seconds' }),
-      refreshToken: Type.String(),
-      refreshExpiresIn: Type.Integer({ description: 'seconds' }),
-      openid: Openid,
-      unionid: Type.Optional(Type.String())
-    }),
+    200: TokenAnswer,
     ...problems('APP_UNKNOWN', 'CODE_INVALID', 'CODE_USED', 'USER_BLOCKED', 'REDIS_UNAVAILABLE', ...WECHAT_PROBLEMS)
   }
 }

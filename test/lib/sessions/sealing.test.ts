@@ -9,7 +9,13 @@ import { decodeSessionKey, packSessionKey, unpackSessionKeys } from '../../../li
 const key = (id: string) => ({ id, key: randomBytes(32) })
 const [first, second] = [key('first'), key('s')]
 const sealer = createSealer([first, second])
-const claims = { appid: 'wx0123456789abcdef', openid: 'oUser_-1', sid: 's'.repeat(22), generation: 7 }
+const claims = {
+  appid: 'wx0123456789abcdef',
+  openid: 'oUser_-1',
+  sid: 's'.repeat(22),
+  generation: 7,
+  expiresAt: 1_800_000_000
+}
 
 t.test('seal() and open() are a round trip for any bytes and place, and never give the same twice', async () => {
   fc.assert(

@@ -1,0 +1,14 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { RefreshSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { renewals, tokens } = app
+
+  app.post('/', { config: { auth: 'none' }, schema: RefreshSchema }, async function refresh(request) {
+    const session = await renewals.renew(request.body.refreshToken)
+    request.appid = session.appid
+    return tokens.answer(session)
+  })
+}
+
+export default routes

@@ -1,0 +1,21 @@
+import { Type } from '@sinclair/typebox'
+import { problems, TokenAnswer } from '../../../schemas.ts'
+
+export const RefreshSchema = {
+  tags: ['mini-program'],
+  summary: 'Exchange a refresh token for new tokens',
+  body: Type.Object(
+    {
+      refreshToken: Type.String({
+        minLength: 1,
+        maxLength: 1024,
+        description: 'from login or the last refresh; works once'
+      })
+    },
+    { additionalProperties: false }
+  ),
+  response: {
+    200: TokenAnswer,
+    ...problems('REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_REVOKED', 'REDIS_UNAVAILABLE')
+  }
+}
