@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
-import errors from './plugins/errors.ts'
+import errors, { refuseUnrouted } from './plugins/errors.ts'
 import events from './plugins/events.ts'
 import headers from './plugins/headers.ts'
 import health from './plugins/health.ts'
@@ -26,6 +26,8 @@ export interface WxgateOptions {
 
 const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
 const BODY_LIMIT_BYTES = 64 * 1024
+/** A request that arrives drop by drop does not hold a connection, or a shut-down, for ever. */
+const REQUEST_TIMEOUT_MS = 30_000
 
 /** What Fastify itself has to be created with for this service. */
 export function serverOptions(settings: Settings, stream?: DestinationStream): FastifyHttpOptions<Server> {
@@ -36,6 +38,10 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: [...settings.trustProxy],
     bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Who comes on an open connection while we stop is served: everything that it needs closes last.
+    return503OnClosing: false,
+    frameworkErrors: refuseUnrouted,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     http: { optimizeEmptyRequests: true },
     genReqId: ({ headers }: IncomingMessage) => {

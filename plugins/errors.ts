@@ -19,7 +19,8 @@ declare module 'fastify' {
 /** Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by name, all else INTERNAL. */
 function asPublicError(error: unknown): ServiceError | FastifyError {
   if (error instanceof ServiceError) return error
-  if (isRedisAway(error)) return new ServiceError('REDIS_UNAVAILABLE', { cause: error })
+  if (isRedisAway(error))
+    return new ServiceError('REDIS_UNAVAILABLE', { cause: error, detail: (error as Error).message })
   return isRefusalOfFastify(error) ? error : new ServiceError('INTERNAL', { cause: error })
 }
 
@@ -50,6 +51,18 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   if (known instanceof ServiceError && known.retryAfterSeconds !== undefined)
     reply.header('retry-after', known.retryAfterSeconds)
   return reply.code(known.statusCode ?? 500).send(bodyOf(known, request))
+}
+
+/** For what Fastify refuses before it looks for a route, such as a path that cannot be decoded: no hook runs there. */
+export function refuseUnrouted(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
+  const { statusCode = 400, code } = error
+  const message = 'The path of this request cannot be read; check its spelling'
+  const name = STATUS_CODES[statusCode] ?? 'Error'
+  request.log.info({ reqId: request.id, route: `${request.method} (none)`, status: statusCode, code }, 'request')
+  return reply
+    .code(statusCode)
+    .headers({ 'cache-control': 'no-store', 'x-request-id': request.id })
+    .send({ statusCode, code, error: name, message, requestId: request.id })
 }
 
 export default fp(

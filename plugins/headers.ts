@@ -42,8 +42,14 @@ export default fp(
     const open = await learnHeaders()
     const own = { ...open, 'cache-control': 'no-store' }
 
+    let closing = false
+    app.addHook('preClose', async () => {
+      closing = true
+    })
+
     app.addHook('onRequest', function head(request: FastifyRequest, reply: FastifyReply, done) {
       reply.headers(isPrivate(request) ? own : open).header('x-request-id', request.id)
+      if (closing) reply.header('connection', 'close')
       done()
     })
   },

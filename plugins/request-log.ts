@@ -50,6 +50,13 @@ export default fp(
     app.decorateRequest('verdict', undefined)
     const { log } = app
 
+    app.addHook('onRequestAbort', function logAborted(request, done) {
+      const { id: reqId, appid } = request
+      const route = `${request.method} ${request.routeOptions.url ?? '(none)'}`
+      log.info({ reqId, route, appid, ...request.verdict }, 'request broken off by the client')
+      done()
+    })
+
     app.addHook('onResponse', function logRequest(request, reply, done) {
       const { failure } = request
       const quiet = request.routeOptions.logLevel === 'warn'

@@ -1,5 +1,7 @@
 /** What may be known of a request is logged, once; what is secret or personal never is, whatever goes wrong. */
 import { randomBytes } from 'node:crypto'
+import { type AddressInfo, connect } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import type { Fault } from '../sandbox/index.ts'
@@ -253,4 +255,43 @@ t.test('health probes are silent while all is well', async (t) => {
   const before = linesOf(world).length
   for (const url of ['/healthz', '/readyz']) t.equal((await world.app.inject({ url })).statusCode, 200)
   t.equal(linesOf(world).length, before)
+})
+
+t.test('a request that the client breaks off is logged too, without what had come of it', async (t) => {
+  const routed = Promise.withResolvers<void>()
+  const world = await build(t, { prepare: (app) => app.addHook('onRequest', async () => routed.resolve()) })
+  await world.app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = world.app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1')
+  socket.write(
+    'POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"code":"half-of-'
+  )
+  await routed.promise
+  socket.resetAndDestroy()
+  const isBrokenOff = ({ msg, route }: Line) =>
+    msg === 'request broken off by the client' && route === 'POST /api/login'
+  for (const giveUpAt = Date.now() + 5000; Date.now() < giveUpAt && !linesOf(world).some(isBrokenOff); )
+    await setImmediate()
+  t.equal(linesOf(world).filter(isBrokenOff).length, 1)
+  t.notOk(world.logs().includes('half-of-'))
+})
+
+t.test('a path that cannot be read is refused in the shape of all refusals, logged, and not echoed', async (t) => {
+  const world = await build(t)
+  const answer = await world.app.inject({ url: '/api/%zz-not-to-be-echoed' })
+  t.equal(answer.statusCode, 400)
+  t.match(answer.json(), {
+    statusCode: 400,
+    code: 'FST_ERR_BAD_URL',
+    error: 'Bad Request',
+    message: String,
+    requestId: String
+  })
+  t.match(answer.headers, {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-request-id': String
+  })
+  t.match(linesOf(world).at(-1), { msg: 'request', status: 400, code: 'FST_ERR_BAD_URL' })
+  t.notOk(`${answer.body}${world.logs()}`.includes('not-to-be-echoed'))
 })

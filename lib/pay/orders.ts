@@ -37,16 +37,20 @@ export interface Orders {
 const ONE = '1'
 const SEVERAL = '+'
 
-/** KEYS order · ARGV record, life (s): the record that was there before, from now on wanted by several, else nothing. */
+/**
+ * KEYS order · ARGV record, life (s): the record that was there before, else nothing. Where the same order is asked for again,
+ * it is wanted by several from now on; a record ends with the time it was made, which is no part of the order.
+ */
 const REMEMBER_ORDER = defineScript(
   1,
   `
+    local function content(record) return (string.gsub(record, ',"createdAt":%d+}$', '')) end
     local known = redis.call('GET', KEYS[1])
     if not known then
       redis.call('SET', KEYS[1], '${ONE}' .. ARGV[1], 'EX', ARGV[2])
       return false
     end
-    redis.call('SETRANGE', KEYS[1], 0, '${SEVERAL}')
+    if content(string.sub(known, 2)) == content(ARGV[1]) then redis.call('SETRANGE', KEYS[1], 0, '${SEVERAL}') end
     return known
   `
 )

@@ -52,8 +52,17 @@ export interface PrepayOptions {
   now: () => number
 }
 
-/** Refused so, WeChat has no order of this number; after anything else, and a code not listed, it may have one. */
-const NEVER_MADE: ReadonlySet<UnifiedOrderAdvice | undefined> = new Set(['payer', 'configuration', 'request'])
+/**
+ * Refused so, WeChat did not make the order of this call: it has none of the number, or one of other content. After anything
+ * else, and a code not listed, it may have made it.
+ */
+const NOT_MADE: ReadonlySet<UnifiedOrderAdvice | undefined> = new Set([
+  'payer',
+  'configuration',
+  'request',
+  'query',
+  'new-number'
+])
 const SIGN_TYPE = 'HMAC-SHA256'
 /** The field is required, but it is the merchant's backend that calls, and it does not say where its user is. */
 const PAYER_IP = '127.0.0.1'
@@ -62,18 +71,8 @@ const nonce = () => randomBytes(16).toString('hex')
 
 export function createPrepay({ merchants, orders, upstream, publicUrl, now }: PrepayOptions): Prepay {
   async function send(order: OrderRecord, key: string): Promise<UnifiedOrderAnswer> {
-    const { appid, mchid, outTradeNo, openid, totalFen, currency, description, attach, timeExpire } = order
-    const fields = {
-      appid,
-      mchid,
-      outTradeNo,
-      openid,
-      totalFen,
-      currency,
-      description,
-      ...(attach && { attach }),
-      ...(timeExpire && { timeExpire })
-    }
+    const { api: _api, createdAt: _createdAt, ...fields } = order
+    const { appid, mchid } = order
     const notifyUrl = `${publicUrl}/wechat/pay/v2/${mchid}/notify`
     const body = buildUnifiedOrder(
       { ...fields, nonceStr: nonce(), clientIp: PAYER_IP, notifyUrl },
@@ -85,9 +84,13 @@ export function createPrepay({ merchants, orders, upstream, publicUrl, now }: Pr
   }
 
   /** SYSTEMERROR is WeChat's own fault, and the number makes a repetition harmless (pay.md A11). */
-  async function sendPatiently(order: OrderRecord, key: string): Promise<UnifiedOrderAnswer> {
+  async function sendPatiently(
+    order: OrderRecord,
+    key: string
+  ): Promise<{ answer: UnifiedOrderAnswer; repeated: boolean }> {
     const answer = await send(order, key)
-    return adviceOf(answer) === 'repeat' ? send(order, key) : answer
+    const repeated = adviceOf(answer) === 'repeat'
+    return { answer: repeated ? await send(order, key) : answer, repeated }
   }
 
   return {
@@ -101,10 +104,12 @@ export function createPrepay({ merchants, orders, upstream, publicUrl, now }: Pr
           message: 'This outTradeNo was ordered before with other content; keep that, or take another number'
         })
       }
-      const answer = await sendPatiently(record, key)
+      const { answer, repeated } = await sendPatiently(record, key)
       if (answer.status === 'ok')
         return { prepayId: answer.prepayId, payParams: paramsFor(record, answer.prepayId, key, now()) }
-      if (fresh && (answer.status === 'failed' || NEVER_MADE.has(adviceOf(answer)))) await orders.forget(record)
+      // After SYSTEMERROR the first try may have made it, whatever the second one says.
+      const notMade = answer.status === 'failed' || NOT_MADE.has(adviceOf(answer))
+      if (fresh && !repeated && notMade) await orders.forget(record)
       throw asError(answer)
     }
   }

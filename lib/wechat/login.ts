@@ -60,7 +60,7 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
   const leaseMs = upstreamMs + LEASE_MARGIN_MS
 
   /**
-   * One round trip claims the code, WeChat is asked, one more writes the session and tells the others. Where another
+   * One round trip claims the code, WeChat is asked, one more writes the session; two are waited for. Where another
    * instance holds the claim we wait for its result, or until it failed or its lease ended, and then ask WeChat ourselves.
    */
   async function exchangeOnce(app: App, code: string): Promise<Session> {
@@ -93,11 +93,9 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
   async function askWechat(app: App, code: string, place: string, owner: string): Promise<Session> {
     try {
       const identity = await codeToSession(wechat, app, code)
-      const sid = newSessionId()
-      const opening = sessions.open({ sid, appid: app.appid, ...identity })
-      // In the same write as the session. Whoever finds a session named here that was never written asks WeChat again.
-      settle(place, owner, `${sid} ${identity.openid}`)
-      return await opening
+      const session = await sessions.open({ sid: newSessionId(), appid: app.appid, ...identity })
+      settle(place, owner, `${session.sid} ${session.openid}`)
+      return session
     } catch (error) {
       settle(place, owner, '')
       throw error

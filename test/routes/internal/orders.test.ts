@@ -120,19 +120,21 @@ t.test('POST orders passes on why WeChat refuses, and asks again only after SYST
 
 t.test('POST orders frees a number that WeChat certainly did not take, and no other', async (t) => {
   const { app, sandbox } = await build(t)
-  for (const errcode of ['NOTENOUGH', 'PARAM_ERROR', 'NOAUTH']) {
+  const definite = [
+    'NOTENOUGH',
+    'PARAM_ERROR',
+    'NOAUTH',
+    'ORDERPAID',
+    'ORDERCLOSED',
+    'OUT_TRADE_NO_USED',
+    'INVALID_REQUEST'
+  ]
+  for (const errcode of definite) {
     sandbox.fault({ api: 'unifiedorder', errcode })
     await order(app, { outTradeNo: `T_${errcode}`, amount: 1 })
     t.equal((await order(app, { outTradeNo: `T_${errcode}`, amount: 2 })).statusCode, 200, errcode)
   }
-  for (const errcode of [
-    'ORDERPAID',
-    'ORDERCLOSED',
-    'OUT_TRADE_NO_USED',
-    'INVALID_REQUEST',
-    'SYSTEMERROR',
-    'SOMETHING_NEW'
-  ]) {
+  for (const errcode of ['SYSTEMERROR', 'SOMETHING_NEW']) {
     sandbox.clearFaults()
     sandbox.fault({ api: 'unifiedorder', errcode, times: 2 })
     await order(app, { outTradeNo: `T_${errcode}`, amount: 1 })
@@ -140,6 +142,24 @@ t.test('POST orders frees a number that WeChat certainly did not take, and no ot
     refused(t, await order(app, { outTradeNo: `T_${errcode}`, amount: 2 }), 422, 'PAY_REJECTED')
     t.equal((await order(app, { outTradeNo: `T_${errcode}`, amount: 1 })).statusCode, 200, errcode)
   }
+})
+
+t.test('POST orders keeps the record where the first of two tries may have made the order', async (t) => {
+  const { app, sandbox } = await build(t)
+  for (const errcode of ['SYSTEMERROR', 'NOTENOUGH']) sandbox.fault({ api: 'unifiedorder', errcode })
+  refused(t, await order(app, { amount: 1 }), 422, 'PAY_REJECTED')
+  refused(t, await order(app, { amount: 2 }), 422, 'PAY_REJECTED', { message: /ordered before/ })
+})
+
+t.test('POST orders frees the number also where a call with other content was refused meanwhile', async (t) => {
+  const upstream = await fakeUpstream(t)
+  const { app } = await build(t, { env: { WECHAT_PAY_ORIGIN: upstream.origin, WECHAT_PAY_API_V2_KEY: upstream.key } })
+  upstream.answer(upstream.signed({ result_code: 'FAIL', err_code: 'NOTENOUGH', prepay_id: '' }), upstream.signed())
+  const statuses = (await Promise.all([order(app, { amount: 1 }), order(app, { amount: 2 })])).map(
+    (each) => each.statusCode
+  )
+  t.same(statuses, [422, 422])
+  t.equal((await order(app, { amount: 2 })).statusCode, 200)
 })
 
 t.test('POST orders keeps the record where a second call for the same order came meanwhile', async (t) => {

@@ -8,7 +8,7 @@ const PlainText = (maxLength: number) =>
 /** RFC 3339 with a zone. The format knows the calendar but takes looser spellings too, which Date does not read. */
 const Instant = Type.String({
   format: 'date-time',
-  pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]\\d\\d:\\d\\d)$',
+  pattern: '^20\\d\\d-\\d\\d-\\d\\dT\\d\\d:\\d\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]\\d\\d:\\d\\d)$',
   description: 'when the order can no longer be paid, e.g. 2030-01-31T20:15:00+08:00'
 })
 

@@ -5,6 +5,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { NotifySchema } from './schema.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
+/** WeChat has its own pauses; this is for whoever stands in between. */
+const RETRY_AFTER_SECONDS = 1
 const XML = 'text/xml; charset=utf-8'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
@@ -24,6 +26,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.setErrorHandler(function fail(error, request, reply) {
     const known = app.asPublicError(error)
     request.failure = known
+    if (known.statusCode === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
     return reply
       .code(known.statusCode ?? 500)
       .type(XML)
