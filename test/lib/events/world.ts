@@ -1,8 +1,7 @@
 /** What the tests of events share: a queue of their own on a real Redis, and a receiver that answers as a test wants. */
 import { createHmac, randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
@@ -11,6 +10,7 @@ import { createEventRecorder, type Event, type EventRecorder } from '../../../li
 import { connectPatient, connectPrompt, settled } from '../../../lib/redis/connect.ts'
 import type { PrivateRedis } from '../../../tools/redis.ts'
 import { sharedRedis } from '../../helper.ts'
+import { listenFor } from '../../listen.ts'
 
 export interface Post {
   id: string
@@ -31,20 +31,14 @@ export type Respond = (response: ServerResponse, post: Post, nth: number) => unk
 export async function receive(t: Test, respond: Respond): Promise<Receiver> {
   const posts: Post[] = []
   const arrivals = new EventEmitter().setMaxListeners(0)
-  const server = createServer(async (request: IncomingMessage, response: ServerResponse) => {
+  const { origin } = await listenFor(t, async (request, response) => {
     const post = { id: String(request.headers['webhook-id']), headers: request.headers, body: await text(request) }
     posts.push(post)
     respond(response, post, posts.length)
     arrivals.emit('post')
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks?from=wxgate`,
+    url: `${origin}/hooks?from=wxgate`,
     posts,
     async came(count) {
       while (posts.length < count) await once(arrivals, 'post')

@@ -3,14 +3,14 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { ServerResponse } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
 import { newSessionId } from '../../../lib/sessions/store.ts'
 import type { Call, Sandbox } from '../../../sandbox/index.ts'
 import { APPID, type Environment, type World } from '../../helper.ts'
+import { listenFor } from '../../listen.ts'
 
 export type Headers = Record<string, string>
 export type Answer = LightMyRequestResponse
@@ -92,15 +92,9 @@ export interface HeldWechat {
 /** A WeChat that answers when the test says so. */
 export async function startHeldWechat(t: Test): Promise<HeldWechat> {
   const waiting: ServerResponse[] = []
-  const server = createServer((_request, response) => waiting.push(response))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
+  const { server, origin } = await listenFor(t, (_request, response) => waiting.push(response))
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin,
     arrived: () => once(server, 'request'),
     release: (answer) => {
       for (const response of waiting.splice(0)) response.end(JSON.stringify(answer))

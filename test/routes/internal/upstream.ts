@@ -1,11 +1,9 @@
 /** WeChat Pay's unified order, saying whatever a test wants it to say: what the sandbox, which is honest, never would. */
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { APPID, MCHID } from '../../helper.ts'
+import { listenFor } from '../../listen.ts'
 import { type Fields, sign, xml } from '../wechat/notices.ts'
 
 export interface FakeUpstream {
@@ -23,18 +21,12 @@ export async function fakeUpstream(t: Test): Promise<FakeUpstream> {
   const key = randomBytes(16).toString('hex')
   const asked: string[] = []
   let bodies: string[] = []
-  const server = createServer(async (request, response) => {
+  const { origin } = await listenFor(t, async (request, response) => {
     asked.push(await text(request))
     response.end(bodies.length > 1 ? bodies.shift() : bodies[0])
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin,
     key,
     asked,
     answer(...next) {
