@@ -33,17 +33,12 @@ export interface Session extends SessionId {
 }
 
 export interface NewSession {
-  /** From `newSessionId`. */
-  sid: string
   appid: string
   openid: string
   unionid?: string
   /** Decoded, 16 bytes. */
   sessionKey: Buffer
 }
-
-/** 128 bits that nobody can guess. */
-export const newSessionId = (): string => randomBytes(16).toString('base64url')
 
 export interface SessionStore {
   /** Begins a session and holds its session_key; one round trip. */
@@ -124,7 +119,8 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       return session && { session, sessionKeys }
     },
 
-    async open({ sid, appid, openid, unionid, sessionKey }) {
+    async open({ appid, openid, unionid, sessionKey }) {
+      const sid = randomBytes(16).toString('base64url')
       const createdAt = nowSeconds()
       const expiresAt = createdAt + refreshTtlSeconds
       const sessionKeyEndsAt = createdAt + sessionKeyTtlSeconds

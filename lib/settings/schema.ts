@@ -66,7 +66,8 @@ const listener = {
 
 const redis = {
   REDIS_URL: text({
-    description: 'Where Redis is; user:password@ may stand before the first host.',
+    description:
+      'Where Redis is; user:password@ may stand before the first host. This version serves a single Redis, not Sentinel or Cluster.',
     rule:
       'must have the form redis://host[:port][/db], rediss://…, unix:/path, redis+sentinel://host:port[,…]/name or ' +
       'redis+cluster://host:port[,…], special characters of a password percent-encoded',
@@ -199,7 +200,7 @@ const work = {
   EVENT_DURABILITY: choice(
     ['redis', 'fsync'],
     'redis',
-    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk.'
+    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk; this version does not serve fsync, and refuses to start with it.'
   )
 }
 

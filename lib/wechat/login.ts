@@ -6,7 +6,7 @@ import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
-import { newSessionId, type Session, type SessionStore } from '../sessions/store.ts'
+import type { Session, SessionStore } from '../sessions/store.ts'
 import type { App } from '../settings.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
@@ -93,7 +93,7 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
   async function askWechat(app: App, code: string, place: string, owner: string): Promise<Session> {
     try {
       const identity = await codeToSession(wechat, app, code)
-      const session = await sessions.open({ sid: newSessionId(), appid: app.appid, ...identity })
+      const session = await sessions.open({ appid: app.appid, ...identity })
       settle(place, owner, `${session.sid} ${session.openid}`)
       return session
     } catch (error) {

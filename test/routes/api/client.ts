@@ -7,7 +7,6 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
-import { newSessionId } from '../../../lib/sessions/store.ts'
 import type { Call, Sandbox } from '../../../sandbox/index.ts'
 import { APPID, type Environment, type World } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
@@ -58,7 +57,6 @@ export async function hold(
   sessionKey: string
 ): Promise<{ headers: Headers }> {
   const session = await app.sessions.open({
-    sid: newSessionId(),
     appid,
     openid,
     sessionKey: Buffer.from(sessionKey, 'base64')

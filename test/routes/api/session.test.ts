@@ -265,7 +265,7 @@ t.test('the first script of an instance may come together with any command', asy
   const fresh = await another()
   const [, opened] = await Promise.all([
     fresh.redis.get('anything'),
-    fresh.sessions.open({ ...id, sid: 's'.repeat(22), sessionKey }),
+    fresh.sessions.open({ appid: APPID, openid, sessionKey }),
     fresh.sessions.close(id)
   ])
   t.match(await app.sessions.find(opened), { sid: opened.sid })
