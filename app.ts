@@ -89,6 +89,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now }: Wxgate
 const doors = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
   ignorePattern: /schemas?\.ts$/,
+  routeParams: true,
   ignoreFilter: (path: string) => !internal && path.startsWith('/internal')
 })
 
