@@ -8,20 +8,29 @@ import fp from 'fastify-plugin'
 import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
+import docs from './plugins/docs.ts'
 import errors, { refuseUnrouted } from './plugins/errors.ts'
 import events from './plugins/events.ts'
 import headers from './plugins/headers.ts'
 import health from './plugins/health.ts'
+import meters from './plugins/meters.ts'
+import metrics from './plugins/metrics.ts'
+import overload, { type OverloadLimits } from './plugins/overload.ts'
 import payments from './plugins/payments.ts'
+import push from './plugins/push.ts'
+import rateLimit from './plugins/rate-limit.ts'
 import redis from './plugins/redis.ts'
 import requestLog from './plugins/request-log.ts'
 import sessions from './plugins/sessions.ts'
+import tokens from './plugins/tokens.ts'
 import wechat from './plugins/wechat.ts'
 
 export interface WxgateOptions {
   settings: Settings
   /** Milliseconds since 1970; tests move it. */
   now?: () => number
+  /** From when on requests are refused; tests lower it. */
+  overload?: Partial<OverloadLimits>
 }
 
 const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
@@ -42,6 +51,8 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
     // Who comes on an open connection while we stop is served: everything that it needs closes last.
     return503OnClosing: false,
     frameworkErrors: refuseUnrouted,
+    // An openid may be as long as login takes it.
+    routerOptions: { maxParamLength: 128 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
     http: { optimizeEmptyRequests: true },
     genReqId: ({ headers }: IncomingMessage) => {
@@ -51,7 +62,7 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
   }
 }
 
-async function wxgate(app: FastifyInstance, { settings, now = Date.now }: WxgateOptions): Promise<void> {
+async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...options }: WxgateOptions): Promise<void> {
   const {
     refreshTtlSeconds,
     sessionKeyTtlSeconds,
@@ -65,23 +76,23 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now }: Wxgate
   // Bodies are JSON; a door that takes something else says so itself.
   app.removeContentTypeParser('text/plain')
   await app.register(errors)
+  await app.register(meters, { appids: apps.map(({ appid }) => appid) })
   await app.register(headers)
   await app.register(requestLog)
+  await app.register(overload, options.overload ?? {})
   await app.register(redis, settings.redis)
   await app.register(sessions, { encryptionKeys, refreshTtlSeconds, sessionKeyTtlSeconds, now })
-  await app.register(auth, {
-    sessions: app.sessions,
-    sealer: app.sealer,
-    jwtKeys,
-    issuer: publicUrl,
-    tokenTtlSeconds,
-    internalApiKeys,
-    now
-  })
+  await app.register(rateLimit, { perMinute: settings.rateLimitPerMinute })
+  await app.register(tokens, { jwtKeys, issuer: publicUrl, tokenTtlSeconds, now })
+  await app.register(auth, { internalApiKeys })
+  // Before whatever has routes, or it would not describe them.
+  if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })
   await app.register(health)
   await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
   await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, now })
   await app.register(payments, { merchants, origins: settings.wechatPayOrigins, timeoutMs, publicUrl, now })
+  await app.register(push, { now })
+  if (internalApiKeys.length > 0) await app.register(metrics)
   if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))
 }
 

@@ -4,9 +4,13 @@ import { PhoneSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { userData } = app
 
-  app.post('/', { config: { auth: 'session-keys' }, schema: PhoneSchema }, async function phone(request) {
-    return userData.phone(request, request.body)
-  })
+  app.post(
+    '/',
+    { config: { auth: 'session-keys', limit: 'phone' }, schema: PhoneSchema },
+    async function phone(request) {
+      return userData.phone(request, request.body)
+    }
+  )
 }
 
 export default routes

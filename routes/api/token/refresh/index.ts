@@ -4,7 +4,7 @@ import { RefreshSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { renewals, tokens } = app
 
-  app.post('/', { config: { auth: 'none' }, schema: RefreshSchema }, async function refresh(request) {
+  app.post('/', { config: { auth: 'none', limit: 'all' }, schema: RefreshSchema }, async function refresh(request) {
     const session = await renewals.renew(request.body.refreshToken)
     request.appid = session.appid
     return tokens.answer(session)

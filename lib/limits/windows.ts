@@ -1,0 +1,39 @@
+/** Counting in fixed windows of time, in Redis, so that all instances count together. */
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import { defineScript, runScript } from '../redis/script.ts'
+
+export interface Window {
+  /** This one included. */
+  count: number
+  /** Until counting begins anew. */
+  leftMs: number
+}
+
+export interface Windows {
+  /** Counts one more under `name`; the first opens a window of `windowMs`. */
+  count(name: string, windowMs: number): Promise<Window>
+}
+
+/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms) */
+const COUNT = defineScript(
+  1,
+  `
+    local count = redis.call('INCR', KEYS[1])
+    local left = count > 1 and redis.call('PTTL', KEYS[1]) or -1
+    if left < 0 then
+      left = tonumber(ARGV[1])
+      redis.call('PEXPIRE', KEYS[1], left)
+    end
+    return { count, left }
+  `
+)
+
+export function createWindows(redis: Redis, keys: Keys): Windows {
+  return {
+    async count(name, windowMs) {
+      const [count, leftMs] = (await runScript(redis, COUNT, [keys.window(name)], [windowMs])) as [number, number]
+      return { count, leftMs }
+    }
+  }
+}

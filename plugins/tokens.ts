@@ -1,0 +1,184 @@
+/** `app.tokens`: what a client gets for its session, and who a token of ours names. */
+import { createPublicKey, type JsonWebKey, randomBytes } from 'node:crypto'
+import jwt, { type JWT } from '@fastify/jwt'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { ServiceError } from '../lib/errors.ts'
+import { writeRefreshToken } from '../lib/sessions/refresh.ts'
+import type { Session } from '../lib/sessions/store.ts'
+import type { JwtKey } from '../lib/settings.ts'
+
+/** Verified tokens kept at a time: a signature costs more to verify than all else of a request. */
+const VERIFIED_TOKENS_KEPT = 10_000
+
+export interface TokenOptions {
+  /** The first signs, all verify. */
+  jwtKeys: readonly JwtKey[]
+  issuer: string
+  tokenTtlSeconds: number
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export interface TokenAnswer {
+  token: string
+  tokenType: 'Bearer'
+  /** Seconds, as the next one. */
+  expiresIn: number
+  refreshToken: string
+  refreshExpiresIn: number
+  openid: string
+  unionid?: string
+}
+
+export interface Claims {
+  iss: string
+  aud: string
+  sub: string
+  sid: string
+  jti: string
+  /** Unix seconds, as the next one. */
+  iat: number
+  exp: number
+  unionid?: string
+}
+
+export interface Tokens {
+  /** A token bound to app, openid and session, salted and signed, and the refresh token. */
+  answer(session: Session): TokenAnswer
+  /** What a token says that we signed, for an app that is configured here. Throws TOKEN_INVALID, TOKEN_EXPIRED. */
+  read(token: string): Claims
+  /** The same for whoever only asks: undefined where the token is refused, or its session has ended. */
+  introspect(token: string): Promise<Claims | undefined>
+  /** The public keys, as RFC 7517 writes them; none where a shared secret signs. */
+  publicKeys: readonly JsonWebKey[]
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    tokens: Tokens
+  }
+}
+
+export default fp<TokenOptions>(
+  async (app: FastifyInstance, options) => {
+    const { issuer, jwtKeys, tokenTtlSeconds, now } = options
+    const issuers = await registerKeys(app, options)
+    const verify = keepLatest(VERIFIED_TOKENS_KEPT, (token) => verifyAnew(issuers, token))
+
+    function read(token: string): Claims {
+      const claims = verify(token)
+      // `apps` comes with the wechat plugin, which is registered later.
+      if (!app.apps.knows(claims.aud))
+        throw new ServiceError('TOKEN_INVALID', { detail: 'its app is not configured here' })
+      if (claims.exp * 1000 <= now()) throw new ServiceError('TOKEN_EXPIRED')
+      return claims
+    }
+
+    app.decorate('tokens', {
+      read,
+      publicKeys: jwtKeys.flatMap(publicKeyOf),
+
+      answer(session) {
+        const { openid, unionid, expiresAt } = session
+        return {
+          token: issuers.signer.sign(claimsOf(session, issuer, now())),
+          tokenType: 'Bearer',
+          expiresIn: tokenTtlSeconds,
+          refreshToken: writeRefreshToken(session, app.sealer),
+          refreshExpiresIn: Math.max(expiresAt - Math.floor(now() / 1000), 0),
+          openid,
+          ...(unionid && { unionid })
+        }
+      },
+
+      async introspect(token) {
+        const claims = attempt(() => read(token))
+        const id = claims && { appid: claims.aud, openid: claims.sub, sid: claims.sid }
+        return id && (await app.sessions.find(id)) ? claims : undefined
+      }
+    })
+  },
+  { name: 'tokens', dependencies: ['sessions'], fastify: '5.x' }
+)
+
+const claimsOf = ({ appid, openid, sid, unionid }: Session, issuer: string, nowMs: number): Omit<Claims, 'exp'> => ({
+  iss: issuer,
+  aud: appid,
+  sub: openid,
+  sid,
+  jti: randomBytes(12).toString('base64url'),
+  iat: Math.floor(nowMs / 1000),
+  ...(unionid && { unionid })
+})
+
+interface Issuers {
+  signer: JWT
+  /** By the token's first segment: it is the same text for every token of one key, so nothing in it has to be believed. */
+  byHeader: Map<string, JWT>
+}
+
+async function registerKeys(
+  app: FastifyInstance,
+  { jwtKeys, issuer, tokenTtlSeconds }: TokenOptions
+): Promise<Issuers> {
+  const byHeader = new Map<string, JWT>()
+  for (const { kid, alg, signingKey, verifyingKey } of jwtKeys) {
+    await app.register(jwt, {
+      namespace: kid,
+      secret: alg === 'HS256' ? signingKey : { private: signingKey, public: verifyingKey },
+      sign: { algorithm: alg, kid, expiresIn: tokenTtlSeconds },
+      verify: {
+        algorithms: [alg],
+        allowedIss: issuer,
+        requiredClaims: ['aud', 'sub', 'sid', 'jti', 'exp'],
+        // By our own clock instead, also for tokens that were verified before.
+        ignoreExpiration: true
+      }
+    })
+    const key = namespaced(app, kid)
+    byHeader.set(firstSegment(key.sign({})), key)
+  }
+  const [first] = byHeader.values()
+  if (first === undefined) throw new RangeError('at least one JWT key is needed')
+  return { signer: first, byHeader }
+}
+
+const namespaced = (app: FastifyInstance, kid: string): JWT => (app.jwt as unknown as Record<string, JWT>)[kid] as JWT
+
+const firstSegment = (token: string): string => token.slice(0, token.indexOf('.'))
+
+/** `verify` with its latest results kept, by the token itself; nothing is kept of tokens that it refuses, so nobody else's fill the room. */
+function keepLatest(most: number, verify: (token: string) => Claims): (token: string) => Claims {
+  const kept = new Map<string, Claims>()
+  return (token) => {
+    const known = kept.get(token)
+    if (known !== undefined) return known
+    const claims = verify(token)
+    if (kept.size >= most) kept.delete(kept.keys().next().value as string)
+    kept.set(token, claims)
+    return claims
+  }
+}
+
+function verifyAnew({ byHeader }: Issuers, token: string): Claims {
+  const key = byHeader.get(firstSegment(token))
+  if (key === undefined) throw new ServiceError('TOKEN_INVALID')
+  try {
+    return key.verify<Claims>(token)
+  } catch (error) {
+    throw new ServiceError('TOKEN_INVALID', { cause: error })
+  }
+}
+
+function attempt(read: () => Claims): Claims | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof ServiceError) return undefined
+    throw error
+  }
+}
+
+const publicKeyOf = ({ kid, alg, verifyingKey }: JwtKey): JsonWebKey[] =>
+  alg === 'HS256' ? [] : [{ ...createPublicKey(verifyingKey).export({ format: 'jwk' }), kid, alg, use: 'sig' }]
