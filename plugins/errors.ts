@@ -59,6 +59,8 @@ export function refuseUnrouted(error: FastifyError, request: FastifyRequest, rep
   const message = 'The path of this request cannot be read; check its spelling'
   const name = STATUS_CODES[statusCode] ?? 'Error'
   request.log.info({ reqId: request.id, route: `${request.method} (none)`, status: statusCode, code }, 'request')
+  request.server.meters.request(request.method, undefined, statusCode, 0)
+  request.server.meters.refusal(code)
   return reply
     .code(statusCode)
     .headers({ 'cache-control': 'no-store', 'x-request-id': request.id })

@@ -28,7 +28,7 @@ export default fp<EventsOptions>(
     app.addHook('onClose', () => recorder.close())
     if (webhook !== undefined && worker) deliver(app, redisUrl, webhook, now)
   },
-  { name: 'events', dependencies: ['redis'], fastify: '5.x' }
+  { name: 'events', dependencies: ['meters', 'redis'], fastify: '5.x' }
 )
 
 function deliver(
@@ -45,7 +45,7 @@ function deliver(
     prefix: app.keys.eventQueue,
     ...webhook,
     now,
-    onTry: (report) => logTry(app, report),
+    onTry: (report) => tellTry(app, report),
     onError: warnSeldom(app)
   })
   // Deliveries end while requests do: waiting for them first would keep the listener open, answering 503.
@@ -76,7 +76,8 @@ const causeOf = ({ name, message, code }: NodeJS.ErrnoException): string =>
   (name === 'ReplyError' ? message.split(' ', 1)[0] : code) ?? name
 
 /** A webhook-id holds merchant and transaction numbers, nothing of a person. */
-function logTry(app: FastifyInstance, { id, type, ...outcome }: DeliveryReport): void {
+function tellTry(app: FastifyInstance, { id, type, ...outcome }: DeliveryReport): void {
   const taken = outcome.status !== undefined && outcome.status >= 200 && outcome.status < 300
+  app.meters.delivery(taken ? 'delivered' : outcome.status === undefined ? 'unanswered' : 'refused')
   app.log[taken ? 'info' : 'warn']({ webhookId: id, type, ...outcome }, taken ? 'event delivered' : 'event not taken')
 }

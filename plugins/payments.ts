@@ -26,15 +26,15 @@ declare module 'fastify' {
 
 export default fp<PaymentsOptions>(
   async (app: FastifyInstance, { origins, timeoutMs, publicUrl, now, ...options }) => {
-    const { redis, keys, sealer, events } = app
+    const { redis, keys, sealer, events, meters } = app
     const upstream = createUpstream({ origins, timeoutMs })
     const merchants = createMerchants(options.merchants)
     const orders = createOrders(redis, keys)
     const quarantine = createQuarantine(redis, keys, sealer, now)
 
-    app.decorate('prepay', createPrepay({ merchants, orders, upstream, publicUrl, now }))
-    app.decorate('paymentCallbacks', createPaymentCallbacks({ merchants, orders, events, quarantine }))
+    app.decorate('prepay', createPrepay({ merchants, orders, upstream, meters, publicUrl, now }))
+    app.decorate('paymentCallbacks', createPaymentCallbacks({ merchants, orders, events, quarantine, meters }))
     app.addHook('onClose', () => upstream.close())
   },
-  { name: 'payments', dependencies: ['sessions', 'events'], fastify: '5.x' }
+  { name: 'payments', dependencies: ['sessions', 'events', 'meters'], fastify: '5.x' }
 )

@@ -37,12 +37,19 @@ export interface QueuedEvent {
 
 export type Recorded = 'recorded' | 'duplicate' | 'conflict'
 
+/** How many events there are in each state. `active`: on their way to the receiver; `delayed`: to be tried again. */
+export type EventCounts = Record<(typeof STATES)[number], number>
+
+const STATES = ['waiting', 'delayed', 'active', 'failed'] as const
+
 export interface EventRecorder {
   /**
    * One atomic step: seen before, or stored. `conflict`: this identity was recorded with another essence.
    * When it resolves, Redis holds the event; when it throws, nobody knows, and the sender has to come again.
    */
   record(event: Event): Promise<Recorded>
+  /** Of all instances together. Fails where Redis is away. */
+  counts(): Promise<EventCounts>
   close(): Promise<void>
 }
 
@@ -50,13 +57,17 @@ export interface EventRecorder {
 export function createEventRecorder(redis: Redis, prefix: string): EventRecorder {
   let opened: Promise<Queue<QueuedEvent>> | undefined
 
+  function open(): Promise<Queue<QueuedEvent>> {
+    opened ??= openQueue(redis, prefix).catch((error: unknown) => {
+      opened = undefined
+      throw error
+    })
+    return opened
+  }
+
   return {
     async record({ id, type, timestamp, data, essence }) {
-      opened ??= openQueue(redis, prefix).catch((error: unknown) => {
-        opened = undefined
-        throw error
-      })
-      const queue = await opened
+      const queue = await open()
       const stem = `${id}.${hash('sha256', essence).slice(0, 8)}.`
       const jobId = stem + randomBytes(3).toString('hex')
       const body = JSON.stringify({ type, timestamp, data })
@@ -67,6 +78,10 @@ export function createEventRecorder(redis: Redis, prefix: string): EventRecorder
       )
       if (job.id === jobId) return 'recorded'
       return job.id?.startsWith(stem) ? 'duplicate' : 'conflict'
+    },
+    async counts() {
+      const queue = await open()
+      return (await queue.getJobCounts(...STATES)) as EventCounts
     },
     async close() {
       await (await opened?.catch(() => undefined))?.close()
@@ -88,6 +103,9 @@ async function openQueue(redis: Redis, prefix: string): Promise<Queue<QueuedEven
   })
   try {
     await queue.waitUntilReady()
+    // A pipeline begun before BullMQ defined its scripts does not know them, and would end the process (ioredis 6.0.0).
+    // When this is answered none of those is left.
+    await redis.ping()
     return queue
   } catch (error) {
     // Otherwise its listeners would stay on the connection, once for each try.

@@ -1,6 +1,7 @@
 /** Orders for wx.requestPayment: recorded here first, then made at WeChat, then signed for the phone. */
 import { randomBytes } from 'node:crypto'
 import { type ErrorCode, ServiceError } from '../errors.ts'
+import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { Merchant } from '../settings.ts'
 import type { Upstream } from '../wechat/http.ts'
 import type { Merchants } from './merchants.ts'
@@ -46,6 +47,7 @@ export interface PrepayOptions {
   merchants: Merchants
   orders: Orders
   upstream: Upstream
+  meters: Pick<Meters, 'upstreamCall'>
   /** Where WeChat reaches us, without a trailing slash. */
   publicUrl: string
   /** Milliseconds since 1970. */
@@ -69,7 +71,7 @@ const PAYER_IP = '127.0.0.1'
 
 const nonce = () => randomBytes(16).toString('hex')
 
-export function createPrepay({ merchants, orders, upstream, publicUrl, now }: PrepayOptions): Prepay {
+export function createPrepay({ merchants, orders, upstream, meters, publicUrl, now }: PrepayOptions): Prepay {
   async function send(order: OrderRecord, key: string): Promise<UnifiedOrderAnswer> {
     const { api: _api, createdAt: _createdAt, ...fields } = order
     const { appid, mchid } = order
@@ -79,8 +81,11 @@ export function createPrepay({ merchants, orders, upstream, publicUrl, now }: Pr
       { key, signType: SIGN_TYPE }
     )
     const headers = { 'content-type': 'text/xml; charset=utf-8', 'user-agent': 'wxgate' }
-    const answer = await upstream.send({ method: 'POST', path: '/pay/unifiedorder', headers, body })
-    return readUnifiedOrderAnswer(answer.body, { appid, mchid, key })
+    const ask = async () => {
+      const answer = await upstream.send({ method: 'POST', path: '/pay/unifiedorder', headers, body })
+      return readUnifiedOrderAnswer(answer.body, { appid, mchid, key })
+    }
+    return observedCall(meters, 'unifiedorder', ask, outcomeOf)
   }
 
   /** SYSTEMERROR is WeChat's own fault, and the number makes a repetition harmless (pay.md A11). */
@@ -146,6 +151,13 @@ function recordOf(
 function paramsFor({ appid }: OrderRecord, prepayId: string, key: string, nowMs: number): PayParamsV2 {
   const timeStamp = String(Math.floor(nowMs / 1000))
   return payParamsV2({ appid, prepayId, key, signType: SIGN_TYPE, timeStamp, nonceStr: nonce() })
+}
+
+/** For the meters: WeChat Pay's own word where it has one. */
+function outcomeOf(answer: UnifiedOrderAnswer): string {
+  if (answer.status === 'refused') return answer.code
+  if (answer.status === 'failed') return 'FAIL'
+  return answer.status === 'bad' ? 'WECHAT_BAD_RESPONSE' : 'ok'
 }
 
 const adviceOf = (answer: UnifiedOrderAnswer): UnifiedOrderAdvice | undefined =>

@@ -1,6 +1,7 @@
 /** Refresh tokens in, sessions out: each token works once, and a stolen one ends the session it belongs to. */
 import { ServiceError } from '../errors.ts'
-import { readRefreshToken } from './refresh.ts'
+import { type Meters, observed } from '../metrics/meters.ts'
+import { type RefreshClaims, readRefreshToken } from './refresh.ts'
 import type { Sealer } from './seal.ts'
 import type { Session, SessionStore } from './store.ts'
 
@@ -14,20 +15,28 @@ export interface RenewalOptions {
   sealer: Sealer
   /** Whether an app is configured here. */
   knowsApp: (appid: string) => boolean
+  meters: Pick<Meters, 'refresh'>
   /** Milliseconds since 1970. */
   now: () => number
 }
 
-export function createRenewals({ sessions, sealer, knowsApp, now }: RenewalOptions): Renewals {
+export function createRenewals({ sessions, sealer, knowsApp, meters, now }: RenewalOptions): Renewals {
+  async function renew(claims: RefreshClaims | undefined): Promise<Session> {
+    if (claims === undefined || !knowsApp(claims.appid)) throw new ServiceError('REFRESH_INVALID')
+    if (claims.expiresAt * 1000 <= now()) throw new ServiceError('REFRESH_EXPIRED')
+    const renewal = await sessions.renew(claims)
+    if (renewal.status === 'gone') throw new ServiceError('SESSION_REVOKED')
+    if (renewal.status === 'reused') throw new ServiceError('REFRESH_REUSED')
+    return renewal.session
+  }
+
   return {
-    async renew(refreshToken) {
+    renew(refreshToken) {
       const claims = readRefreshToken(refreshToken, sealer)
-      if (claims === undefined || !knowsApp(claims.appid)) throw new ServiceError('REFRESH_INVALID')
-      if (claims.expiresAt * 1000 <= now()) throw new ServiceError('REFRESH_EXPIRED')
-      const renewal = await sessions.renew(claims)
-      if (renewal.status === 'gone') throw new ServiceError('SESSION_REVOKED')
-      if (renewal.status === 'reused') throw new ServiceError('REFRESH_REUSED')
-      return renewal.session
+      return observed(
+        () => renew(claims),
+        (outcome) => meters.refresh(claims?.appid, outcome)
+      )
     }
   }
 }

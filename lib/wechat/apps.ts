@@ -3,6 +3,8 @@ import { ServiceError } from '../errors.ts'
 import type { App } from '../settings.ts'
 
 export interface Apps {
+  /** Where there is only one. */
+  only: App | undefined
   /** Throws APP_UNKNOWN. Without an appid: the only app, where there is only one. */
   pick(appid: string | undefined): App
   knows(appid: string): boolean
@@ -14,6 +16,7 @@ export function createApps(apps: readonly App[]): Apps {
   const only = second === undefined ? first : undefined
 
   return {
+    only,
     knows: (appid) => byAppid.has(appid),
 
     pick(appid) {

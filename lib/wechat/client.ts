@@ -1,5 +1,8 @@
 /** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
 import { ServiceError } from '../errors.ts'
+import { type Meters, observedCall } from '../metrics/meters.ts'
+import type { ApiSecurity } from './api-security.ts'
+import { readMembers } from './api-security-members.ts'
 import { refusal, type UpstreamCall } from './errcodes.ts'
 import type { Incoming, Upstream } from './http.ts'
 
@@ -11,18 +14,29 @@ export interface WechatClient {
   get(call: UpstreamCall, path: string, query: Record<string, string>): Promise<WechatAnswer>
   /** POST with a JSON body. */
   post(call: UpstreamCall, path: string, query: Record<string, string>, body: object): Promise<WechatAnswer>
+  /** POST with a JSON body and the access_token of an app; protected where app and API have the API security mode. */
+  postAs(call: UpstreamCall, holder: TokenHolder, path: string, body: object): Promise<WechatAnswer>
+}
+
+export interface TokenHolder {
+  appid: string
+  token: string
 }
 
 export interface WechatClientOptions {
   upstream: Upstream
+  apiSecurity?: Pick<ApiSecurity, 'of'>
+  meters: Pick<Meters, 'upstreamCall'>
   /** Milliseconds since 1970. */
   now: () => number
   /** How long to wait before the one repetition after -1. */
   busyPauseMs: number
 }
 
-export function createWechatClient({ upstream, now, busyPauseMs }: WechatClientOptions): WechatClient {
-  async function once(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+export function createWechatClient(options: WechatClientOptions): WechatClient {
+  const { upstream, apiSecurity, meters, now, busyPauseMs } = options
+
+  async function ask(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
     const answer = readAnswer(await send())
     const errcode = Number(answer.errcode ?? 0)
     if (!Number.isInteger(errcode)) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'errcode is no number' })
@@ -31,25 +45,38 @@ export function createWechatClient({ upstream, now, busyPauseMs }: WechatClientO
   }
 
   /** -1 means that nothing was done: repeating once is safe, also for a login code. */
-  async function patiently(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+  async function patiently(call: UpstreamCall, path: string, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+    const once = () => observedCall(meters, lastPartOf(path), () => ask(call, send))
     try {
-      return await once(call, send)
+      return await once()
     } catch (error) {
       if (!(error instanceof ServiceError && error.code === 'WECHAT_BUSY')) throw error
       await new Promise((resolve) => setTimeout(resolve, busyPauseMs))
-      return once(call, send)
+      return once()
     }
   }
 
+  const post: WechatClient['post'] = (call, path, query, body) => {
+    const json = JSON.stringify(body)
+    const headers = { 'content-type': 'application/json' }
+    const request = { method: 'POST', path: withQuery(path, query), headers, body: json } as const
+    return patiently(call, path, () => upstream.send(request))
+  }
+
   return {
-    get: (call, path, query) => patiently(call, () => upstream.send({ method: 'GET', path: withQuery(path, query) })),
-    post: (call, path, query, body) => {
-      const json = JSON.stringify(body)
-      const headers = { 'content-type': 'application/json' }
-      return patiently(call, () => upstream.send({ method: 'POST', path: withQuery(path, query), headers, body: json }))
+    get: (call, path, query) =>
+      patiently(call, path, () => upstream.send({ method: 'GET', path: withQuery(path, query) })),
+    post,
+    postAs(call, { appid, token }, path, body) {
+      const callProtected = apiSecurity?.of(appid, path)
+      if (callProtected === undefined) return post(call, path, { access_token: token }, body)
+      const parameters = readMembers(Buffer.from(JSON.stringify(body))) ?? new Map()
+      return patiently(call, path, () => callProtected(token, parameters))
     }
   }
 }
+
+const lastPartOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
 
 const withQuery = (path: string, query: Record<string, string>): string => {
   const text = Object.entries(query)

@@ -3,6 +3,7 @@ import { hash, randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
+import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
@@ -18,12 +19,17 @@ const SAME_CODE_MS = 10_000
 const LEASE_MARGIN_MS = 1000
 const POLL_MS = 50
 
+export interface LoginRequest {
+  code: string
+  appid?: string
+}
+
 export interface Logins {
   /**
    * Exchanges a code from wx.login (mini-program.md 1.1). Throws APP_UNKNOWN, CODE_INVALID, CODE_USED, USER_BLOCKED and the
    * WECHAT_* codes; a code that may have reached WeChat is never sent again.
    */
-  exchange(request: { code: string; appid?: string }): Promise<Session>
+  exchange(request: LoginRequest): Promise<Session>
 }
 
 export interface LoginOptions {
@@ -32,6 +38,7 @@ export interface LoginOptions {
   sessions: SessionStore
   apps: Apps
   wechat: WechatClient
+  meters: Pick<Meters, 'login'>
   /** Longest time that one exchange with WeChat can take, its repetition after -1 included. */
   upstreamMs: number
 }
@@ -55,18 +62,19 @@ const SETTLE_CODE = defineScript(
 
 const CLAIM = 'claim:'
 
-export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }: LoginOptions): Logins {
+export function createLogins({ redis, keys, sessions, apps, wechat, meters, upstreamMs }: LoginOptions): Logins {
   const flight = singleFlight<Session>()
   const leaseMs = upstreamMs + LEASE_MARGIN_MS
 
   /**
    * One round trip claims the code, WeChat is asked, one more writes the session; two are waited for. Where another
    * instance holds the claim we wait for its result, or until it failed or its lease ended, and then ask WeChat ourselves.
+   * Two leases are waited for: one holder may have died, and who comes after it takes its time too.
    */
   async function exchangeOnce(app: App, code: string): Promise<Session> {
     const place = keys.loginCode(app.appid, hash('sha256', code, 'base64url'))
     const owner = `${CLAIM}${randomUUID()}`
-    const giveUpAt = performance.now() + leaseMs + POLL_MS
+    const giveUpAt = performance.now() + 2 * leaseMs
     while (performance.now() < giveUpAt) {
       const found = await redis.set(place, owner, 'PX', leaseMs, 'NX', 'GET')
       if (found === null) return askWechat(app, code, place, owner)
@@ -102,11 +110,17 @@ export function createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }
     }
   }
 
+  async function exchange({ code, appid }: LoginRequest): Promise<Session> {
+    const app = apps.pick(appid)
+    return flight(`${app.appid} ${code}`, () => exchangeOnce(app, code))
+  }
+
   return {
-    async exchange({ code, appid }) {
-      const app = apps.pick(appid)
-      return flight(`${app.appid} ${code}`, () => exchangeOnce(app, code))
-    }
+    exchange: (request) =>
+      observed(
+        () => exchange(request),
+        (outcome) => meters.login(request.appid ?? apps.only?.appid, outcome)
+      )
   }
 }
 

@@ -1,5 +1,6 @@
 /** What a session's user lets WeChat tell about them: phone numbers and any other open data. */
 import { ServiceError } from '../errors.ts'
+import type { Meters } from '../metrics/meters.ts'
 import type { Session } from '../sessions/store.ts'
 import type { AccessTokens } from './access-token.ts'
 import { decryptOpenData, type OpenData, rawDataHolds, type Watermark } from './open-data.ts'
@@ -41,13 +42,18 @@ export interface UserData {
 
 export interface UserDataOptions {
   accessTokens: AccessTokens
+  meters: Pick<Meters, 'sessionKeyTried'>
+  /** Before a phone code is exchanged. Throws RATE_LIMITED where this user has exchanged too many. */
+  countPhoneCode(user: Session): Promise<void>
   /** Seconds; 0: age unchecked. */
   watermarkMaxAgeSeconds: number
   /** Milliseconds since 1970. */
   now: () => number
 }
 
-export function createUserData({ accessTokens, watermarkMaxAgeSeconds, now }: UserDataOptions): UserData {
+export function createUserData(options: UserDataOptions): UserData {
+  const { accessTokens, meters, countPhoneCode, watermarkMaxAgeSeconds, now } = options
+
   function checkWatermark({ appid, timestamp }: Watermark, session: Session): void {
     const ageSeconds = now() / 1000 - timestamp
     if (appid !== session.appid)
@@ -60,6 +66,7 @@ export function createUserData({ accessTokens, watermarkMaxAgeSeconds, now }: Us
   function decrypt({ session, sessionKeys }: Holder, encryptedData: string, iv: string): Record<string, unknown> {
     needKeys(sessionKeys)
     const opened = firstThatOpens(sessionKeys, encryptedData, iv)
+    meters.sessionKeyTried(opened?.position ?? -1)
     if (opened === undefined) throw new ServiceError('DECRYPT_FAILED')
     checkWatermark(opened.watermark, session)
     const { openId } = opened.data
@@ -67,6 +74,14 @@ export function createUserData({ accessTokens, watermarkMaxAgeSeconds, now }: Us
       throw new ServiceError('DECRYPT_FAILED', { detail: 'the openId inside is not the one of the session' })
     }
     return opened.data
+  }
+
+  function verify({ sessionKeys }: Holder, rawData: string, signature: string): Record<string, unknown> {
+    needKeys(sessionKeys)
+    const position = sessionKeys.findIndex((key) => rawDataHolds(rawData, signature, key))
+    meters.sessionKeyTried(position)
+    if (position === -1) throw new ServiceError('SIGNATURE_INVALID')
+    return readRawData(rawData)
   }
 
   function phoneByData(holder: Holder, encryptedData: string, iv: string): PhoneNumber {
@@ -77,6 +92,7 @@ export function createUserData({ accessTokens, watermarkMaxAgeSeconds, now }: Us
   }
 
   async function phoneByCode(session: Session, code: string): Promise<PhoneNumber> {
+    await countPhoneCode(session)
     const { phone_info } = await accessTokens.post('phone', session.appid, '/wxa/business/getuserphonenumber', {
       code,
       openid: session.openid
@@ -111,16 +127,14 @@ function needKeys(sessionKeys: readonly Buffer[]): void {
   if (sessionKeys.length === 0) throw new ServiceError('SESSION_KEY_EXPIRED')
 }
 
-function verify({ sessionKeys }: Holder, rawData: string, signature: string): Record<string, unknown> {
-  needKeys(sessionKeys)
-  if (!sessionKeys.some((key) => rawDataHolds(rawData, signature, key))) throw new ServiceError('SIGNATURE_INVALID')
-  return readRawData(rawData)
-}
-
-function firstThatOpens(keys: readonly Buffer[], encryptedData: string, iv: string): OpenData | undefined {
-  for (const key of keys) {
+function firstThatOpens(
+  keys: readonly Buffer[],
+  encryptedData: string,
+  iv: string
+): (OpenData & { position: number }) | undefined {
+  for (const [position, key] of keys.entries()) {
     const opened = decryptOpenData(encryptedData, iv, key)
-    if (opened !== undefined) return opened
+    if (opened !== undefined) return { ...opened, position }
   }
   return undefined
 }

@@ -1,6 +1,7 @@
 /** What becomes of a v2 payment notice at our door: the rows of table E in pay.md, up to the answer. */
 import { hash } from 'node:crypto'
 import type { Event, EventRecorder } from '../../events/queue.ts'
+import type { CallbackReason, Meters } from '../../metrics/meters.ts'
 import type { Merchants } from '../merchants.ts'
 import type { Orders } from '../orders.ts'
 import type { Quarantine } from '../quarantine.ts'
@@ -12,15 +13,15 @@ type Verdict =
   /** Nothing to store: success all the same. */
   | { verdict: 'not-success' }
   /** Nobody vouches for it. */
-  | { verdict: 'refused'; reason: string }
+  | { verdict: 'refused'; reason: CallbackReason }
   | { verdict: 'unknown-merchant' }
   /** Authentic, but it contradicts our settings or our order: kept for a person, and WeChat comes again. */
-  | { verdict: 'quarantined'; id: string; reason: string }
+  | { verdict: 'quarantined'; id: string; reason: CallbackReason }
 
 export interface CallbackOutcome {
   verdict: Verdict['verdict']
   /** For log and metrics, never for the answer; as the next one. */
-  reason?: string
+  reason?: CallbackReason
   /** What is stored under it: merchant and transaction, nothing of a person. */
   id?: string
   status: number
@@ -52,15 +53,17 @@ export interface PaymentCallbackOptions {
   orders: Orders
   events: Pick<EventRecorder, 'record'>
   quarantine: Quarantine
+  meters: Pick<Meters, 'callback'>
 }
 
 export function createPaymentCallbacks({
   merchants,
   orders,
   events,
-  quarantine
+  quarantine,
+  meters
 }: PaymentCallbackOptions): PaymentCallbacks {
-  async function setAside(id: string, reason: string, body: Buffer): Promise<Verdict> {
+  async function setAside(id: string, reason: CallbackReason, body: Buffer): Promise<Verdict> {
     await quarantine.put({ identity: id, door: 'pay-v2', reason, body })
     return { verdict: 'quarantined', id, reason }
   }
@@ -103,7 +106,11 @@ export function createPaymentCallbacks({
   return {
     failReply,
     async receive(mchid, body) {
-      const judged = await judge(mchid, body)
+      const judged = await judge(mchid, body).catch((error: unknown) => {
+        meters.callback('pay-v2', 'failed')
+        throw error
+      })
+      meters.callback('pay-v2', judged.verdict, 'reason' in judged ? judged.reason : undefined)
       const status = STATUS[judged.verdict]
       return { ...judged, status, answer: status === 200 ? successReply : failReply }
     }

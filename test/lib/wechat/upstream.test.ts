@@ -136,7 +136,9 @@ t.test('the client reads what it gets, whatever its label, and repeats once afte
     response.setHeader('content-type', 'text/plain').end(answers.shift())
   })
   const upstream = upstreamTo(t, [origin])
-  const client = createWechatClient({ upstream, now: () => 0, busyPauseMs: 1 })
+  const told: string[] = []
+  const meters = { upstreamCall: (api: string, outcome: string) => told.push(`${api} ${outcome}`) }
+  const client = createWechatClient({ upstream, meters, now: () => 0, busyPauseMs: 1 })
   const ask = (...bodies: string[]) => {
     answers.splice(0, answers.length, ...bodies)
     return client.get('api', '/a', { q: '&=微 +' })
@@ -145,6 +147,7 @@ t.test('the client reads what it gets, whatever its label, and repeats once afte
   t.equal(new URLSearchParams(String(paths[0]).slice(3)).get('q'), '&=微 +')
   t.same(await ask('{"a":1}'), { a: 1 })
   t.same(await ask('{"errcode":-1}', '{"a":2}'), { a: 2 })
+  t.same(told, ['a ok', 'a ok', 'a -1', 'a ok'], 'each try is told')
   await t.rejects(ask('{"errcode":-1}', '{"errcode":-1}', '{}'), { code: 'WECHAT_BUSY', wechat: { errmsg: '' } })
   t.equal(answers.length, 1, 'no third time')
   await t.rejects(ask('{"errcode":"40029","errmsg":7}'), {
@@ -171,7 +174,12 @@ t.test('limits of WeChat say when they end', async (t) => {
   let errcode = 0
   const origin = await listenHttp(t, (_request, response) => response.end(JSON.stringify({ errcode })))
   let nowMs = 0
-  const client = createWechatClient({ upstream: upstreamTo(t, [origin]), now: () => nowMs, busyPauseMs: 1 })
+  const client = createWechatClient({
+    upstream: upstreamTo(t, [origin]),
+    meters: { upstreamCall() {} },
+    now: () => nowMs,
+    busyPauseMs: 1
+  })
   const rows: [time: string, errcode: number, seconds: number][] = [
     ['2025-01-01T15:59:59.000Z', 45009, 1],
     ['2025-01-01T16:00:00.000Z', 45009, 86_400],

@@ -1,0 +1,36 @@
+/** `app.meters`: what everything counts into, and every request by its route. `/metrics` shows it. */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import manifest from '../package.json' with { type: 'json' }
+import { type AppMeters, createAppMeters } from './metrics/app-meters.ts'
+
+export interface MetersOptions {
+  appids: readonly string[]
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    meters: AppMeters
+  }
+}
+
+export default fp<MetersOptions>(
+  async (app: FastifyInstance, { appids }) => {
+    const meters = createAppMeters({ appids, version: manifest.version })
+    app.decorate('meters', meters)
+
+    app.addHook('onResponse', function countRequest(request, reply, done) {
+      const { failure, method, routeOptions } = request
+      meters.request(method, routeOptions.url, reply.statusCode, reply.elapsedTime / 1000)
+      if (failure !== undefined) meters.refusal(failure.code)
+      done()
+    })
+
+    // Where nobody is left to answer there is no response, so this is the last that is seen of the request.
+    app.addHook('onSend', function countUnheard({ method, routeOptions, raw }, _reply, _payload, done) {
+      if (raw.socket.destroyed) meters.abort(method, routeOptions.url)
+      done()
+    })
+  },
+  { name: 'meters', dependencies: ['errors'], fastify: '5.x' }
+)

@@ -1,0 +1,72 @@
+/** /metrics: what Prometheus scrapes, for holders of an API key; what only Redis knows is asked while it waits. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { Gauge, Registry } from '@prometheus-io/client'
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { processMetrics } from './metrics/process-metrics.ts'
+
+/** Prometheus waits ten seconds by default; a Redis that hangs must not make the rest late. */
+const PATIENCE_MS = 500
+
+const NotFine = Type.Object({
+  statusCode: Type.Integer(),
+  code: Type.String(),
+  error: Type.String(),
+  message: Type.String(),
+  requestId: Type.String()
+})
+const schema = {
+  tags: ['operation'],
+  summary: "Meters in Prometheus' text format",
+  response: { 200: Type.String(), '4xx': NotFine, '5xx': NotFine }
+}
+
+export default fp(
+  async (app: FastifyInstance) => {
+    const { registry } = app.meters
+    const ask = createQuestions(app)
+    const all = Registry.merge([registry, processMetrics()])
+
+    // Scraped every few seconds, and silent in the log while all is well.
+    const options = { config: { auth: 'internal' as const }, logLevel: 'warn' as const, schema }
+    app.get('/metrics', options, async function metrics(_request, reply) {
+      await ask()
+      return reply.type(all.contentType).send(await all.metrics())
+    })
+  },
+  { name: 'metrics', dependencies: ['auth', 'events', 'meters', 'redis'], fastify: '5.x' }
+)
+
+/** Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new one. */
+function createQuestions({ meters, redis, events }: FastifyInstance): () => Promise<void> {
+  const registers = [meters.registry]
+  const up = new Gauge({ name: 'wxgate_redis_up', help: 'Whether Redis answered a PING', registers })
+  const ping = new Gauge({ name: 'wxgate_redis_ping_seconds', help: 'How long it took', registers })
+  const queue = new Gauge({ name: 'wxgate_events', help: 'Events in the queue', labelNames: ['state'], registers })
+
+  return async () => {
+    const [seconds, counts] = await Promise.all([inTime(() => timed(redis.ping())), inTime(() => events.counts())])
+    up.set(seconds === undefined ? 0 : 1)
+    if (seconds === undefined) ping.remove()
+    else ping.set(seconds)
+    queue.reset()
+    for (const [state, count] of Object.entries(counts ?? {})) queue.set({ state }, count)
+  }
+}
+
+async function timed(work: Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work
+  return (performance.now() - startedAt) / 1000
+}
+
+/** undefined where it failed or took too long. */
+async function inTime<T>(work: () => Promise<T>): Promise<T | undefined> {
+  const deadline = new AbortController()
+  const late = pause(PATIENCE_MS, undefined, { signal: deadline.signal }).catch(() => undefined)
+  const done = work().catch(() => undefined)
+  const result = await Promise.race([done, late])
+  deadline.abort()
+  return result
+}

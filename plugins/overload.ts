@@ -1,0 +1,47 @@
+/** Who comes while the process cannot keep up is told to come again, before it makes everybody wait or the heap burst. */
+import { getHeapStatistics } from 'node:v8'
+import underPressure from '@fastify/under-pressure'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { ServiceError } from '../lib/errors.ts'
+
+export interface OverloadLimits {
+  /** Milliseconds that timers are late, on the mean of one sample. */
+  maxEventLoopDelayMs: number
+  maxHeapUsedBytes: number
+  /** Milliseconds. */
+  sampleIntervalMs: number
+}
+
+/**
+ * A second: a healthy loop is late by a few milliseconds, and callers wait up to five seconds for WeChat anyway; what is
+ * later has more to do than it gets done. At nine tenths of V8's limit the process spends its time on collecting garbage,
+ * and would end at ten.
+ */
+const LIMITS: OverloadLimits = {
+  maxEventLoopDelayMs: 1000,
+  maxHeapUsedBytes: Math.floor(0.9 * getHeapStatistics().heap_size_limit),
+  sampleIntervalMs: 1000
+}
+
+/** Health, readiness and metrics answer all the same: they tell what is wrong. */
+const DOORS = /^\/(api|internal|wechat)\//
+
+function refuse({ routeOptions }: FastifyRequest): void {
+  if (DOORS.test(routeOptions.url ?? '')) throw new ServiceError('OVERLOADED')
+}
+
+export default fp<Partial<OverloadLimits>>(
+  async (app: FastifyInstance, limits) => {
+    const { maxEventLoopDelayMs, maxHeapUsedBytes, sampleIntervalMs } = { ...LIMITS, ...limits }
+    await app.register(underPressure, {
+      maxEventLoopDelay: maxEventLoopDelayMs,
+      maxHeapUsedBytes,
+      sampleInterval: sampleIntervalMs,
+      exposeStatusRoute: false,
+      // A promise, since the library does not expect it to throw.
+      pressureHandler: async (request) => refuse(request)
+    })
+  },
+  { name: 'overload', dependencies: ['errors', 'headers'], fastify: '5.x' }
+)
