@@ -1,13 +1,17 @@
-/** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`, `app.accessTokens`. */
+/** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`, `app.sessionKeys`, `app.accessTokens`, `app.passthrough`. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createHeldKeys } from '../lib/sessions/held-keys.ts'
 import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
 import type { App } from '../lib/settings.ts'
 import { type AccessTokens, createAccessTokens } from '../lib/wechat/access-token.ts'
+import { createApiSecurity } from '../lib/wechat/api-security.ts'
 import { type Apps, createApps } from '../lib/wechat/apps.ts'
 import { createWechatClient } from '../lib/wechat/client.ts'
 import { createUpstream } from '../lib/wechat/http.ts'
 import { createLogins, type Logins } from '../lib/wechat/login.ts'
+import { createPassthrough, type Passthrough } from '../lib/wechat/passthrough.ts'
+import { createSessionKeyCalls, type SessionKeyCalls } from '../lib/wechat/session-key-calls.ts'
 import { createUserData, type UserData } from '../lib/wechat/user-data.ts'
 
 /** WeChat asks to try again "shortly" after -1. */
@@ -26,26 +30,38 @@ declare module 'fastify' {
     apps: Apps
     logins: Logins
     userData: UserData
+    sessionKeys: SessionKeyCalls
     accessTokens: AccessTokens
+    passthrough: Passthrough
     renewals: Renewals
   }
 }
 
 export default fp<WechatOptions>(
   async (app: FastifyInstance, { origins, timeoutMs, watermarkMaxAgeSeconds, now, ...options }) => {
-    const { redis, keys, sealer, sessions } = app
+    const { redis, keys, sealer, sessions, meters } = app
+    const { countPhoneCode } = app.limits
     const upstream = createUpstream({ origins, timeoutMs })
-    const wechat = createWechatClient({ upstream, now, busyPauseMs: BUSY_PAUSE_MS })
+    const onCertificateEnding = (appid: string) =>
+      app.log.warn(
+        { appid },
+        'WeChat replaces its certificate of the API security mode; renew wechatCert and wechatSerial'
+      )
+    const apiSecurity = createApiSecurity({ apps: options.apps, upstream, onCertificateEnding, now })
+    const wechat = createWechatClient({ upstream, apiSecurity, meters, now, busyPauseMs: BUSY_PAUSE_MS })
     const apps = createApps(options.apps)
     const upstreamMs = 2 * timeoutMs + BUSY_PAUSE_MS
-    const accessTokens = createAccessTokens({ redis, keys, sealer, apps, wechat, upstreamMs, now })
+    const accessTokens = createAccessTokens({ redis, keys, sealer, apps, wechat, meters, upstreamMs, now })
 
     app.decorate('apps', apps)
     app.decorate('accessTokens', accessTokens)
-    app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, now }))
-    app.decorate('logins', createLogins({ redis, keys, sessions, apps, wechat, upstreamMs }))
-    app.decorate('userData', createUserData({ accessTokens, watermarkMaxAgeSeconds, now }))
+    app.decorate('passthrough', createPassthrough({ accessTokens, upstream, apiSecurity, meters }))
+    app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, meters, now }))
+    app.decorate('logins', createLogins({ redis, keys, sessions, apps, wechat, meters, upstreamMs }))
+    const heldKeys = createHeldKeys({ redis, keys, sealer, now })
+    app.decorate('sessionKeys', createSessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }))
+    app.decorate('userData', createUserData({ accessTokens, meters, countPhoneCode, watermarkMaxAgeSeconds, now }))
     app.addHook('onClose', () => upstream.close())
   },
-  { name: 'wechat', dependencies: ['sessions'], fastify: '5.x' }
+  { name: 'wechat', dependencies: ['meters', 'rate-limit', 'sessions'], fastify: '5.x' }
 )

@@ -6,7 +6,8 @@ import { defineScript } from '../redis/script.ts'
  * ARGV  sid, record, now (s), session ends at (s), unionid or '', most sessions, packed session_key, it ends at (s), keys to keep
  *
  * Drops what has run out and, over the limit, the oldest session; adds the new session; puts the session_key in front of
- * those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again.
+ * those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again, and keeps its place:
+ * WeChat never goes back to an older key, so that this login asked before that key was replaced, and only comes late.
  */
 export const OPEN_SESSION = defineScript(
   2,
@@ -30,25 +31,60 @@ export const OPEN_SESSION = defineScript(
     end
     if count >= tonumber(ARGV[6]) then redis.call('HDEL', KEYS[1], oldest) end
 
-    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2], 'k', ARGV[8])
-    if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'u', ARGV[5]) end
-    redis.call('EXPIREAT', KEYS[1], lastEnd)
-
-    local kept = { ARGV[7] }
+    local kept, place = {}, 1
     local lastKeyEnd = tonumber(ARGV[8])
     local history = redis.call('GET', KEYS[2]) or ''
     local at = 1
-    while at < #history and #kept < tonumber(ARGV[9]) do
+    while at < #history do
       local stop = at + 8 + string.byte(history, at + 8)
       local record = string.sub(history, at, stop)
       local ends = struct.unpack('>I4', record)
-      if ends > now and string.sub(record, 5, 8) ~= string.sub(ARGV[7], 5, 8) then
+      if string.sub(record, 5, 8) == string.sub(ARGV[7], 5, 8) then
+        place = #kept + 1
+      elseif ends > now then
         kept[#kept + 1] = record
         if ends > lastKeyEnd then lastKeyEnd = ends end
       end
       at = stop + 1
     end
-    redis.call('SET', KEYS[2], table.concat(kept), 'EXAT', lastKeyEnd)
+    table.insert(kept, place, ARGV[7])
+    local most = math.min(#kept, tonumber(ARGV[9]))
+    redis.call('SET', KEYS[2], table.concat(kept, '', 1, most), 'EXAT', lastKeyEnd)
+
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2], 'k', (struct.unpack('>I4', kept[1])))
+    if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'u', ARGV[5]) end
+    redis.call('EXPIREAT', KEYS[1], lastEnd)
+  `
+)
+
+/**
+ * KEYS    session_keys of the user
+ * ARGV    fingerprint of the key that was reset, packed new key, keys to keep
+ *
+ * The new key comes right in front of the one that it replaces, and ends with it. What stands further in front is newer: a login
+ * came meanwhile. Nothing changes where that login brought the new key already, or where the one replaced is held no more.
+ */
+export const REPLACE_KEY = defineScript(
+  1,
+  `
+    local history = redis.call('GET', KEYS[1]) or ''
+    local fresh = ARGV[2]
+    local kept, found, at = {}, false, 1
+    while at < #history do
+      local stop = at + 8 + string.byte(history, at + 8)
+      local record = string.sub(history, at, stop)
+      local fingerprint = string.sub(record, 5, 8)
+      if fingerprint == string.sub(fresh, 5, 8) then return end
+      if fingerprint == ARGV[1] then
+        found = true
+        kept[#kept + 1] = string.sub(record, 1, 4) .. string.sub(fresh, 5)
+      end
+      kept[#kept + 1] = record
+      at = stop + 1
+    end
+    if not found then return end
+    local most = math.min(#kept, tonumber(ARGV[3]))
+    redis.call('SET', KEYS[1], table.concat(kept, '', 1, most), 'KEEPTTL')
   `
 )
 

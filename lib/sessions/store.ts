@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
+import { type Page, type PageRequest, pageOf } from './listing.ts'
 import type { RefreshClaims } from './refresh.ts'
 import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
 import type { Sealer } from './seal.ts'
@@ -14,9 +15,13 @@ const MAX_SESSIONS_PER_USER = 20
 /** A lost answer, and requests in parallel, come again within this time. */
 const GRACE_SECONDS = 10
 
-export interface SessionId {
+/** A person, as one app knows them. */
+export interface User {
   appid: string
   openid: string
+}
+
+export interface SessionId extends User {
   sid: string
 }
 
@@ -56,6 +61,10 @@ export interface SessionStore {
   renew(claims: RefreshClaims): Promise<Renewal>
   /** Ends one session, or all of the user's; with the last one the held session_keys go. */
   close(id: SessionId, everywhere?: boolean): Promise<void>
+  /** Ends all sessions of a user, if there are any; the held session_keys go with them. */
+  closeAll(user: User): Promise<void>
+  /** The sessions of a user that have not run out, newest first; one command. */
+  list(user: User, page: PageRequest): Promise<Page>
 }
 
 export type Renewal =
@@ -81,11 +90,34 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
 
   async function find(id: SessionId): Promise<Session | undefined> {
     const [record, unionid, keyEndsAt] = await redis.hmget(keys.sessions(id.appid, id.openid), id.sid, 'u', 'k')
-    const read = record ? readRecord(record) : undefined
-    if (read === undefined || !(read.expiresAt > nowSeconds())) return undefined
-    const { appid, openid, sid } = id
+    return record ? sessionOf(id, record, unionid, keyEndsAt) : undefined
+  }
+
+  /** undefined where it has run out. */
+  function sessionOf(
+    { appid, openid, sid }: SessionId,
+    record: string,
+    unionid: string | null | undefined,
+    keyEndsAt: string | null | undefined
+  ): Session | undefined {
+    const read = readRecord(record)
+    if (!(read.expiresAt > nowSeconds())) return undefined
     return { appid, openid, sid, ...read, sessionKeyEndsAt: Number(keyEndsAt ?? 0), ...(unionid && { unionid }) }
   }
+
+  async function list({ appid, openid }: User, page: PageRequest): Promise<Page> {
+    const { u: unionid, k: keyEndsAt, ...records } = await redis.hgetall(keys.sessions(appid, openid))
+    const all = Object.entries(records).map(([sid, record]) =>
+      sessionOf({ appid, openid, sid }, record, unionid, keyEndsAt)
+    )
+    return pageOf(
+      all.filter((session) => session !== undefined),
+      page
+    )
+  }
+
+  const closing = ({ appid, openid }: User, sids: string[]) =>
+    runScript(redis, CLOSE_SESSION, [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)], sids)
 
   async function renew({ appid, openid, sid, generation }: RefreshClaims): Promise<Renewal> {
     const places = [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)]
@@ -112,6 +144,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
 
   return {
     find,
+    list,
     renew,
 
     async findWithKeys(id) {
@@ -147,9 +180,12 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
 
     holdsKey: (session) => session.sessionKeyEndsAt > nowSeconds(),
 
-    async close({ appid, openid, sid }, everywhere = false) {
-      const names = [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)]
-      await runScript(redis, CLOSE_SESSION, names, everywhere ? [] : [sid])
+    async close(id, everywhere = false) {
+      await closing(id, everywhere ? [] : [id.sid])
+    },
+
+    async closeAll(user) {
+      await closing(user, [])
     }
   }
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
+import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import type { Sealer } from '../sessions/seal.ts'
@@ -35,6 +36,8 @@ export interface AccessTokens {
   get(appid: string, stale?: string): Promise<AccessToken>
   /** A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. */
   post(call: UpstreamCall, appid: string, path: string, body: object): Promise<WechatAnswer>
+  /** The same by GET. */
+  query(call: UpstreamCall, appid: string, path: string, query: Record<string, string>): Promise<WechatAnswer>
 }
 
 export interface AccessTokenOptions {
@@ -43,6 +46,7 @@ export interface AccessTokenOptions {
   sealer: Sealer
   apps: Apps
   wechat: WechatClient
+  meters: Pick<Meters, 'accessTokenRenewal'>
   /** Longest time that one call to WeChat can take, its repetition included: the lease of a lock holder is longer. */
   upstreamMs: number
   /** Milliseconds since 1970. */
@@ -80,7 +84,7 @@ const ALLOW_FORCE = defineScript(
 )
 
 export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
-  const { redis, keys, sealer, apps, wechat, upstreamMs, now } = options
+  const { redis, keys, sealer, apps, wechat, meters, upstreamMs, now } = options
   const flight = singleFlight<AccessToken>()
   const backOff = createBackOff(now)
   const leaseMs = upstreamMs + 1000
@@ -148,7 +152,13 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   }
 
   /** A wrong secret is refused for ever: the next call waits, and until then the failure answers. */
-  const ask = (appid: string, force: boolean) => backOff(appid, () => askWechat(appid, force))
+  const ask = (appid: string, force: boolean) =>
+    backOff(appid, () =>
+      observed(
+        () => askWechat(appid, force),
+        (outcome) => meters.accessTokenRenewal(appid, outcome)
+      )
+    )
 
   async function askWechat(appid: string, force: boolean): Promise<AccessToken> {
     const { secret } = apps.pick(appid)
@@ -174,18 +184,22 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
     return held
   }
 
+  async function withToken(appid: string, send: (token: string) => Promise<WechatAnswer>): Promise<WechatAnswer> {
+    const { token } = await get(appid)
+    try {
+      return await send(token)
+    } catch (error) {
+      const errcode = error instanceof ServiceError ? error.wechat?.errcode : undefined
+      if (errcode === undefined || !STALE_TOKEN_ERRCODES.has(errcode)) throw error
+      return send((await get(appid, token)).token)
+    }
+  }
+
   return {
     get,
-    async post(call, appid, path, body) {
-      const send = (token: string) => wechat.post(call, path, { access_token: token }, body)
-      const { token } = await get(appid)
-      try {
-        return await send(token)
-      } catch (error) {
-        const errcode = error instanceof ServiceError ? error.wechat?.errcode : undefined
-        if (errcode === undefined || !STALE_TOKEN_ERRCODES.has(errcode)) throw error
-        return send((await get(appid, token)).token)
-      }
-    }
+    post: (call, appid, path, body) =>
+      withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body)),
+    query: (call, appid, path, query) =>
+      withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
   }
 }

@@ -2,7 +2,7 @@
 import { type ErrorCode, ServiceError, type WechatVerdict } from '../errors.ts'
 
 /** Which kind of call was answered: the same number means different things. */
-export type UpstreamCall = 'login' | 'token' | 'phone' | 'api'
+export type UpstreamCall = 'login' | 'token' | 'phone' | 'session-key' | 'api'
 
 const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
   [-1]: 'WECHAT_BUSY',
@@ -43,8 +43,15 @@ const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>
   },
   token: { 40001: 'WECHAT_CONFIG_INVALID', 40013: 'WECHAT_CONFIG_INVALID', 40002: 'WECHAT_CONFIG_INVALID' },
   phone: { 40029: 'CODE_INVALID', 40013: 'CODE_INVALID', ...TOKEN_REFUSED },
+  'session-key': { 87007: 'SESSION_KEY_EXPIRED', 87009: 'SESSION_KEY_EXPIRED', ...TOKEN_REFUSED },
   api: TOKEN_REFUSED
 }
+
+/** Every errcode that is told apart here. */
+export const KNOWN_ERRCODES: ReadonlySet<number> = new Set([
+  ...[ANYWHERE, ...Object.values(BY_CALL)].flatMap((table) => Object.keys(table).map(Number)),
+  ...Array.from({ length: 11 }, (_, index) => 40230 + index)
+])
 
 /** For the operator's log, where the table's sentence for the caller says too little. */
 const ADVICE: Readonly<Record<number, string>> = {

@@ -4,7 +4,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { readRefreshToken, writeRefreshToken } from '../../../lib/sessions/refresh.ts'
 import { createSealer } from '../../../lib/sessions/seal.ts'
-import { decodeSessionKey, packSessionKey, unpackSessionKeys } from '../../../lib/sessions/session-keys.ts'
+import {
+  decodeSessionKey,
+  packSessionKey,
+  unpackNewestKey,
+  unpackSessionKeys
+} from '../../../lib/sessions/session-keys.ts'
 
 const key = (id: string) => ({ id, key: randomBytes(32) })
 const [first, second] = [key('first'), key('s')]
@@ -90,4 +95,16 @@ t.test('unpackSessionKeys() gives what still holds and opens, and survives what 
   t.same(unpackSessionKeys(history, 0, 'there', sealer), [])
   for (let length = 0; length < history.length; length += 1)
     t.ok(unpackSessionKeys(history.subarray(0, length), 0, 'here', sealer).length <= 1, `${length} bytes`)
+})
+
+t.test('unpackNewestKey() gives the first key or none, and never an older one instead', async (t) => {
+  const [one, two] = [randomBytes(16), randomBytes(16)]
+  const history = Buffer.concat([packSessionKey(one, 100, 'here', sealer), packSessionKey(two, 200, 'here', sealer)])
+  t.same(unpackNewestKey(history, 99, 'here', sealer), one)
+  t.equal(unpackNewestKey(history, 100, 'here', sealer), undefined, 'it has run out')
+  t.equal(unpackNewestKey(history, 0, 'there', sealer), undefined)
+  t.equal(unpackNewestKey(history, 0, 'here', createSealer([second])), undefined, 'its encryption key is not held')
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => unpackNewestKey(Buffer.from(bytes), 0, 'here', sealer) === undefined)
+  )
 })

@@ -1,0 +1,43 @@
+/** The newest session_key of a user, for calls that WeChat wants signed with it; and the change of it by a reset. */
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import { runScript } from '../redis/script.ts'
+import { REPLACE_KEY } from './scripts.ts'
+import type { Sealer } from './seal.ts'
+import { fingerprint, KEPT_SESSION_KEYS, packSessionKey, unpackNewestKey } from './session-keys.ts'
+import type { User } from './store.ts'
+
+export interface HeldKeys {
+  /** The key that WeChat gave last, 16 bytes; undefined where none is held any more. One command. */
+  newest(user: User): Promise<Buffer | undefined>
+  /**
+   * Holds `fresh`, which WeChat gave for `replaced`, until the same end; data made under `replaced` can be opened as before. A key of
+   * a login that came meanwhile stays the newest, and a user who was logged out meanwhile stays without keys.
+   */
+  replace(user: User, replaced: Buffer, fresh: Buffer): Promise<void>
+}
+
+export interface HeldKeysOptions {
+  redis: Redis
+  keys: Keys
+  sealer: Sealer
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export function createHeldKeys({ redis, keys, sealer, now }: HeldKeysOptions): HeldKeys {
+  return {
+    async newest({ appid, openid }) {
+      const place = keys.sessionKeys(appid, openid)
+      const history = await redis.getBuffer(place)
+      return history === null ? undefined : unpackNewestKey(history, Math.floor(now() / 1000), place, sealer)
+    },
+
+    async replace({ appid, openid }, replaced, fresh) {
+      const place = keys.sessionKeys(appid, openid)
+      // The script writes the end of the one replaced, which a login may have moved on.
+      const packed = packSessionKey(fresh, 0, place, sealer)
+      await runScript(redis, REPLACE_KEY, [place], [fingerprint(replaced, place), packed, KEPT_SESSION_KEYS])
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ListSchema, RevokeSchema } from './schema.ts'
+
+const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { apps, sessions } = app
+
+  // Nothing here takes a body; many HTTP clients say application/json all the same.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
+
+  app.get('/', { config: { auth: 'internal' }, schema: ListSchema }, async function list(request) {
+    const { appid, openid } = request.params
+    const { limit, cursor } = request.query
+    request.appid = apps.pick(appid).appid
+    const { items, next } = await sessions.list({ appid, openid }, { limit: Number(limit), ...(cursor && { cursor }) })
+    return {
+      items: items.map(({ sid, createdAt, expiresAt }) => ({
+        sessionId: sid,
+        createdAt: isoTime(createdAt),
+        expiresAt: isoTime(expiresAt)
+      })),
+      ...(next && { next })
+    }
+  })
+
+  app.delete('/', { config: { auth: 'internal' }, schema: RevokeSchema }, async function revoke(request, reply) {
+    const { appid, openid } = request.params
+    request.appid = apps.pick(appid).appid
+    await sessions.closeAll({ appid, openid })
+    return reply.code(204).send(null)
+  })
+}
+
+export default routes
