@@ -8,17 +8,20 @@ import { type LoginInput, type LoginResult, login } from './acts/login.ts'
 import { type OpenDataInput, type OpenDataResult, openData } from './acts/open-data.ts'
 import { type OrderView, order, type PayInput, type PayResult, pay } from './acts/pay.ts'
 import { type PhoneButtonInput, type PhoneButtonResult, phoneButton } from './acts/phone-button.ts'
+import { type DropSessionKeyInput, dropSessionKey } from './acts/session-key.ts'
+import { type SubscriptionInput, subscription } from './acts/subscription.ts'
 import { type ExpireTokenInput, expireToken } from './acts/upkeep.ts'
 import type { SandboxOptions } from './options.ts'
-import type { Call } from './state/calls.ts'
-import type { Fault } from './state/faults.ts'
+import type { Call, Received } from './state/calls.ts'
+import type { Fault, SecurityFault } from './state/faults.ts'
 import { upstreamRoutes } from './upstream/index.ts'
 import { createWorld, type World } from './world.ts'
 
 export type { NoticeResult } from './acts/deliver.ts'
-export type { SandboxApp, SandboxMerchant, SandboxOptions } from './options.ts'
+export type { ApiSecurity, PlatformKey, SandboxApp, SandboxMerchant, SandboxOptions } from './options.ts'
 export type {
   Call,
+  DropSessionKeyInput,
   ExpireTokenInput,
   Fault,
   LoginInput,
@@ -29,7 +32,10 @@ export type {
   PayInput,
   PayResult,
   PhoneButtonInput,
-  PhoneButtonResult
+  PhoneButtonResult,
+  Received,
+  SecurityFault,
+  SubscriptionInput
 }
 
 export interface Sandbox {
@@ -52,6 +58,10 @@ export interface Sandbox {
   calls(): Call[]
   clearCalls(): void
   expireToken(input: ExpireTokenInput): { expired: boolean }
+  /** The user's session_key vanishes at WeChat; their next login makes another. */
+  dropSessionKey(input: DropSessionKeyInput): { dropped: boolean }
+  /** The user allows or refuses subscribe messages. */
+  subscription(input: SubscriptionInput): { accepted: boolean }
   /** Ends every connection, delay and notice under way. */
   close(): Promise<void>
 }
@@ -87,6 +97,8 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     calls: () => world.calls.list(),
     clearCalls: () => world.calls.clear(),
     expireToken: (input) => expireToken(world, input),
+    dropSessionKey: (input) => dropSessionKey(world, input),
+    subscription: (input) => subscription(world, input),
     close: () => app.close()
   }
 }

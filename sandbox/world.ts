@@ -5,6 +5,7 @@ import { Calls } from './state/calls.ts'
 import { CodeBook } from './state/codes.ts'
 import { Faults } from './state/faults.ts'
 import { Orders } from './state/orders.ts'
+import { readSecurity, type Security } from './state/security.ts'
 import { Tokens } from './state/tokens.ts'
 import { type User, Users } from './state/users.ts'
 import { makeLoginCode, makePhoneCode } from './wire/random.ts'
@@ -19,6 +20,8 @@ export interface PhoneInfo {
 export interface World {
   readonly now: () => number
   readonly apps: ReadonlyMap<string, SandboxApp>
+  /** By appid: the apps in API security mode. */
+  readonly security: ReadonlyMap<string, Security>
   readonly merchants: ReadonlyMap<string, SandboxMerchant>
   readonly users: Users
   readonly loginCodes: CodeBook<User>
@@ -33,11 +36,12 @@ export interface World {
   readonly closing: AbortController
 }
 
-/** Throws RangeError where two apps or two merchants have one id. */
+/** Throws RangeError where two apps or two merchants have one id, and what readSecurity throws. */
 export function createWorld({ apps, merchants = [], now = Date.now }: SandboxOptions): World {
   return {
     now,
     apps: byId(apps, (app) => app.appid),
+    security: securityOf(apps),
     merchants: byId(merchants, (merchant) => merchant.mchid),
     users: new Users(),
     loginCodes: new CodeBook(makeLoginCode, now),
@@ -49,6 +53,12 @@ export function createWorld({ apps, merchants = [], now = Date.now }: SandboxOpt
     dispatcher: new Agent(),
     closing: new AbortController()
   }
+}
+
+function securityOf(apps: SandboxApp[]): Map<string, Security> {
+  return new Map(
+    apps.flatMap(({ appid, apiSecurity }) => (apiSecurity ? [[appid, readSecurity(appid, apiSecurity)]] : []))
+  )
 }
 
 function byId<T>(items: T[], idOf: (item: T) => string): Map<string, T> {

@@ -7,6 +7,8 @@ import { LoginInput, login } from './login.ts'
 import { OpenDataInput, openData } from './open-data.ts'
 import { order, PayInput, pay } from './pay.ts'
 import { PhoneButtonInput, phoneButton } from './phone-button.ts'
+import { DropSessionKeyInput, dropSessionKey } from './session-key.ts'
+import { SubscriptionInput, subscription } from './subscription.ts'
 import { ExpireTokenInput, expireToken } from './upkeep.ts'
 
 export function actRoutes(world: World): FastifyPluginAsync {
@@ -16,6 +18,8 @@ export function actRoutes(world: World): FastifyPluginAsync {
     post(app, world, '/open-data', OpenDataInput, openData)
     post(app, world, '/pay', PayInput, pay)
     post(app, world, '/tokens/expire', ExpireTokenInput, expireToken)
+    post(app, world, '/session-keys/drop', DropSessionKeyInput, dropSessionKey)
+    post(app, world, '/subscription', SubscriptionInput, subscription)
     post(app, world, '/faults', Fault, ({ faults }, fault) => {
       faults.add(fault)
       return { added: true }

@@ -35,6 +35,13 @@ export function login({ apps, users, loginCodes }: World, { appid, openid, keepS
   return { code: loginCodes.issue(user), openid: user.openid }
 }
 
+/** The key that WeChat's client would encrypt with. */
+export function sessionKeyOf({ openid, sessionKey }: User): string {
+  if (sessionKey === undefined)
+    throw new ActError(409, `${openid} has no session_key any more: POST /sandbox/login first`)
+  return sessionKey
+}
+
 /** The user whom an act is about. */
 export function userOf({ users }: World, appid: string, openid: string): User {
   const user = users.find(appid, openid)

@@ -3,7 +3,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { type Sealed, seal, signRawData } from '../wire/open-data.ts'
 import type { World } from '../world.ts'
 import { Watermark, watermark } from './act.ts'
-import { userOf } from './login.ts'
+import { sessionKeyOf, userOf } from './login.ts'
 
 export const OpenDataInput = Type.Object(
   {
@@ -28,6 +28,7 @@ export interface OpenDataResult extends Sealed {
 export function openData(world: World, input: OpenDataInput): OpenDataResult {
   const { appid, openid, data } = input
   const user = userOf(world, appid, openid)
+  const sessionKey = sessionKeyOf(user)
   const isProfile = 'nickName' in data
   const hasUnionid = isProfile && world.apps.get(appid)?.unionids === true
   const plaintext = {
@@ -37,6 +38,6 @@ export function openData(world: World, input: OpenDataInput): OpenDataResult {
     watermark: watermark(world, appid, input)
   }
   const rawData = JSON.stringify(data)
-  const signature = signRawData(rawData, user.sessionKey)
-  return { rawData, signature, ...seal(user.sessionKey, JSON.stringify(plaintext)) }
+  const signature = signRawData(rawData, sessionKey)
+  return { rawData, signature, ...seal(sessionKey, JSON.stringify(plaintext)) }
 }

@@ -3,7 +3,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { type Sealed, seal } from '../wire/open-data.ts'
 import type { PhoneInfo, World } from '../world.ts'
 import { Watermark, watermark } from './act.ts'
-import { userOf } from './login.ts'
+import { sessionKeyOf, userOf } from './login.ts'
 
 export const PhoneButtonInput = Type.Object(
   {
@@ -32,5 +32,6 @@ function phoneInfo(world: World, input: PhoneButtonInput): PhoneInfo {
 export function phoneButton(world: World, input: PhoneButtonInput): PhoneButtonResult {
   const user = userOf(world, input.appid, input.openid)
   const info = phoneInfo(world, input)
-  return { code: world.phoneCodes.issue({ user, info }), ...seal(user.sessionKey, JSON.stringify(info)) }
+  const sealed = seal(sessionKeyOf(user), JSON.stringify(info))
+  return { code: world.phoneCodes.issue({ user, info }), ...sealed }
 }

@@ -1,6 +1,18 @@
 /** Who called "WeChat", and what came of it: so that a test can count upstream calls. Holds no secret, no token, no session_key. */
 import type { UpstreamApi } from './faults.ts'
 
+/** The request as it arrived, byte by byte: for whoever passes requests on. */
+export interface Received {
+  /** The query as it stands, access_token taken out. */
+  query: string
+  contentType?: string
+  /** What the header promised; absent where there was none. */
+  contentLength?: number
+  bodyBytes: number
+  /** Lower-case hex. */
+  bodySha256: string
+}
+
 export interface Call {
   api: UpstreamApi
   /** ISO 8601. */
@@ -17,6 +29,10 @@ export interface Call {
   errcode?: number | string
   /** Present where the HTTP status was not 200. */
   httpStatus?: number
+  /** Of the APIs in README's list of platform APIs, and of every encrypted request. */
+  received?: Received
+  /** The request came encrypted (API security mode) and was good: the names of its parameters, in their order. */
+  decrypted?: string[]
   /** The fault that was played, as its fields: `reset`, `garbage delayMs`. */
   fault?: string
 }

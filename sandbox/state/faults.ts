@@ -1,8 +1,37 @@
 /** What shall go wrong at WeChat next: one queue per API. */
 import { type Static, Type } from '@sinclair/typebox'
 
-export const UPSTREAM_APIS = ['code2session', 'stable_token', 'getuserphonenumber', 'unifiedorder'] as const
+export const UPSTREAM_APIS = [
+  'code2session',
+  'stable_token',
+  'getuserphonenumber',
+  'unifiedorder',
+  'checksession',
+  'resetusersessionkey',
+  'getwxacodeunlimit',
+  'msg_sec_check',
+  'subscribe_send',
+  'getuserriskrank',
+  'getcallbackip',
+  'media_upload'
+] as const
 export type UpstreamApi = (typeof UPSTREAM_APIS)[number]
+
+/** How an encrypted answer (API security mode) is spoilt; README says what each does. */
+export const SECURITY_FAULTS = [
+  'plain',
+  'unsigned',
+  'signature',
+  'serial',
+  'timestamp',
+  'body',
+  'ciphertext',
+  'tag',
+  'appid',
+  'inner-appid',
+  'inner-timestamp'
+] as const
+export type SecurityFault = (typeof SECURITY_FAULTS)[number]
 
 export const Fault = Type.Object(
   {
@@ -31,13 +60,22 @@ export const Fault = Type.Object(
         description: 'this status; the body is empty unless another field makes one'
       })
     ),
+    apiSecurity: Type.Optional(
+      Type.Union(
+        SECURITY_FAULTS.map((fault) => Type.Literal(fault)),
+        { description: 'spoils the answer to an encrypted request; nothing to any other' }
+      )
+    ),
     processed: Type.Optional(
       Type.Boolean({ description: 'whether WeChat did its work before the answer went wrong; default: see README' })
     )
   },
   { additionalProperties: false }
 )
-export type Fault = Omit<Static<typeof Fault>, 'api'> & { api: UpstreamApi }
+export type Fault = Omit<Static<typeof Fault>, 'api' | 'apiSecurity'> & {
+  api: UpstreamApi
+  apiSecurity?: SecurityFault
+}
 
 interface Queued {
   readonly fault: Fault

@@ -5,7 +5,10 @@ export interface User {
   readonly appid: string
   readonly openid: string
   readonly unionid: string
-  sessionKey: string
+  /** undefined: it has vanished. */
+  sessionKey: string | undefined
+  /** Said no to wx.requestSubscribeMessage. */
+  refusesMessages?: boolean
 }
 
 export class Users {
@@ -22,12 +25,18 @@ export class Users {
     return appids !== undefined && !appids.has(appid)
   }
 
-  /** The user runs wx.login: new users appear, known ones get a new session_key unless `keepSessionKey`. */
+  /** The user runs wx.login: new users appear, known ones get a new session_key unless `keepSessionKey` (and there is one). */
   login(appid: string, openid = makeOpenid(), keepSessionKey = false): User {
     const known = this.find(appid, openid)
     if (known === undefined) return this.#add(appid, openid)
-    if (!keepSessionKey) known.sessionKey = makeSessionKey()
+    if (!keepSessionKey || known.sessionKey === undefined) this.renewSessionKey(known)
     return known
+  }
+
+  /** The key before is dead at once. */
+  renewSessionKey(user: User): string {
+    user.sessionKey = makeSessionKey()
+    return user.sessionKey
   }
 
   #add(appid: string, openid: string): User {

@@ -1,8 +1,8 @@
 /** GET /sns/jscode2session: a login code against openid and session_key. */
-import type { FastifyRequest } from 'fastify'
 import type { User } from '../state/users.ts'
 import { Refusal } from '../wire/errcodes.ts'
 import type { World } from '../world.ts'
+import type { Incoming } from './serve.ts'
 import { present, queryText, textOf, weixin } from './weixin.ts'
 
 interface Login {
@@ -11,7 +11,7 @@ interface Login {
 }
 
 /** Checked in this order: what is missing, the grant type, the account, its secret. A POST's parameters are not seen at all. */
-function readLogin(world: World, request: FastifyRequest): Login {
+function readLogin(world: World, request: Incoming): Login {
   const parameter = (name: string) => (request.method === 'POST' ? undefined : textOf(queryText(request, name)))
   const appid = parameter('appid')
   if (appid === undefined) throw new Refusal(41002)
@@ -43,8 +43,8 @@ export const code2session = weixin({
   describe: (_world, request) => present({ appid: queryText(request, 'appid'), code: queryText(request, 'js_code') }),
   work(world, request) {
     const login = readLogin(world, request)
-    const { openid, unionid, sessionKey } = useCode(world, login)
-    const session = { session_key: sessionKey, openid }
-    return world.apps.get(login.appid)?.unionids === true ? { ...session, unionid } : session
+    const user = useCode(world, login)
+    const session = { session_key: user.sessionKey ?? world.users.renewSessionKey(user), openid: user.openid }
+    return world.apps.get(login.appid)?.unionids === true ? { ...session, unionid: user.unionid } : session
   }
 })

@@ -1,13 +1,32 @@
 /** WeChat's side. A new API is a file beside this one and a line in this list. */
 import type { FastifyPluginAsync } from 'fastify'
 import type { World } from '../world.ts'
+import { callbackIp } from './callback-ip.ts'
 import { code2session } from './code2session.ts'
+import { mediaUpload } from './media-upload.ts'
 import { phoneNumber } from './phone-number.ts'
+import { unlimitedQrCode } from './qr-code.ts'
+import { messageCheck, userRiskRank } from './safety.ts'
 import { serve, type Upstream } from './serve.ts'
+import { checkSession, resetSessionKey } from './session-key.ts'
 import { stableToken } from './stable-token.ts'
+import { subscribeSend } from './subscribe-send.ts'
 import { unifiedOrder } from './unified-order.ts'
 
-const UPSTREAMS: Upstream[] = [code2session, stableToken, phoneNumber, unifiedOrder]
+const UPSTREAMS: Upstream[] = [
+  code2session,
+  stableToken,
+  phoneNumber,
+  unifiedOrder,
+  checkSession,
+  resetSessionKey,
+  unlimitedQrCode,
+  messageCheck,
+  subscribeSend,
+  userRiskRank,
+  callbackIp,
+  mediaUpload
+]
 
 /** Bodies are taken raw: WeChat does not look at the Content-Type. The wrong method is for each API to refuse, in its own words. */
 export function upstreamRoutes(world: World): FastifyPluginAsync {
@@ -15,7 +34,8 @@ export function upstreamRoutes(world: World): FastifyPluginAsync {
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     for (const upstream of UPSTREAMS) {
-      app.route({ method: ['GET', 'POST'], url: upstream.url, handler: serve(world, upstream) })
+      const { url, bodyLimitBytes: bodyLimit } = upstream
+      app.route({ method: ['GET', 'POST'], url, handler: serve(world, upstream), ...(bodyLimit && { bodyLimit }) })
     }
   }
 }

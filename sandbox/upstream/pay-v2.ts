@@ -1,12 +1,11 @@
 /** What the APIs of WeChat Pay v2 have in common: XML in and out, HTTP status 200 whatever happened, a signature both ways. */
-import type { FastifyRequest } from 'fastify'
 import type { SandboxMerchant } from '../options.ts'
 import { readSignType, type SignType, sign, signatureHolds } from '../wire/pay-sign.ts'
 import { makeNonce } from '../wire/random.ts'
 import { readXml, XmlError } from '../wire/xml-reader.ts'
 import { writeXml } from '../wire/xml-writer.ts'
 import type { World } from '../world.ts'
-import type { Answer, Upstream } from './serve.ts'
+import type { Answer, Incoming, Upstream } from './serve.ts'
 
 /** The message was not understood, or is not proven: return_code FAIL, no sign. */
 export class MessageRefused extends Error {}
@@ -35,7 +34,7 @@ interface PayV2 extends Pick<Upstream, 'api' | 'url'> {
 
 const CONTENT_TYPE = 'text/plain'
 
-function readFields(request: FastifyRequest): Map<string, string> {
+function readFields(request: Incoming): Map<string, string> {
   if (request.method !== 'POST') throw new MessageRefused('REQUIRE_POST_METHOD')
   if (!Buffer.isBuffer(request.body) || request.body.length === 0) throw new MessageRefused('POST_DATA_EMPTY')
   try {
@@ -46,7 +45,7 @@ function readFields(request: FastifyRequest): Map<string, string> {
 }
 
 /** Without a known merchant there is no key to sign an answer with: that failure is an unsigned one too. */
-function readMessage(world: World, request: FastifyRequest): Message {
+function readMessage(world: World, request: Incoming): Message {
   const fields = readFields(request)
   const mchid = fields.get('mch_id')
   if (mchid === undefined || mchid === '') throw new MessageRefused('缺少参数mch_id')
@@ -88,7 +87,7 @@ function refused(message: Message, { errCode, message: text }: BusinessRefused):
 }
 
 /** Runs `work` on an authentic message, and puts what it gives or throws into WeChat's form. */
-function answerTo(world: World, request: FastifyRequest, work: PayV2['work']): Answer {
+function answerTo(world: World, request: Incoming, work: PayV2['work']): Answer {
   let message: Message | undefined
   try {
     message = readMessage(world, request)
@@ -100,7 +99,7 @@ function answerTo(world: World, request: FastifyRequest, work: PayV2['work']): A
   }
 }
 
-function describe(request: FastifyRequest): { appid?: string; mchid?: string; openid?: string; outTradeNo?: string } {
+function describe(request: Incoming): { appid?: string; mchid?: string; openid?: string; outTradeNo?: string } {
   try {
     const fields = readFields(request)
     const names = { appid: 'appid', mchid: 'mch_id', openid: 'openid', outTradeNo: 'out_trade_no' }

@@ -1,7 +1,8 @@
 /** POST /wxa/business/getuserphonenumber: the button's code against the phone number. */
-import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../wire/errcodes.ts'
 import type { PhoneInfo, World } from '../world.ts'
+import { secured } from './secured.ts'
+import type { Incoming } from './serve.ts'
 import { jsonBody, present, queryText, textOf, weixin } from './weixin.ts'
 
 /** The page promises an error for a foreign openid without naming one; 40003 (invalid openid) is our guess. The code stays usable. */
@@ -16,7 +17,7 @@ function useCode({ phoneCodes }: World, appid: string, code: string, openid: str
   return info
 }
 
-function exchange(world: World, request: FastifyRequest): object {
+function exchange(world: World, request: Incoming): object {
   if (request.method !== 'POST') throw new Refusal(43002)
   const appid = world.tokens.appidOf(queryText(request, 'access_token'))
   const body = jsonBody(request)
@@ -25,13 +26,15 @@ function exchange(world: World, request: FastifyRequest): object {
   return { errcode: 0, errmsg: 'ok', phone_info: info }
 }
 
-export const phoneNumber = weixin({
-  api: 'getuserphonenumber',
-  url: '/wxa/business/getuserphonenumber',
-  describe(world, request) {
-    const body = jsonBody(request)
-    const appid = world.tokens.ownerOf(queryText(request, 'access_token'))
-    return present({ appid, openid: textOf(body?.openid), code: textOf(body?.code) })
-  },
-  work: exchange
-})
+export const phoneNumber = secured(
+  weixin({
+    api: 'getuserphonenumber',
+    url: '/wxa/business/getuserphonenumber',
+    describe(world, request) {
+      const body = jsonBody(request)
+      const appid = world.tokens.ownerOf(queryText(request, 'access_token'))
+      return present({ appid, openid: textOf(body?.openid), code: textOf(body?.code) })
+    },
+    work: exchange
+  })
+)

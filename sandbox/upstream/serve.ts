@@ -5,21 +5,30 @@ import type { Call } from '../state/calls.ts'
 import type { Fault, UpstreamApi } from '../state/faults.ts'
 import type { World } from '../world.ts'
 
+/** What an API may see of a request; a decrypted one is made by hand. */
+export type Incoming = Pick<FastifyRequest, 'method' | 'url' | 'query' | 'headers' | 'body'>
+
 export interface Answer {
   contentType: string
-  body: string
+  body: string | Buffer
+  headers?: Record<string, string>
   /** For the list of calls: 0, an errcode, or WeChat Pay's word for what is wrong. */
   errcode: number | string
+  /** For the list of calls: what could only be told when the request was opened. */
+  noted?: Partial<Call>
 }
 
 export interface Upstream {
   readonly api: UpstreamApi
   readonly url: string
+  /** Default 1 MiB. */
+  readonly bodyLimitBytes?: number
   /** What the list of calls may show of a request: no secret, no token. Must not throw. */
-  describe(world: World, request: FastifyRequest): Partial<Call>
-  answer(world: World, request: FastifyRequest): Answer
+  describe(world: World, request: Incoming): Partial<Call>
+  /** `fault`: what is to go wrong while answering, as far as this API can do it. */
+  answer(world: World, request: Incoming, fault?: Fault): Answer
   /** The failure that a fault asks for, in this API's form. */
-  refuse(world: World, request: FastifyRequest, fault: Fault): Answer
+  refuse(world: World, request: Incoming, fault: Fault): Answer
 }
 
 const GARBAGE = '<!DOCTYPE html><html><head><title>Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>'
@@ -57,7 +66,7 @@ function worksFirst({ processed, errcode, errmsg, garbage, httpStatus }: Fault):
 async function play(fault: Fault, { world, upstream, request, reply, call }: Scene): Promise<FastifyReply> {
   const { api: _, times: __, ...shape } = fault
   call.fault = Object.keys(shape).join(' ')
-  const done = worksFirst(fault) ? upstream.answer(world, request) : undefined
+  const done = worksFirst(fault) ? upstream.answer(world, request, fault) : undefined
   await pause(world, (fault.delayMs ?? 0) + (fault.reset === true ? (fault.afterMs ?? 0) : 0))
   const status = fault.httpStatus ?? 200
   if (fault.reset === true || world.closing.signal.aborted) return reset(request, reply)
@@ -66,7 +75,7 @@ async function play(fault: Fault, { world, upstream, request, reply, call }: Sce
   if (fault.errcode !== undefined || fault.errmsg !== undefined)
     return send(reply, call, upstream.refuse(world, request, fault), status)
   if (fault.httpStatus !== undefined) return sendEmpty(reply, call, status)
-  return send(reply, call, done ?? upstream.answer(world, request))
+  return send(reply, call, done ?? upstream.answer(world, request, fault))
 }
 
 /** Real milliseconds, cut short when the sandbox closes. */
@@ -81,10 +90,11 @@ function reset(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply
 }
 
-function send(reply: FastifyReply, call: Call, { contentType, body, errcode }: Answer, status = 200): FastifyReply {
-  call.errcode = errcode
+function send(reply: FastifyReply, call: Call, answer: Answer, status = 200): FastifyReply {
+  const { contentType, body, headers = {}, errcode, noted } = answer
+  Object.assign(call, noted, { errcode })
   if (status !== 200) call.httpStatus = status
-  return reply.code(status).header('content-type', contentType).send(body)
+  return reply.code(status).header('content-type', contentType).headers(headers).send(body)
 }
 
 function sendEmpty(reply: FastifyReply, call: Call, status: number): FastifyReply {

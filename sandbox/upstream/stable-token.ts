@@ -1,7 +1,7 @@
 /** POST /cgi-bin/stable_token: the access_token. */
-import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../wire/errcodes.ts'
 import type { World } from '../world.ts'
+import type { Incoming } from './serve.ts'
 import { jsonBody, present, textOf, weixin } from './weixin.ts'
 
 interface Demand {
@@ -19,7 +19,7 @@ function wrongSecret(secret: string): Refusal {
     : new Refusal(40125)
 }
 
-function readDemand(world: World, request: FastifyRequest): Demand {
+function readDemand(world: World, request: Incoming): Demand {
   if (request.method !== 'POST') throw new Refusal(43002)
   const body = jsonBody(request)
   if (body === undefined) throw new Refusal(47001)

@@ -1,54 +1,54 @@
 /** What the APIs of api.weixin.qq.com have in common: JSON in, JSON out, errors as errcode and errmsg with HTTP status 200. */
-import type { FastifyRequest } from 'fastify'
 import { Refusal } from '../wire/errcodes.ts'
+import { readObject, writeJson } from '../wire/json.ts'
+import { Picture } from '../wire/pictures.ts'
 import type { World } from '../world.ts'
-import type { Answer, Upstream } from './serve.ts'
+import type { Answer, Incoming, Upstream } from './serve.ts'
 
-interface Weixin extends Pick<Upstream, 'api' | 'url' | 'describe'> {
+export interface Weixin extends Pick<Upstream, 'api' | 'url' | 'bodyLimitBytes' | 'describe'> {
   /** Default application/json; code2Session labels its JSON text/plain. */
   contentType?: string
-  /** The fields of a success. Throws Refusal. */
-  work(world: World, request: FastifyRequest): object
+  /** The fields of a success, or a picture. Throws Refusal. */
+  work(world: World, request: Incoming): object
 }
 
-export function weixin({ contentType = 'application/json; charset=UTF-8', work, ...rest }: Weixin): Upstream {
-  const answer = (body: object, errcode: number): Answer => ({ contentType, body: JSON.stringify(body), errcode })
+const JSON_TYPE = 'application/json; charset=UTF-8'
+
+export function weixin({ contentType = JSON_TYPE, work, ...rest }: Weixin): Upstream {
   return {
     ...rest,
     answer(world, request) {
       try {
-        return answer(work(world, request), 0)
+        return successAnswer(work(world, request), contentType)
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
-        return answer(error.toBody(world.now()), error.errcode)
+        return refusalAnswer(world, error, contentType)
       }
     },
     refuse(world, _request, { errcode, errmsg }) {
-      const refusal = new Refusal(Number(errcode ?? -1), errmsg)
-      return answer(refusal.toBody(world.now()), refusal.errcode)
+      return refusalAnswer(world, new Refusal(Number(errcode ?? -1), errmsg), contentType)
     }
   }
 }
 
+function successAnswer(result: object, contentType: string): Answer {
+  if (result instanceof Picture) return { contentType: result.contentType, body: result.bytes, errcode: 0 }
+  return { contentType, body: writeJson(result), errcode: 0 }
+}
+
+export function refusalAnswer(world: World, refusal: Refusal, contentType = JSON_TYPE): Answer {
+  return { contentType, body: writeJson(refusal.toBody(world.now())), errcode: refusal.errcode }
+}
+
 /** A parameter of the query; one that is repeated counts as absent. */
-export function queryText(request: FastifyRequest, name: string): string | undefined {
+export function queryText(request: Incoming, name: string): string | undefined {
   const value = (request.query as Record<string, unknown>)[name]
   return typeof value === 'string' ? value : undefined
 }
 
 /** The body as a JSON object, whatever its Content-Type says; undefined where it is none. */
-export function jsonBody(request: FastifyRequest): Record<string, unknown> | undefined {
-  if (!Buffer.isBuffer(request.body)) return undefined
-  try {
-    const value: unknown = JSON.parse(request.body.toString('utf8'))
-    return isObject(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+export function jsonBody(request: Incoming): Record<string, unknown> | undefined {
+  return Buffer.isBuffer(request.body) ? readObject(request.body.toString('utf8')) : undefined
 }
 
 export function textOf(value: unknown): string | undefined {

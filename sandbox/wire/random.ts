@@ -1,5 +1,5 @@
 /** Every id the sandbox invents, in the shape that WeChat's have: gateways check those shapes. */
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { beijingTime } from './time.ts'
 
 const ALPHANUMERIC = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -47,6 +47,43 @@ export function makePrepayId(atMs: number): string {
 /** 28 digits, more than a number can hold. */
 export function makeTransactionId(atMs: number): string {
   return `4200${pick('0123456789', 6)}${beijingTime(atMs).slice(0, 8)}${pick('0123456789', 10)}`
+}
+
+/** 29 digits. */
+export function makeRefundId(atMs: number): string {
+  return `5030${pick('0123456789', 6)}${beijingTime(atMs).slice(0, 8)}${pick('0123456789', 11)}`
+}
+
+/** 36 characters, the id of an APIv3 notification. */
+export function makeNoticeId(): string {
+  return randomUUID()
+}
+
+/** 12 bytes of text. */
+export function makeSealNonce(): string {
+  return pick(ALPHANUMERIC, 12)
+}
+
+/** Of a certificate: 40 upper-case hex digits. */
+export function makeSerial(): string {
+  return `${pick('1234567', 1)}${randomBytes(20).toString('hex').slice(1)}`.toUpperCase()
+}
+
+export function makeRequestId(): string {
+  return randomBytes(20).toString('hex').toUpperCase()
+}
+
+export function makeBillToken(): string {
+  return randomBytes(48).toString('base64url')
+}
+
+/** 19 digits and odd: a double would round it. */
+export function makeMessageId(): bigint {
+  return BigInt(`3${pick('0123456789', 18)}`) | 1n
+}
+
+export function makeMediaId(): string {
+  return randomBytes(48).toString('base64url')
 }
 
 /** Three groups of 8 hex digits, the first of them the Unix time of the call. */
