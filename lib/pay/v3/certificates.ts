@@ -1,0 +1,104 @@
+/**
+ * WeChat's platform certificates, as `GET /v3/certificates` answers them (pay.weixin.qq.com/doc/v3/merchant/4012551764).
+ *
+ * They are issued by a root that WeChat does not send along, so there is no chain to follow. What vouches for them is that
+ * they open under the APIv3 key, which only the merchant and WeChat hold, and that the answer is signed: by a key held
+ * before, or, the first time, by one of its own certificates.
+ */
+import type { KeyObject, X509Certificate } from 'node:crypto'
+import { readRsaCertificate, serialOf } from '../../settings/pem.ts'
+import type { CredentialsV3 } from './credentials.ts'
+import { FieldReader, isJsonObject, parseJsonObject } from './fields.ts'
+import { openResource } from './resource.ts'
+import { type PlatformKeys, type RefusalV3, type SignedV3, verifyV3 } from './verify.ts'
+
+export interface PlatformCertificate {
+  /** 40 hex digits in upper case, leading zeros kept: what `Wechatpay-Serial` says. */
+  serial: string
+  /** The narrower of what the certificate and WeChat's list say. */
+  notBeforeMs: number
+  notAfterMs: number
+  publicKey: KeyObject
+  pem: string
+}
+
+export type CertificateFault =
+  /** Not the JSON it should be, or without any certificate still valid. */
+  | 'shape'
+  /** Sealed under another APIv3 key than ours, or with another algorithm. */
+  | 'unopenable'
+  /** What was sealed is no certificate with an RSA key of 2048 bits. */
+  | 'certificate'
+  /** The certificate has another serial number than the list says. */
+  | 'mislabelled'
+
+export type CertificatesV3 =
+  | { status: 'read'; certificates: PlatformCertificate[] }
+  | { status: 'bad'; reason: CertificateFault | RefusalV3 }
+
+export interface CertificatesOptions {
+  apiV3Key: KeyObject
+  /** The keys held before. */
+  known?: PlatformKeys
+  nowMs: number
+}
+
+/**
+ * Opens and verifies a 200 answer. All or nothing; what has expired is left out, what comes into use tomorrow is not. A
+ * merchant that has only a public key gets 404 RESOURCE_NOT_EXISTS instead: nothing to repeat.
+ */
+export function readCertificatesV3(answer: SignedV3, { apiV3Key, known, nowMs }: CertificatesOptions): CertificatesV3 {
+  const entries = parseJsonObject(answer.body)?.data
+  if (!Array.isArray(entries)) return bad('shape')
+  const certificates: PlatformCertificate[] = []
+  for (const entry of entries) {
+    const certificate = openCertificateV3(entry, apiV3Key)
+    if (typeof certificate === 'string') return bad(certificate)
+    if (certificate.notAfterMs > nowMs) certificates.push(certificate)
+  }
+  if (certificates.length === 0) return bad('shape')
+  const brought = platformKeysV3({ certificates, nowMs })
+  const verified = verifyV3(answer, { get: (serial) => known?.get(serial) ?? brought.get(serial) }, nowMs)
+  return verified.status === 'verified' ? { status: 'read', certificates } : bad(verified.reason)
+}
+
+/** Opens one entry of the list. It proves that the APIv3 key is right, and no more. */
+export function openCertificateV3(entry: unknown, apiV3Key: KeyObject): PlatformCertificate | CertificateFault {
+  if (!isJsonObject(entry) || !isJsonObject(entry.encrypt_certificate)) return 'shape'
+  const fields = new FieldReader(entry)
+  const serial = fields.text('serial_no').toUpperCase().padStart(40, '0')
+  const listed = { from: fields.time('effective_time'), to: fields.time('expire_time') }
+  if (fields.fault !== undefined) return 'shape'
+  const pem = openResource(entry.encrypt_certificate, apiV3Key)?.toString('utf8')
+  if (pem === undefined) return 'unopenable'
+  const certificate = readRsaCertificate(pem)
+  if (certificate?.publicKey.asymmetricKeyDetails?.modulusLength !== 2048) return 'certificate'
+  if (serialOf(certificate) !== serial) return 'mislabelled'
+  return { serial, ...narrow(certificate, listed), publicKey: certificate.publicKey, pem }
+}
+
+/**
+ * One map of all keys in force side by side, by serial: for `verifyV3`. Certificates count from the moment they are known,
+ * since WeChat lists them a day ahead, until they expire.
+ */
+export function platformKeysV3({
+  publicKey,
+  certificates,
+  nowMs
+}: Pick<CredentialsV3, 'publicKey'> & {
+  certificates: readonly Pick<PlatformCertificate, 'serial' | 'notAfterMs' | 'publicKey'>[]
+  nowMs: number
+}): ReadonlyMap<string, KeyObject> {
+  const valid = certificates.filter(({ notAfterMs }) => notAfterMs > nowMs)
+  const keys = new Map(valid.map((certificate) => [certificate.serial, certificate.publicKey]))
+  return publicKey === undefined ? keys : keys.set(publicKey.id, publicKey.key)
+}
+
+function narrow({ validFromDate, validToDate }: X509Certificate, { from, to }: { from: string; to: string }) {
+  return {
+    notBeforeMs: Math.max(validFromDate.getTime(), Date.parse(from)),
+    notAfterMs: Math.min(validToDate.getTime(), Date.parse(to))
+  }
+}
+
+const bad = (reason: CertificateFault | RefusalV3): CertificatesV3 => ({ status: 'bad', reason })

@@ -1,0 +1,106 @@
+/** What APIv3's errors mean for us (pay.md B15): the code for our caller, and whether the call may be repeated. */
+import { type ErrorCode, ServiceError } from '../../errors.ts'
+import { FieldReader, parseJsonObject } from './fields.ts'
+
+/** Which kind of call was answered: the same code asks for different steps. */
+export type CallV3 = 'prepay' | 'query' | 'close' | 'refund' | 'refund-query' | 'bill' | 'certificates'
+
+/** What WeChat says of an error. Branch on `code` only; `message` comes in the language asked for. */
+export interface ErrorBodyV3 {
+  code: string
+  message: string
+  /** JSON pointer to the field that is wrong, where WeChat names one. */
+  field?: string
+}
+
+/** Any repetition is of the same number and content, and signed anew. */
+export type RepeatV3 =
+  /** At once, two or three times. */
+  | 'safe'
+  /** Later, with jitter. */
+  | 'after-pause'
+  /** Not without a change: of the request, of the settings, of a balance. */
+  | 'never'
+
+export interface MeaningV3 {
+  error: ErrorCode
+  repeat: RepeatV3
+  /** Before anything else, ask what became of the order or refund: this call, or one before it, may have done it. */
+  queryFirst: boolean
+}
+
+const DENIED: MeaningV3 = { error: 'PAY_REJECTED', repeat: 'never', queryFirst: false }
+const DONE_BEFORE: MeaningV3 = { ...DENIED, queryFirst: true }
+const CONFIGURATION: MeaningV3 = { error: 'WECHAT_CONFIG_INVALID', repeat: 'never', queryFirst: false }
+const ABSENT: MeaningV3 = { error: 'NOT_FOUND', repeat: 'never', queryFirst: false }
+const LIMITED: MeaningV3 = { error: 'WECHAT_RATE_LIMITED', repeat: 'after-pause', queryFirst: false }
+const BUSY: MeaningV3 = { error: 'WECHAT_BUSY', repeat: 'safe', queryFirst: false }
+const LATER: MeaningV3 = { error: 'WECHAT_BUSY', repeat: 'after-pause', queryFirst: false }
+const SENSELESS: MeaningV3 = { error: 'WECHAT_BAD_RESPONSE', repeat: 'never', queryFirst: false }
+
+const MEANINGS: ReadonlyMap<string, MeaningV3> = new Map([
+  ['PARAM_ERROR', DENIED],
+  ['INVALID_REQUEST', DONE_BEFORE],
+  ['OUT_TRADE_NO_USED', DONE_BEFORE],
+  ['ORDER_PAID', DONE_BEFORE],
+  ['ORDERPAID', DONE_BEFORE],
+  ['ORDER_CLOSED', DENIED],
+  ['RULE_LIMIT', DENIED],
+  ['TRADE_ERROR', DENIED],
+  ['NOT_ENOUGH', DENIED],
+  ['USER_ACCOUNT_ABNORMAL', DENIED],
+  ['APPID_MCHID_NOT_MATCH', CONFIGURATION],
+  ['MCH_NOT_EXISTS', CONFIGURATION],
+  ['SIGN_ERROR', CONFIGURATION],
+  ['NO_AUTH', CONFIGURATION],
+  ['ORDER_NOT_EXIST', ABSENT],
+  ['RESOURCE_NOT_EXISTS', ABSENT],
+  ['NO_STATEMENT_EXIST', ABSENT],
+  ['STATEMENT_CREATING', LATER],
+  ['FREQUENCY_LIMITED', LIMITED],
+  ['RATELIMIT_EXCEEDED', LIMITED],
+  ['RATE_LIMITED', LIMITED],
+  ['SYSTEM_ERROR', BUSY],
+  ['SERVICE_UNAVAILABLE', BUSY]
+])
+
+/** Where there is no code, or one that pay.md does not list, the status has to say it. */
+function meaningOfStatus(status: number, hasCode: boolean): MeaningV3 {
+  if (status === 202) return LATER
+  if (status === 401) return CONFIGURATION
+  if (status === 429) return LIMITED
+  if (status >= 500) return BUSY
+  return hasCode ? DENIED : SENSELESS
+}
+
+/** What an answer that is no success means for this kind of call. A refund whose fate is unclear is queried before it is repeated. */
+export function meaningV3(call: CallV3, status: number, code: string | undefined): MeaningV3 {
+  const meaning = MEANINGS.get(code ?? '') ?? meaningOfStatus(status, code !== undefined)
+  return call === 'refund' && meaning.repeat !== 'never' ? { ...meaning, queryFirst: true } : meaning
+}
+
+/** The body of an error, or of a 202. Not signed, so believed no more than the connection; undefined where it is no such JSON. */
+export function readErrorBodyV3(body: Buffer): ErrorBodyV3 | undefined {
+  const json = parseJsonObject(body)
+  if (json === undefined) return undefined
+  const fields = new FieldReader(json)
+  const code = fields.text('code')
+  if (fields.fault !== undefined) return undefined
+  const field = fields.text('detail.field')
+  return { code, message: fields.text('message'), ...(field !== '' && { field }) }
+}
+
+/** A bill is made in the morning (Beijing); nobody need ask again every second. */
+const BILL_PAUSE_SECONDS = 600
+
+/** The error for our caller. What `detail.value` holds is not kept: it may be a payer's openid. */
+export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): ServiceError {
+  const said = readErrorBodyV3(body)
+  const { error } = meaningV3(call, status, said?.code)
+  const place = said?.field === undefined ? '' : `, field ${said.field}`
+  return new ServiceError(error, {
+    ...(said && { wechat: { code: said.code, message: said.message } }),
+    detail: `WeChat answered the ${call} call with ${said?.code ?? 'no code'} (HTTP ${status}${place})`,
+    ...(said?.code === 'STATEMENT_CREATING' && { retryAfterSeconds: BILL_PAUSE_SECONDS })
+  })
+}

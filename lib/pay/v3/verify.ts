@@ -1,0 +1,93 @@
+/**
+ * Whether WeChat signed an APIv3 answer or callback (pay.weixin.qq.com/doc/v3/merchant/4013053420). Everything else that a
+ * message says is read after this.
+ */
+import { type KeyObject, verify } from 'node:crypto'
+import { decodeBase64 } from '../../settings/text.ts'
+import { joinLines } from './sign.ts'
+
+/** Names in lower case, as Node.js gives them: a header sent twice is one text with a comma and a blank, or a list. */
+export type HeadersV3 = Readonly<Record<string, string | readonly string[] | undefined>>
+
+export interface SignedV3 {
+  headers: HeadersV3
+  /** As it came; empty for a 204. */
+  body: Buffer
+}
+
+/** WeChat's keys by their exact serial: `PUB_KEY_ID_…`, or 40 hex digits of a platform certificate. A Map is one. */
+export interface PlatformKeys {
+  get(serial: string): KeyObject | undefined
+}
+
+/** A word for metrics and the list of refused callbacks, never for the answer. */
+export type RefusalV3 =
+  /** A signature header is absent, empty, there twice, or holds more than printable ASCII. */
+  | 'header'
+  /** As before, and the body is XML: an APIv2 message at this door. */
+  | 'wrong-door'
+  /** No number, or 300 s or more from our clock. */
+  | 'timestamp'
+  /** Signed wrongly by WeChat on purpose, to see whether we look: to be counted apart, and nothing to worry about. */
+  | 'probe'
+  /** No key is held under this serial. Where `isCertificateSerial` says so, fetching the certificates may bring it. */
+  | 'serial'
+  | 'signature'
+
+export type VerificationV3 =
+  | { status: 'verified'; serial: string; skewSeconds: number }
+  /** `serial` and `skewSeconds` (how far behind our clock the message is) are what it claims, where it claims any. */
+  | { status: 'refused'; reason: RefusalV3; serial?: string; skewSeconds?: number }
+
+const MAX_SKEW_MS = 300_000
+const SIGNATURE_BYTES = 256
+const PROBE = 'WECHATPAY/SIGNTEST/'
+/** A line feed would let a text move over from the nonce into the body; blanks come from headers sent twice. */
+const HEADER_VALUE = /^[\x21-\x7e]+$/
+
+/**
+ * Verifies the bytes of a message. The key is that of the serial and no other: none is tried after it. Answers that are errors
+ * (from 400 up) and bill files are not signed.
+ */
+export function verifyV3({ headers, body }: SignedV3, keys: PlatformKeys, nowMs: number): VerificationV3 {
+  const signed = readHeaders(headers)
+  if (signed === undefined) return { status: 'refused', reason: isXmlUnsigned(headers, body) ? 'wrong-door' : 'header' }
+  const { timestamp, nonce, serial, signature } = signed
+  if (!/^\d{1,12}$/.test(timestamp)) return { status: 'refused', reason: 'timestamp', serial }
+  const skewMs = nowMs - Number(timestamp) * 1000
+  const claims = { serial, skewSeconds: Math.round(skewMs / 1000) }
+  if (Math.abs(skewMs) >= MAX_SKEW_MS) return { status: 'refused', reason: 'timestamp', ...claims }
+  if (signature.startsWith(PROBE)) return { status: 'refused', reason: 'probe', ...claims }
+  const key = keys.get(serial)
+  if (key === undefined) return { status: 'refused', reason: 'serial', ...claims }
+  const isSigned = verifySignature([timestamp, nonce, body], signature, key)
+  return isSigned ? { status: 'verified', ...claims } : { status: 'refused', reason: 'signature', ...claims }
+}
+
+/** Whether a serial may be that of a platform certificate that we do not know yet; public keys cannot be fetched. */
+export function isCertificateSerial(serial: string): boolean {
+  return /^[0-9A-F]{40}$/.test(serial)
+}
+
+/** Node.js skips whatever is no base64, so only the one canonical form of 256 bytes is taken for a signature. */
+function verifySignature(lines: readonly (string | Buffer)[], signature: string, key: KeyObject): boolean {
+  const bytes = decodeBase64(signature)
+  return bytes?.length === SIGNATURE_BYTES && verify('sha256', joinLines(lines), key, bytes)
+}
+
+function readHeaders(headers: HeadersV3) {
+  const timestamp = readHeader(headers, 'wechatpay-timestamp')
+  const nonce = readHeader(headers, 'wechatpay-nonce')
+  const serial = readHeader(headers, 'wechatpay-serial')
+  const signature = readHeader(headers, 'wechatpay-signature')
+  return timestamp && nonce && serial && signature ? { timestamp, nonce, serial, signature } : undefined
+}
+
+function readHeader(headers: HeadersV3, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' && HEADER_VALUE.test(value) ? value : undefined
+}
+
+function isXmlUnsigned(headers: HeadersV3, body: Buffer): boolean {
+  return headers['wechatpay-signature'] === undefined && /^\ufeff?\s*</.test(body.toString('utf8', 0, 64))
+}
