@@ -42,6 +42,8 @@ export interface App {
   secret: string
   pushToken?: string
   pushAesKey?: string
+  /** Absent: success. */
+  pushReply?: 'success' | 'transfer_customer_service'
   apiSecurity?: ApiSecurity
 }
 

@@ -123,13 +123,14 @@ const times = {
   })
 }
 
-const { appid, secret, pushToken, pushAesKey } = AppEntry.properties
+const { appid, secret, pushToken, pushAesKey, pushReply } = AppEntry.properties
 
 const app = {
   WECHAT_APPID: entryField(appid, { alternative: 'WECHAT_CONFIG_FILE' }),
   WECHAT_SECRET: entryField(secret, { alternative: 'WECHAT_CONFIG_FILE' }),
   WECHAT_PUSH_TOKEN: entryField(pushToken, { make: 'openssl rand -hex 16' }),
-  WECHAT_PUSH_AES_KEY: entryField(pushAesKey, { make: 'openssl rand -base64 48 | tr -dc A-Za-z0-9 | cut -c1-43' })
+  WECHAT_PUSH_AES_KEY: entryField(pushAesKey, { make: 'openssl rand -base64 48 | tr -dc A-Za-z0-9 | cut -c1-43' }),
+  WECHAT_PUSH_REPLY: entryField(pushReply)
 }
 
 const pay = MerchantEntry.properties

@@ -69,6 +69,15 @@ export const AppEntry = Type.Object(
         secret: true
       })
     ),
+    pushReply: Type.Optional(
+      Type.Unsafe<'success' | 'transfer_customer_service'>(
+        word('^(success|transfer_customer_service)$', {
+          description:
+            "How a customer's message is answered once it is recorded: success (also where nothing is set), or passed on to the customer service of WeChat's console.",
+          rule: 'must be success or transfer_customer_service'
+        })
+      )
+    ),
     apiSecurity: Type.Optional(ApiSecurity)
   },
   { additionalProperties: false, rule: 'must be an object' }

@@ -403,6 +403,11 @@ t.test('readSettings() reads one app', async (t) => {
     t.same(faulty({ ...push, WECHAT_PUSH_AES_KEY: text }), ['WECHAT_PUSH_AES_KEY'], text)
   }
   t.same(faults({ ...push, WECHAT_PUSH_TOKEN: '' }), ['WECHAT_PUSH_TOKEN is required beside the AES key'])
+  for (const pushReply of ['success', 'transfer_customer_service'])
+    t.match(read({ ...push, WECHAT_PUSH_REPLY: pushReply }).apps, [{ pushReply }])
+  t.same(faults({ ...push, WECHAT_PUSH_REPLY: 'nothing' }), [
+    'WECHAT_PUSH_REPLY must be success or transfer_customer_service'
+  ])
 })
 
 t.test('readSettings() reads one merchant', async (t) => {
@@ -488,7 +493,7 @@ const apiSecurity = {
   wechatSerial: 'cert1'
 }
 const apps = [
-  { appid, secret: 's1', pushToken: 'AAAAA', apiSecurity },
+  { appid, secret: 's1', pushToken: 'AAAAA', pushReply: 'transfer_customer_service', apiSecurity },
   { appid: 'wx0000000000000002', secret: 's2' }
 ]
 
@@ -514,7 +519,7 @@ t.test('readSettings() names the place of each fault in WECHAT_CONFIG_FILE', asy
   const lines = faults(
     ...config({
       apps: [
-        { appid, secret: 5, pushAesKey: 'x', extra: 1, more: 2 },
+        { appid, secret: 5, pushAesKey: 'x', pushReply: 'x', extra: 1, more: 2 },
         {
           appid,
           apiSecurity: { ...apiSecurity, symKey: 'c2hvcnQ=', privateKey: 'no', wechatCert: '', symSerial: ' ' }
@@ -539,6 +544,7 @@ t.test('readSettings() names the place of each fault in WECHAT_CONFIG_FILE', asy
       'apps[0]',
       'apps[0].secret',
       'apps[0].pushAesKey',
+      'apps[0].pushReply',
       'apps[1].secret',
       'apps[1].apiSecurity.symKey',
       'apps[1].apiSecurity.symSerial',
@@ -562,7 +568,7 @@ t.test('readSettings() names the place of each fault in WECHAT_CONFIG_FILE', asy
   )
   t.equal(lines[0], 'WECHAT_CONFIG_FILE has an unknown field; the known ones are apps, merchants')
   t.match(lines[1], /^WECHAT_CONFIG_FILE apps\[0\] has an unknown field; the known ones are appid, secret, /)
-  t.equal(lines[4], 'WECHAT_CONFIG_FILE apps[1].secret is required')
+  t.equal(lines[5], 'WECHAT_CONFIG_FILE apps[1].secret is required')
 })
 
 t.test('readSettings() refuses a configuration file that it cannot use', async (t) => {

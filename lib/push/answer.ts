@@ -1,0 +1,83 @@
+/** What WeChat is answered: `success`, the form of virtual payment, or a reply, encrypted where the push was (mini-program.md section 5.4). */
+import type { App } from '../settings.ts'
+import { quoteCdata } from '../xml/scan.ts'
+import { encryptPush } from './encryption.ts'
+import type { PushFormat } from './message.ts'
+import type { OpenedPush } from './open.ts'
+import { signPush } from './sign.ts'
+
+export interface Answer {
+  contentType: string
+  body: string
+}
+
+const TEXT = 'text/plain; charset=utf-8'
+const CONTENT_TYPES: Readonly<Record<PushFormat, string>> = {
+  json: 'application/json; charset=utf-8',
+  xml: 'text/xml; charset=utf-8'
+}
+
+/** One for everybody who is refused, whatever for. */
+export const REFUSED: Answer = { contentType: TEXT, body: 'refused' }
+
+/** The URL check: `echostr`, and nothing around it. */
+export const echo = (echostr: string): Answer => ({ contentType: TEXT, body: echostr })
+
+/** For a push that is stored. */
+export function accept(push: OpenedPush, app: App, nowMs: number): Answer {
+  if (push.message.isXpay) return write(push.format, { ErrCode: 0, ErrMsg: 'success' })
+  const isFromCustomer = push.message.msgType !== 'event'
+  if (app.pushReply !== 'transfer_customer_service' || !isFromCustomer) return { contentType: TEXT, body: 'success' }
+  const nowSeconds = Math.floor(nowMs / 1000)
+  const reply = write(push.format, transfer(push, nowSeconds))
+  return push.encrypted ? seal(reply.body, push, app, nowSeconds) : reply
+}
+
+/** For a push that is right but not stored: WeChat is to send it again. */
+export function postpone({ message, format }: OpenedPush): Answer {
+  return message.isXpay ? write(format, { ErrCode: -1, ErrMsg: 'busy' }) : REFUSED
+}
+
+export interface ReplyKeys {
+  token: string
+  aesKey: string
+  appid: string
+  /** Of the request. */
+  nonce: string
+  nowSeconds: number
+  /** 16 bytes, fixed by vectors only. */
+  random?: Buffer
+}
+
+/** Encrypts and signs a reply as WeChat wants it in safe mode. */
+export function sealReply(message: string, { token, nonce, nowSeconds, ...keys }: ReplyKeys): Fields {
+  const encrypted = encryptPush(message, keys)
+  const signature = signPush([token, String(nowSeconds), nonce, encrypted])
+  return { Encrypt: encrypted, MsgSignature: signature, TimeStamp: nowSeconds, Nonce: nonce }
+}
+
+function seal(message: string, { nonce, format }: OpenedPush, app: App, nowSeconds: number): Answer {
+  const { appid, pushToken: token = '', pushAesKey: aesKey = '' } = app
+  return write(format, sealReply(message, { token, aesKey, appid, nonce, nowSeconds }))
+}
+
+const transfer = ({ message }: OpenedPush, nowSeconds: number): Fields => ({
+  ToUserName: message.from,
+  FromUserName: message.to,
+  CreateTime: nowSeconds,
+  MsgType: 'transfer_customer_service'
+})
+
+type Fields = Readonly<Record<string, string | number>>
+
+function write(format: PushFormat, fields: Fields): Answer {
+  return { contentType: CONTENT_TYPES[format], body: format === 'json' ? JSON.stringify(fields) : writeXml(fields) }
+}
+
+/** Text in CDATA, numbers bare. */
+function writeXml(fields: Fields): string {
+  const elements = Object.entries(fields).map(([name, value]) => {
+    return `<${name}>${typeof value === 'number' ? value : quoteCdata(value)}</${name}>`
+  })
+  return `<xml>${elements.join('')}</xml>`
+}

@@ -1,0 +1,121 @@
+/** Verifies and opens one push: from the query and the raw bytes to a message (mini-program.md section 5.2). */
+import type { App } from '../settings.ts'
+import { decryptPush } from './encryption.ts'
+import { type PushFormat, type PushMessage, readFields, readMessage, textOf } from './message.ts'
+import { verifyPush } from './sign.ts'
+
+/** Why a push was refused: a word for log and metrics, never for the answer. */
+export type PushRefusal =
+  | 'appid'
+  /** A parameter twice, or without timestamp or nonce of the right form. */
+  | 'query'
+  | 'signature'
+  /** Not encrypted, though the app has a key. */
+  | 'downgrade'
+  | 'encryption'
+  /** Neither XML nor JSON of a message. */
+  | 'format'
+  | 'timestamp'
+  /** The query of another push: plain mode signs no body, so this one is all it is good for. */
+  | 'replay'
+
+export interface OpenedPush {
+  status: 'opened'
+  message: PushMessage
+  /** Of the body, and so of the answer. */
+  format: PushFormat
+  encrypted: boolean
+  nonce: string
+  /** What the query was signed with in plain mode. */
+  signature: string
+}
+
+export type Opened = OpenedPush | { status: 'refused'; reason: PushRefusal }
+
+export interface PushQuery {
+  timestamp: string
+  nonce: string
+  signature: string | undefined
+  msgSignature: string | undefined
+  encryptType: string | undefined
+  echostr: string | undefined
+}
+
+/** Ten digits reach from 2001 to 2286; with a free length a digit could move between timestamp and nonce unnoticed. */
+const TIMESTAMP = /^\d{10}$/
+const NONCE = /^[\w-]{1,128}$/
+const WINDOW_SECONDS = 600
+/** WeChat repeats xpay events at growing intervals, 18 hours in all. */
+export const PLAIN_XPAY_SECONDS = 86_400
+
+/** The query of a push or URL check, every parameter at most once; undefined where it cannot be WeChat's. */
+export function readQuery(query: Readonly<Record<string, unknown>>): PushQuery | undefined {
+  const given = Object.entries(query)
+  const once = given.filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  const found = new Map(once)
+  const [timestamp = '', nonce = ''] = [found.get('timestamp'), found.get('nonce')]
+  if (once.length < given.length || !TIMESTAMP.test(timestamp) || !NONCE.test(nonce)) return undefined
+  return {
+    timestamp,
+    nonce,
+    signature: found.get('signature'),
+    msgSignature: found.get('msg_signature'),
+    encryptType: found.get('encrypt_type'),
+    echostr: found.get('echostr')
+  }
+}
+
+/** Opens a push for `app`: encrypted where the app has an AES key, and only then. Never throws. */
+export function openPush(app: App, query: PushQuery | undefined, body: Buffer, nowMs: number): Opened {
+  const { pushToken, pushAesKey } = app
+  if (pushToken === undefined) return refused('appid')
+  if (query === undefined) return refused('query')
+  const opened =
+    pushAesKey === undefined
+      ? openPlain(pushToken, query, body)
+      : openEncrypted({ appid: app.appid, token: pushToken, aesKey: pushAesKey }, query, body)
+  return opened.status === 'opened' && !isTimely(opened, query, nowMs) ? refused('timestamp') : opened
+}
+
+function openPlain(token: string, query: PushQuery, body: Buffer): Opened {
+  if (!verifyPush([token, query.timestamp, query.nonce], query.signature)) return refused('signature')
+  return describe(body, query, false)
+}
+
+function openEncrypted(keys: { appid: string; token: string; aesKey: string }, query: PushQuery, body: Buffer): Opened {
+  if (query.encryptType !== 'aes') return refused('downgrade')
+  const envelope = readFields(body)
+  if (envelope === undefined) return refused('format')
+  const encrypted = textOf(envelope.fields, 'Encrypt')
+  if (encrypted === '') return refused('downgrade')
+  // What stands beside Encrypt, in compatible mode the whole message, is signed by nobody: it is not looked at.
+  if (!verifyPush([keys.token, query.timestamp, query.nonce, encrypted], query.msgSignature))
+    return refused('signature')
+  const decrypted = decryptPush(encrypted, keys.aesKey)
+  if (decrypted === undefined) return refused('encryption')
+  return decrypted.appid === keys.appid ? describe(decrypted.message, query, true) : refused('appid')
+}
+
+function describe(bytes: Buffer, query: PushQuery, encrypted: boolean): Opened {
+  const read = readFields(bytes)
+  const message = read && readMessage(withoutEnvelope(read.fields), Number(query.timestamp))
+  if (read === undefined || message === undefined) return refused('format')
+  const { nonce, signature = '' } = query
+  return { status: 'opened', message, format: read.format, encrypted, nonce, signature }
+}
+
+/** In compatible mode without a key: the ciphertext is another one at every try, and nobody's to read. */
+function withoutEnvelope<Fields extends Record<string, unknown>>(fields: Fields): Fields {
+  const { Encrypt: _encrypt, ...message } = fields
+  return message as Fields
+}
+
+/** xpay events are repeated for hours: encrypted ones may be of any age, as the record knows them; plain ones a day. */
+function isTimely({ message, encrypted }: OpenedPush, { timestamp }: PushQuery, nowMs: number): boolean {
+  const ageSeconds = Math.floor(nowMs / 1000) - Number(timestamp)
+  if (ageSeconds < -WINDOW_SECONDS) return false
+  if (!message.isXpay) return ageSeconds <= WINDOW_SECONDS
+  return encrypted || ageSeconds <= PLAIN_XPAY_SECONDS
+}
+
+const refused = (reason: PushRefusal): Opened => ({ status: 'refused', reason })

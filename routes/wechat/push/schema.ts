@@ -1,0 +1,38 @@
+import { Type } from '@sinclair/typebox'
+
+/** Whatever it is, the handler judges it: a refusal by schema would look unlike the others. */
+const parameter = (description: string) => Type.Optional(Type.Unknown({ description }))
+
+const signed = {
+  signature: parameter('SHA-1 over Token, timestamp and nonce'),
+  timestamp: parameter('Unix seconds'),
+  nonce: parameter('digits')
+}
+
+const params = Type.Object({ appid: Type.String() })
+const Refused = Type.String({ description: 'the same words for every refusal' })
+
+export const CheckSchema = {
+  tags: ['wechat'],
+  summary: 'URL check of the message push',
+  params,
+  querystring: Type.Object({ ...signed, echostr: parameter('what to answer') }),
+  response: { 200: Type.String({ description: 'echostr, as plain text' }), '4xx': Refused, '5xx': Refused }
+}
+
+export const PushSchema = {
+  tags: ['wechat'],
+  summary: 'Messages and events of a mini-program: XML or JSON, signed or encrypted',
+  params,
+  querystring: Type.Object({
+    ...signed,
+    encrypt_type: parameter('aes, where the body is encrypted'),
+    msg_signature: parameter('SHA-1 over Token, timestamp, nonce and Encrypt'),
+    openid: parameter('the sender')
+  }),
+  response: {
+    200: Type.String({ description: 'success, ErrCode 0 for virtual payment, or a reply' }),
+    '4xx': Refused,
+    '5xx': Type.String({ description: 'ErrCode -1 for virtual payment, so that WeChat sends again' })
+  }
+}
