@@ -5,11 +5,12 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { need } from '../tools/need.ts'
-import { type Case, type CaseName, createCases } from './cases.ts'
+import { type Case, type CaseName, createCases, type Ready } from './cases.ts'
 import { createRunner, measure, type Plan } from './measure.ts'
 import { listen, type Noise } from './noise.ts'
 import { type Options, readOptions } from './options.ts'
 import { type CpuProfile, summarise } from './profile.ts'
+import { connectSessions, type Sessions } from './sessions.ts'
 import { putInto, writeTable } from './table.ts'
 import { logInUsers } from './users.ts'
 import { startWorld, type World } from './world.ts'
@@ -18,6 +19,8 @@ const README = join(import.meta.dirname, 'README.md')
 const MIB = 1024 * 1024
 const REST_MS = 5000
 const USERS = 1000
+const WEIGHED = 100_000
+const MANY = 1_000_000
 const FULL: Plan = { rounds: 20, burstMs: 500, warmUpMs: 3000 }
 const QUICK: Plan = { rounds: 6, burstMs: 300, warmUpMs: 1500 }
 const PROFILED: Plan = { rounds: 10, burstMs: 1000, warmUpMs: 5000 }
@@ -41,23 +44,48 @@ try {
 async function compareAll(world: World, { only, quick, write }: Options): Promise<string> {
   await sleep(REST_MS)
   const restingMib = (await world.gateway.server.rssBytes()) / MIB
-  const known = createCases(world, await logInUsers(world, USERS))
+  const sessions = await connectSessions(world)
+  const known = createCases(world, await getReady(world, sessions))
   const cases = only.map((name): [CaseName, Case] => [name, known[name]])
   const hear = listen(world.cores?.server)
   const cpuBefore = await cpuOfServers(world)
   const measured = await measure(world, cases, known.test, quick ? QUICK : FULL, tell)
   const noise = hear((await cpuOfServers(world)) - cpuBefore)
   for (const [, { proveDone }] of cases) await proveDone?.()
-  const table = writeTable({ cases, ...measured, restingMib, circumstances: circumstances(world, noise) })
+  const sessionBytes = await weighSessions(sessions)
+  const million = quick ? undefined : await measureAmongMany(world, sessions, known)
+  sessions.close()
+  const findings = { cases, ...measured, restingMib, sessionBytes, million }
+  const table = writeTable({ ...findings, circumstances: circumstances(world, noise) })
   if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
   return table
 }
 
+async function getReady(world: World, sessions: Sessions): Promise<Ready> {
+  const users = await logInUsers(world, world.gateway, USERS)
+  return { users, es256Users: await logInUsers(world, world.es256, USERS), sessions }
+}
+
+async function weighSessions({ open, usedBytes }: Sessions): Promise<number> {
+  tell(`weighing ${WEIGHED} sessions`)
+  const before = await usedBytes()
+  await open(WEIGHED)
+  return ((await usedBytes()) - before) / WEIGHED
+}
+
+async function measureAmongMany(world: World, { open }: Sessions, { session, test }: Record<CaseName, Case>) {
+  tell('filling Redis with a million sessions')
+  for (let held = WEIGHED; held < MANY; held += WEIGHED) await open(WEIGHED)
+  const { results } = await measure(world, [['session', session]], test, FULL, tell)
+  return results.get('session')
+}
+
 async function profileOne(world: World, { only, keep }: Options): Promise<string> {
-  const known = createCases(world, await logInUsers(world, USERS))
-  const { server } = world.gateway
+  const known = createCases(world, await getReady(world, await connectSessions(world)))
   const [name = 'test'] = only
-  const { warmUp, burst } = createRunner(world.gateway, known[name])
+  const side = world[known[name].side ?? 'gateway']
+  const { server } = side
+  const { warmUp, burst } = createRunner(side, known[name])
   tell(`warming up ${name}`)
   await warmUp(PROFILED.warmUpMs)
   await server.startProfile()
@@ -69,8 +97,9 @@ async function profileOne(world: World, { only, keep }: Options): Promise<string
   return summarise(JSON.parse(readFileSync(file, 'utf8')) as CpuProfile, microseconds)
 }
 
-async function cpuOfServers({ gateway, bare }: World): Promise<number> {
-  return (await gateway.server.cpuMicroseconds()) + (await bare.server.cpuMicroseconds())
+async function cpuOfServers({ gateway, es256, bare, proxy }: World): Promise<number> {
+  const times = await Promise.all([gateway, es256, bare, proxy].map(({ server }) => server.cpuMicroseconds()))
+  return times.reduce((sum, time) => sum + time, 0)
 }
 
 function circumstances({ cores }: World, noise: Noise | undefined): string[] {

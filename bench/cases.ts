@@ -6,16 +6,29 @@ import { redisKeys } from '../lib/redis/keys.ts'
 import { request } from './http.ts'
 import type { Answer } from './load.ts'
 import { writeNotice } from './notices.ts'
+import type { Sessions } from './sessions.ts'
 import type { User } from './users.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
 
-export const CASE_NAMES = ['test', 'login', 'session', 'phone', 'notify'] as const
+export const CASE_NAMES = [
+  'test',
+  'login',
+  'refresh',
+  'session',
+  'es256',
+  'phone',
+  'proxy',
+  'passthrough',
+  'notify'
+] as const
 export type CaseName = (typeof CASE_NAMES)[number]
 
 export interface Case {
   title: string
-  /** Most CPU time of a request, in that of a bare one. */
-  target: number
+  /** Most CPU time of a request, in that of a bare one; none where it serves a comparison. */
+  target?: number
+  /** Who answers it; the gateway where nothing is said. */
+  side?: 'es256' | 'proxy'
   /** `count` requests; those that work only once are made anew. */
   prepare(count: number): Promise<Buffer[]>
   /** In every right answer, and in no other. */
@@ -28,7 +41,21 @@ export interface Case {
 
 const LOGIN_USERS = 10_000
 
-export function createCases(world: World, users: User[]): Record<CaseName, Case> {
+export interface Ready {
+  users: User[]
+  /** The same users, with tokens of the other gateway. */
+  es256Users: User[]
+  sessions: Sessions
+}
+
+export function createCases(world: World, { users, es256Users, sessions }: Ready): Record<CaseName, Case> {
+  const session: Case = {
+    title: '`GET /api/session`: token (HS256), one look into Redis',
+    target: 3.5,
+    prepare: repeated(users.map(({ token }) => request('GET', '/api/session', { token }))),
+    mark: Buffer.from('"sessionKeyHeld":true'),
+    isRight: hasTexts('appid', 'openid', 'unionid', 'sessionId', 'createdAt', 'expiresAt')
+  }
   return {
     test: {
       title: '`GET /api/test`',
@@ -44,12 +71,21 @@ export function createCases(world: World, users: User[]): Record<CaseName, Case>
       mark: Buffer.from('"tokenType":"Bearer"'),
       isRight: hasTexts('token', 'refreshToken', 'openid', 'unionid')
     },
-    session: {
-      title: '`GET /api/session`: token, one look into Redis',
-      target: 3.5,
-      prepare: repeated(users.map(({ token }) => request('GET', '/api/session', { token }))),
-      mark: Buffer.from('"sessionKeyHeld":true'),
-      isRight: hasTexts('appid', 'openid', 'unionid', 'sessionId', 'createdAt', 'expiresAt')
+    refresh: {
+      title: '`POST /api/token/refresh`: the session moved on, tokens',
+      prepare: async (count) =>
+        (await sessions.open(count)).map((held) =>
+          request('POST', '/api/token/refresh', { json: { refreshToken: sessions.refreshTokenOf(held) } })
+        ),
+      mark: Buffer.from('"tokenType":"Bearer"'),
+      isRight: hasTexts('token', 'refreshToken', 'openid', 'unionid')
+    },
+    session,
+    es256: {
+      ...session,
+      title: 'the same with tokens of ES256',
+      side: 'es256',
+      prepare: repeated(es256Users.map(({ token }) => request('GET', '/api/session', { token })))
     },
     phone: {
       title: '`POST /api/phone`: token, Redis, decrypted here',
@@ -58,7 +94,26 @@ export function createCases(world: World, users: User[]): Record<CaseName, Case>
       mark: Buffer.from('"purePhoneNumber":"13000000000"'),
       isRight: hasTexts('phoneNumber', 'purePhoneNumber', 'countryCode')
     },
+    proxy: {
+      ...toWechat(`/wxa/msg_sec_check?access_token=${world.accessToken}`),
+      title: 'a bare proxy: Fastify and undici, 600 bytes of JSON to WeChat and its answer back',
+      side: 'proxy'
+    },
+    passthrough: {
+      ...toWechat(`/internal/apps/${world.payee.appid}/wechat/wxa/msg_sec_check`, world.apiKey),
+      title: '`POST /internal/apps/{appid}/wechat/…`: the same by the gateway, with its access token'
+    },
     notify: createNotifyCase(world)
+  }
+}
+
+const CHECKED = { openid: 'oBenchUser000000000000000000', scene: 1, version: 2, content: '茶'.repeat(180) }
+
+function toWechat(path: string, token?: string): Omit<Case, 'title'> {
+  return {
+    prepare: repeated([request('POST', path, { json: CHECKED, ...(token && { token }) })]),
+    mark: Buffer.from('"errcode":0'),
+    isRight: ({ status }) => status === 200
   }
 }
 

@@ -74,7 +74,7 @@ export async function measure(
   onProgress: (text: string) => void
 ): Promise<{ bare: Burst[]; results: Map<CaseName, Result> }> {
   const bareRunner = createRunner(world.bare, bareCase)
-  const runners = cases.map(([name, subject]) => ({ name, ...createRunner(world.gateway, subject) }))
+  const runners = cases.map(([name, subject]) => ({ name, ...createRunner(world[subject.side ?? 'gateway'], subject) }))
   const results = new Map<CaseName, Result>(cases.map(([name]) => [name, { bursts: [], ratios: [] }]))
   for (const { warmUp } of [bareRunner, ...runners]) await warmUp(warmUpMs)
 

@@ -1,6 +1,6 @@
 /** Users who have logged in before the measuring begins. */
 import { request } from './http.ts'
-import type { World } from './world.ts'
+import type { Side, World } from './world.ts'
 
 export interface User {
   token: string
@@ -8,11 +8,11 @@ export interface User {
   phone: { encryptedData: string; iv: string }
 }
 
-export async function logInUsers({ wechat, gateway }: World, count: number): Promise<User[]> {
+export async function logInUsers({ wechat }: World, { load }: Side, count: number): Promise<User[]> {
   const openids = Array.from({ length: count }, (_, index) => `oBenchUser${String(index).padStart(18, '0')}`)
   const codes = await wechat.codes(openids)
   const tokens = new Map<string, string>()
-  await gateway.load.send(
+  await load.send(
     codes.map((code) => request('POST', '/api/login', { json: { code } })),
     ({ status, body }) => {
       if (status !== 200) throw new Error(`a login was answered with ${status}: ${body}`)

@@ -1,8 +1,9 @@
 /** Everything that runs during a benchmark: Redis, WeChat, the gateway, the bare route, and the clients of both. */
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { EncryptionKey } from '../lib/settings.ts'
 import type { SandboxOptions } from '../sandbox/index.ts'
 import { endChild, onExit } from '../tools/child.ts'
 import { type PrivateRedis, startRedis } from '../tools/redis.ts'
@@ -35,7 +36,15 @@ export interface World {
   wechat: WeChat
   payee: Payee
   gateway: Side
+  /** A second gateway on the same Redis, whose tokens are signed by a key pair. */
+  es256: Side
   bare: Side
+  /** Hands bytes on to WeChat, and nothing else. */
+  proxy: Side
+  apiKey: string
+  encryptionKey: EncryptionKey
+  /** For whoever calls WeChat without the gateway. */
+  accessToken: string
   /** Gone with the run. */
   folder: string
   stop(): Promise<void>
@@ -53,35 +62,48 @@ export async function startWorld(): Promise<World> {
   const wechat = startHelper(join(import.meta.dirname, 'wechat.ts'))
   const origin = await ask<string>(wechat, 'start', sandboxOptions(payee, appSecret))
   const about = { core: cores?.server, folder }
-  const gateway = await startServer({
-    ...about,
-    args: startArguments(),
-    env: gatewayEnvironment(redis.url, origin, payee, appSecret),
-    readyPath: '/readyz'
-  })
+  const apiKey = secret(24)
+  const encryptionKey = { id: 'k1', key: randomBytes(32) }
+  const env = gatewayEnvironment({ redisUrl: redis.url, origin, payee, appSecret, apiKey, encryptionKey })
+  const startGateway = (more: Record<string, string>) =>
+    startServer({ ...about, args: startArguments(), env: { ...env, ...more }, readyPath: '/readyz' })
+  const gateway = await startGateway({ JWT_SECRET: secret(32) })
+  const es256 = await startGateway({ JWT_KEYS: makeSigningKey() })
   const bare = await startServer({
     ...about,
     args: [join(import.meta.dirname, 'bare.ts')],
     env: {},
     readyPath: '/api/test'
   })
-  const world = {
-    gateway: { server: gateway, load: await openLoad(gateway.port) },
-    bare: { server: bare, load: await openLoad(bare.port) }
+  const proxy = await startServer({
+    ...about,
+    args: [join(import.meta.dirname, 'proxy.ts')],
+    env: { UPSTREAM: origin },
+    readyPath: '/ready'
+  })
+  const sideOf = async (server: MeasuredServer): Promise<Side> => ({ server, load: await openLoad(server.port) })
+  const sides = {
+    gateway: await sideOf(gateway),
+    es256: await sideOf(es256),
+    bare: await sideOf(bare),
+    proxy: await sideOf(proxy)
   }
   return {
-    ...world,
+    ...sides,
     cores,
     redis,
     payee,
     folder,
+    apiKey,
+    encryptionKey,
+    accessToken: await askForToken(origin, payee.appid, appSecret),
     wechat: {
       codes: (openids) => ask(wechat, 'codes', { appid: APPID, openids } satisfies UsersOfApp),
       phones: (openids) => ask(wechat, 'phones', { appid: APPID, openids } satisfies UsersOfApp)
     },
     async stop() {
-      for (const { load } of Object.values(world)) load.close()
-      await Promise.all([gateway.stop(), bare.stop(), endChild(wechat)])
+      for (const { load } of Object.values(sides)) load.close()
+      await Promise.all([...Object.values(sides).map(({ server }) => server.stop()), endChild(wechat)])
       await redis.stop()
     }
   }
@@ -112,20 +134,37 @@ function sandboxOptions({ appid, mchid, apiV2Key }: Payee, appSecret: string): S
  * As in production, defaults wherever there is one. Clients here all have one address, so the limit for one client is out
  * of their reach: every request is counted, none refused. Without WEBHOOK_URL events stay in Redis, since delivering is a worker's time.
  */
-function gatewayEnvironment(redisUrl: string, origin: string, payee: Payee, appSecret: string) {
+function gatewayEnvironment({ redisUrl, origin, payee, appSecret, apiKey, encryptionKey }: GatewayParts) {
   return {
     PUBLIC_URL: 'https://wx.example.test',
     REDIS_URL: redisUrl,
     REDIS_PREFIX,
-    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
-    JWT_SECRET: secret(32),
+    ENCRYPTION_KEYS: `${encryptionKey.id}:${encryptionKey.key.toString('base64')}`,
     WECHAT_APPID: payee.appid,
     WECHAT_SECRET: appSecret,
     WECHAT_PAY_MCHID: payee.mchid,
     WECHAT_PAY_API_V2_KEY: payee.apiV2Key,
     WECHAT_API_ORIGIN: origin,
     WECHAT_PAY_ORIGIN: origin,
-    INTERNAL_API_KEYS: secret(24),
+    INTERNAL_API_KEYS: apiKey,
     RATE_LIMIT: '2147483647'
   }
+}
+
+interface GatewayParts {
+  redisUrl: string
+  origin: string
+  payee: Payee
+  appSecret: string
+  apiKey: string
+  encryptionKey: EncryptionKey
+}
+
+const makeSigningKey = (): string =>
+  generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
+async function askForToken(origin: string, appid: string, appSecret: string): Promise<string> {
+  const body = JSON.stringify({ grant_type: 'client_credential', appid, secret: appSecret })
+  const answer = await fetch(`${origin}/cgi-bin/stable_token`, { method: 'POST', body })
+  return ((await answer.json()) as { access_token: string }).access_token
 }
