@@ -11,6 +11,9 @@ import type { JwtKey } from '../lib/settings.ts'
 /** Verified tokens kept at a time: a signature costs more to verify than all else of a request. */
 const VERIFIED_TOKENS_KEPT = 10_000
 
+/** How far the clocks of two instances may be apart. */
+const CLOCK_SKEW_MS = 60_000
+
 export interface TokenOptions {
   /** The first signs, all verify. */
   jwtKeys: readonly JwtKey[]
@@ -64,7 +67,7 @@ export default fp<TokenOptions>(
   async (app: FastifyInstance, options) => {
     const { issuer, jwtKeys, tokenTtlSeconds, now } = options
     const issuers = await registerKeys(app, options)
-    const verify = keepLatest(VERIFIED_TOKENS_KEPT, (token) => verifyAnew(issuers, token))
+    const verify = keepLatest(VERIFIED_TOKENS_KEPT, (token) => verifyAnew(issuers, token, now()))
 
     function read(token: string): Claims {
       const claims = verify(token)
@@ -131,7 +134,7 @@ async function registerKeys(
       verify: {
         algorithms: [alg],
         allowedIss: issuer,
-        requiredClaims: ['aud', 'sub', 'sid', 'jti', 'exp'],
+        requiredClaims: ['iss', 'aud', 'sub', 'sid', 'jti', 'iat', 'exp'],
         // By our own clock instead, also for tokens that were verified before.
         ignoreExpiration: true
       }
@@ -161,15 +164,33 @@ function keepLatest(most: number, verify: (token: string) => Claims): (token: st
   }
 }
 
-function verifyAnew({ byHeader }: Issuers, token: string): Claims {
+function verifyAnew(issuers: Issuers, token: string, nowMs: number): Claims {
+  const claims = verifySignature(issuers, token)
+  if (!isOurs(claims, nowMs)) throw new ServiceError('TOKEN_INVALID', { detail: 'its claims are not as we write them' })
+  return claims
+}
+
+function verifySignature({ byHeader }: Issuers, token: string): Claims {
   const key = byHeader.get(firstSegment(token))
-  if (key === undefined) throw new ServiceError('TOKEN_INVALID')
+  if (key === undefined || !isCanonical(token)) throw new ServiceError('TOKEN_INVALID')
   try {
     return key.verify<Claims>(token)
   } catch (error) {
     throw new ServiceError('TOKEN_INVALID', { cause: error })
   }
 }
+
+/** Base64url ignores the spare bits of the last letter: without this check a token would have several spellings. */
+function isCanonical(token: string): boolean {
+  const signature = token.slice(token.lastIndexOf('.') + 1)
+  return Buffer.from(signature, 'base64url').toString('base64url') === signature
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string' && value !== ''
+
+/** The library sees that each claim is there, this that it is what we write; other services may share our secret. */
+const isOurs = ({ aud, sub, sid, jti, iat, exp }: Claims, nowMs: number): boolean =>
+  [aud, sub, sid, jti].every(isText) && [iat, exp].every(Number.isFinite) && iat * 1000 <= nowMs + CLOCK_SKEW_MS
 
 function attempt(read: () => Claims): Claims | undefined {
   try {

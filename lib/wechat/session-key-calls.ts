@@ -72,7 +72,7 @@ export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKe
     const key = await newestKey(user)
     const lock = keys.sessionKeyLock(user.appid, user.openid)
     const owner = randomUUID()
-    const giveUpAt = performance.now() + leaseMs + POLL_MS
+    const giveUpAt = performance.now() + 2 * leaseMs
     while (performance.now() < giveUpAt) {
       const won = await redis.set(lock, owner, 'PX', leaseMs, 'NX')
       if (won !== null) return resetLocked(user, key).finally(() => release(lock, owner))

@@ -1,10 +1,12 @@
 // Acceptance tests speak to wxgate as the world does: by HTTPS, through the Caddyfile that we ship.
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Agent, buildConnector, type Dispatcher } from 'undici'
 import { type RunningCaddy, startCaddy } from '../../tools/caddy.ts'
 
 export const DOMAIN = 'wx.example.test'
+const CADDYFILE = join(import.meta.dirname, '../../Caddyfile')
 
 export interface CaddySetup {
   /** `host:port` of each wxgate; they should be listening already, else Caddy holds them for dead up to a second. */
@@ -78,4 +80,11 @@ async function send(dispatcher: Agent, origin: string, path: string, options: Ca
     text,
     json: <Body>() => JSON.parse(text) as Body
   }
+}
+
+/** The shipped Caddyfile with the "# " taken off the lines of its forward_auth example, as its comment tells the operator to. */
+export function caddyfileWithExample(): string {
+  const [before = '', rest = ''] = readFileSync(CADDYFILE, 'utf8').split('\t# --- example begins ---\n')
+  const [example = '', after = ''] = rest.split('\t# --- example ends ---\n')
+  return before + example.replaceAll(/^\t# /gm, '\t') + after
 }

@@ -1,31 +1,16 @@
 /** Several gateways as they run in production: processes of their own on one Redis, that come, go, and are killed. */
-import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { request } from 'undici'
 import { connectPrompt, settled } from '../../lib/redis/connect.ts'
 import { startBackend } from '../../sandbox/backend.ts'
 import { type PayResult, startSandbox } from '../../sandbox/index.ts'
-import { endChild, hasEnded, spawnBound } from '../../tools/child.ts'
-import { freePort } from '../../tools/free-port.ts'
 import { startRedis } from '../../tools/redis.ts'
 import { API_KEY, APPID, type Environment, MCHID } from '../helper.ts'
+import { type Instance, startInstance } from './instances.ts'
 
-const SERVER = join(import.meta.dirname, '../../server.ts')
-const START_PATIENCE_MS = 20_000
 /** What server.ts gives a shut-down, after which it is forced. */
 const GRACE_MS = 10_000
-
-interface Instance {
-  origin: string
-  process: ChildProcess
-  call(path: string, body?: object, token?: string): Promise<{ status: number; json: Record<string, string> }>
-  /** Resolves with the exit code. */
-  stop(signal: NodeJS.Signals): Promise<number | null>
-}
 
 const secret = randomBytes(16).toString('hex')
 const apiV2Key = randomBytes(16).toString('hex')
@@ -42,7 +27,6 @@ t.teardown(async () => {
 })
 
 const settings: Environment = {
-  PATH: process.env.PATH,
   LOG_LEVEL: 'warn',
   PUBLIC_URL: 'https://wx.example.test',
   REDIS_URL: redis.url,
@@ -59,51 +43,7 @@ const settings: Environment = {
   WEBHOOK_SECRET: webhookSecret
 }
 
-/** `node server.ts`, once it is ready. */
-async function start(t: Test, change: Environment = {}): Promise<Instance> {
-  const port = await freePort()
-  const origin = `http://127.0.0.1:${port}`
-  const env = Object.fromEntries(
-    Object.entries({ ...settings, PORT: String(port), ...change }).filter(([, value]) => value)
-  )
-  const child = spawnBound(process.execPath, [SERVER], { stdio: ['ignore', 'ignore', 'inherit'], env })
-  t.teardown(() => endChild(child, 'SIGKILL'))
-  await ready(child, origin)
-  return {
-    origin,
-    process: child,
-    async call(path, body, token) {
-      const answer = await request(`${origin}${path}`, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: {
-          ...(body && { 'content-type': 'application/json' }),
-          ...(token && { authorization: `Bearer ${token}` })
-        },
-        body: body === undefined ? null : JSON.stringify(body)
-      })
-      const text = await answer.body.text()
-      return { status: answer.statusCode, json: text === '' ? {} : JSON.parse(text) }
-    },
-    async stop(signal) {
-      child.ref()
-      const ended = once(child, 'exit')
-      child.kill(signal)
-      const [code] = await ended
-      return code
-    }
-  }
-}
-
-async function ready(child: ChildProcess, origin: string): Promise<void> {
-  const giveUpAt = Date.now() + START_PATIENCE_MS
-  while (!hasEnded(child) && Date.now() < giveUpAt) {
-    const answer = await request(`${origin}/readyz`).catch(() => undefined)
-    await answer?.body.dump()
-    if (answer?.statusCode === 200) return
-    await pause(20)
-  }
-  throw new Error(`no gateway at ${origin}`)
-}
+const start = (t: Test, change: Environment = {}): Promise<Instance> => startInstance(t, { ...settings, ...change })
 
 /** An order by one instance, paid; its notices go to all of `doors`, in turn and at once. */
 async function pay(doors: Instance[], times = 1): Promise<PayResult> {

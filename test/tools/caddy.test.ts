@@ -13,7 +13,7 @@ import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { startCaddy } from '../../tools/caddy.ts'
 import { need } from '../../tools/need.ts'
-import { DOMAIN, withCaddy } from '../acceptance/caddy.ts'
+import { caddyfileWithExample, DOMAIN, withCaddy } from '../acceptance/caddy.ts'
 
 const CADDYFILE = join(import.meta.dirname, '../../Caddyfile')
 
@@ -301,7 +301,7 @@ t.test('the forward_auth example protects any backend', async (t) => {
     return { status: 200, headers: {}, body: { secret: 42 } }
   })
   const caddyfile = join(t.testdir(), 'Caddyfile')
-  writeFileSync(caddyfile, withExample(readFileSync(CADDYFILE, 'utf8')))
+  writeFileSync(caddyfile, caddyfileWithExample())
   const caddy = await withCaddy(t, { upstreams: [gate], caddyfile, env: { APP_UPSTREAM: backend } })
   const spoofed = {
     'x-wx-openid': 'spoofed',
@@ -336,13 +336,6 @@ t.test('the forward_auth example protects any backend', async (t) => {
   t.equal((await caddy.request('/internal/x')).statusCode, 404)
 })
 
-/** Takes the "# " off the example's lines, as its comment tells the operator to. */
-function withExample(caddyfile: string): string {
-  const [before = '', rest = ''] = caddyfile.split('\t# --- example begins ---\n')
-  const [example = '', after = ''] = rest.split('\t# --- example ends ---\n')
-  return before + example.replaceAll(/^\t# /gm, '\t') + after
-}
-
 interface Reply {
   status: number
   headers: Record<string, string>
@@ -373,7 +366,7 @@ t.test('caddy validate', async (t) => {
     spawnSync(need('caddy'), ['validate', '--config', file, '--adapter', 'caddyfile'], { env: { ...base, ...env } })
       .status
   const example = join(home, 'example')
-  writeFileSync(example, withExample(readFileSync(CADDYFILE, 'utf8')))
+  writeFileSync(example, caddyfileWithExample())
 
   const several = { WXGATE_UPSTREAMS: '127.0.0.1:3000 127.0.0.1:3001', CADDY_GLOBAL_OPTIONS: 'email ops@example.com' }
   t.equal(validate(CADDYFILE, { DOMAIN: 'wx.example.com' }), 0, 'accepts the least settings')

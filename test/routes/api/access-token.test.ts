@@ -1,4 +1,4 @@
-/** The managed access_token behind POST /api/phone: asked for once, renewed once, never in a loop; and what WeChat's refusals become. */
+/** The managed access_token behind POST /api/phone: asked for once, renewed once, never in a loop. What WeChat's refusals become: table-9-1.test.ts. */
 import t, { type Test } from 'tap'
 import { APPID, build, logIn, type World } from '../../helper.ts'
 import { callsOf, type Headers, keysOf, post, refused, startHeldWechat, until } from './client.ts'
@@ -25,49 +25,6 @@ function askPhone({ sandbox }: World, app: World['app'], openid: string, headers
 }
 
 const count = ({ sandbox }: World, api: typeof TOKEN_CALL | typeof PHONE_CALL) => callsOf(sandbox, api).length
-
-t.test('phone() gives each errcode of WeChat its status and code', async (t) => {
-  const { world, phone } = await start(t)
-  const rows: [errcode: number, status: number, code: string][] = [
-    [40029, 401, 'CODE_INVALID'],
-    [40013, 401, 'CODE_INVALID'],
-    [45011, 429, 'WECHAT_RATE_LIMITED'],
-    [45009, 429, 'WECHAT_RATE_LIMITED'],
-    [40003, 502, 'WECHAT_REJECTED'],
-    [48001, 502, 'WECHAT_REJECTED'],
-    [41001, 502, 'WECHAT_REJECTED'],
-    [40229, 502, 'WECHAT_REJECTED'],
-    [40230, 500, 'WECHAT_CONFIG_INVALID'],
-    [40240, 500, 'WECHAT_CONFIG_INVALID'],
-    [40241, 502, 'WECHAT_REJECTED']
-  ]
-  for (const [errcode, status, code] of rows) {
-    world.sandbox.fault({ api: PHONE_CALL, errcode })
-    refused(t, await phone(), status, code, { wechat: { errcode } })
-  }
-  t.equal(count(world, PHONE_CALL), rows.length)
-  t.equal(count(world, TOKEN_CALL), 1)
-})
-
-t.test('phone() gives each errcode of the token call its status and code', async (t) => {
-  const { world, advance, phone } = await start(t)
-  const config = [40001, 40013, 40125, 40243, 41002, 41004, 40002, 40164, 50004, 50007, 89503, 89506, 89507]
-  for (const errcode of config) {
-    world.sandbox.fault({ api: TOKEN_CALL, errcode })
-    const answer = await phone()
-    refused(t, answer, 500, 'WECHAT_CONFIG_INVALID')
-    t.same(answer.json().wechat, { errcode })
-    advance(31)
-  }
-  t.match(world.logs(), /invalid ip 127\.0\.0\.1.*whitelist/, 'the operator learns which address to allow')
-  for (const errcode of [45009, 45011]) {
-    world.sandbox.fault({ api: TOKEN_CALL, errcode })
-    refused(t, await phone(), 429, 'WECHAT_RATE_LIMITED', { wechat: { errcode } })
-    advance(31)
-  }
-  t.equal(count(world, TOKEN_CALL), config.length + 2)
-  t.equal(count(world, PHONE_CALL), 0)
-})
 
 t.test('phone() fetches one token for all callers on all instances, and keeps it sealed', async (t) => {
   const { world, phone } = await start(t)

@@ -1,4 +1,4 @@
-/** POST /api/login: what a code becomes, what each refusal of WeChat becomes, and that each code is asked for once. */
+/** POST /api/login: what a code becomes, and that each code is asked for once. What WeChat's refusals become: table-9-1.test.ts. */
 import t, { type Test } from 'tap'
 import { freePort } from '../../../tools/free-port.ts'
 import { APPID, build, OTHER_APPID, type World } from '../../helper.ts'
@@ -81,68 +81,6 @@ t.test('login() keeps the apps of WECHAT_CONFIG_FILE apart', async (t) => {
   const body = (await login(app, code, OTHER_APPID)).json()
   t.same(Object.keys(body).sort(), ANSWER, 'this app has no unionids')
   t.match((await get(app, '/api/session', bearer(body.token))).json(), { appid: OTHER_APPID, openid })
-})
-
-t.test('login() gives each errcode of WeChat its status and code', async (t) => {
-  const nowMs = Date.parse('2030-01-01T15:59:30.500Z')
-  const world = await build(t, { now: () => nowMs })
-  const rows: [errcode: number, status: number, code: string, retryAfter?: string][] = [
-    [40029, 401, 'CODE_INVALID'],
-    [40163, 401, 'CODE_USED'],
-    [40226, 403, 'USER_BLOCKED'],
-    [45011, 429, 'WECHAT_RATE_LIMITED', '30'],
-    [45009, 429, 'WECHAT_RATE_LIMITED', '30'],
-    [40013, 500, 'WECHAT_CONFIG_INVALID'],
-    [40125, 500, 'WECHAT_CONFIG_INVALID'],
-    [40243, 500, 'WECHAT_CONFIG_INVALID'],
-    [41002, 500, 'WECHAT_CONFIG_INVALID'],
-    [41004, 500, 'WECHAT_CONFIG_INVALID'],
-    [40002, 500, 'WECHAT_CONFIG_INVALID'],
-    [41008, 502, 'WECHAT_REJECTED'],
-    [99999, 502, 'WECHAT_REJECTED']
-  ]
-  const { code } = world.sandbox.login({ appid: APPID })
-  for (const [errcode, status, name, retryAfter] of rows) {
-    world.sandbox.fault({ api: 'code2session', errcode, errmsg: 'why, rid: 623ea70a-74b9b592-3e3d489a' })
-    const answer = await login(world.app, code)
-    refused(t, answer, status, name)
-    const all = { errcode, errmsg: 'why, rid: 623ea70a-74b9b592-3e3d489a', rid: '623ea70a-74b9b592-3e3d489a' }
-    t.same(answer.json().wechat, status === 500 ? { errcode } : all, `${errcode} tells what it may`)
-    t.equal(answer.headers['retry-after'], retryAfter, `${errcode} Retry-After`)
-  }
-  t.equal((await login(world.app, code)).statusCode, 200, 'no failure is remembered')
-  t.equal(upstream(world).length, rows.length + 1)
-})
-
-t.test('login() asks once more after -1, and never a third time', async (t) => {
-  const [patient, busy] = await Promise.all([build(t), build(t)])
-  patient.sandbox.fault({ api: 'code2session', errcode: -1 })
-  busy.sandbox.fault({ api: 'code2session', errcode: -1, times: 0 })
-  const attempt = ({ app, sandbox }: World) => login(app, sandbox.login({ appid: APPID }).code)
-  const [taken, given] = await Promise.all([attempt(patient), attempt(busy)])
-  t.equal(taken.statusCode, 200)
-  refused(t, given, 503, 'WECHAT_BUSY', { wechat: { errcode: -1 } })
-  t.equal(given.headers['retry-after'], '1')
-  t.equal(upstream(patient).length, 2)
-  t.equal(upstream(busy).length, 2)
-})
-
-t.test('login() names each failure of the connection, from one upstream call', async (t) => {
-  const world = await build(t, { env: { WECHAT_TIMEOUT_MS: '300' } })
-  const rows = [
-    [{ delayMs: 60_000 }, 504, 'WECHAT_TIMEOUT'],
-    [{ reset: true }, 502, 'WECHAT_UNREACHABLE'],
-    [{ garbage: true }, 502, 'WECHAT_BAD_RESPONSE'],
-    [{ httpStatus: 500 }, 502, 'WECHAT_BAD_RESPONSE'],
-    [{ httpStatus: 412 }, 502, 'WECHAT_BAD_RESPONSE'],
-    [{ httpStatus: 200 }, 502, 'WECHAT_BAD_RESPONSE']
-  ] as const
-  for (const [fault, status, code] of rows) {
-    world.sandbox.clearCalls()
-    world.sandbox.fault({ api: 'code2session', ...fault })
-    refused(t, await login(world.app, world.sandbox.login({ appid: APPID }).code), status, code)
-    t.equal(upstream(world).length, 1, `${JSON.stringify(fault)}: one call`)
-  }
 })
 
 t.test('login() says when nobody listens, and goes to the next origin', async (t) => {
