@@ -104,7 +104,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   /** The winner of the lock asks WeChat; the others wait for what it stores, or go on with a token that still lives. */
   async function renew(appid: string, stale: string | undefined): Promise<AccessToken> {
     const owner = randomUUID()
-    const giveUpAt = performance.now() + leaseMs + POLL_MS
+    const giveUpAt = performance.now() + 2 * leaseMs
     while (performance.now() < giveUpAt) {
       const won = await redis.set(keys.accessTokenLock(appid), owner, 'PX', leaseMs, 'NX')
       const held = await stored(appid)
@@ -197,8 +197,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   return {
     get,
-    post: (call, appid, path, body) =>
-      withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body)),
+    post: (call, appid, path, body) => withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body)),
     query: (call, appid, path, query) =>
       withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
   }

@@ -5,8 +5,12 @@ import { ServiceError } from '../errors.ts'
 /** What WeChat says to a request is never larger than this, images included. */
 const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
+/** HEAD is none of them: WeChat has no call for it. */
+export const UPSTREAM_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+export type UpstreamMethod = (typeof UPSTREAM_METHODS)[number]
+
 export interface Outgoing {
-  method: 'GET' | 'POST'
+  method: UpstreamMethod
   /** With its query. It may hold secrets: never log it. */
   path: string
   headers?: Record<string, string>
@@ -63,7 +67,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#deadline.removeEventListener('abort', this.#expire)
-    this.#resolve({ ...this.#head, body: Buffer.concat(this.#chunks) })
+    const { status, headers } = this.#head
+    const [only] = this.#chunks
+    const body = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.#size)
+    this.#resolve({ status, headers, body })
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {

@@ -8,9 +8,9 @@ export type { Incoming, Outgoing } from './exchange.ts'
 export interface Upstream {
   /**
    * Sends one request. While no connection could be made the next origin is tried, at last the first once more; nothing
-   * that was sent is ever sent twice. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
+   * that was sent is ever sent twice. `attempt`, from 0, for a repetition by the caller: each begins at the next origin. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
    */
-  send(request: Outgoing): Promise<Incoming>
+  send(request: Outgoing, attempt?: number): Promise<Incoming>
   close(): Promise<void>
 }
 
@@ -20,28 +20,33 @@ export interface UpstreamOptions {
   /** From the first attempt to connect until the last byte of the answer. */
   timeoutMs: number
   connectionsPerOrigin?: number
+  /** Our certificate and its private key (PEM), where the server asks who we are. */
+  connect?: { cert: string; key: string }
 }
 
-export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64 }: UpstreamOptions): Upstream {
+export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, connect }: UpstreamOptions): Upstream {
   // An address that swallows packets must leave time for the next one, and for the answer.
   const connectTimeoutMs = Math.ceil(timeoutMs / (origins.length + 2))
   const pools = origins.map(
     (origin) =>
       new Pool(origin, {
         connections: connectionsPerOrigin,
-        connect: { timeout: connectTimeoutMs },
+        connect: { timeout: connectTimeoutMs, ...connect },
         headersTimeout: 0,
         bodyTimeout: 0
       })
   )
-  const attempts = [...pools, ...pools.slice(0, 1)]
+  const poolsFrom = (attempt: number) => {
+    const first = attempt % pools.length
+    return [...pools.slice(first), ...pools.slice(0, first), ...pools.slice(first, first + 1)]
+  }
 
   return {
-    async send(request) {
+    async send(request, attempt = 0) {
       const deadline = new AbortController()
       const timer = setTimeout(() => deadline.abort(), timeoutMs)
       try {
-        return await firstReachable(attempts, request, deadline.signal)
+        return await firstReachable(poolsFrom(attempt), request, deadline.signal)
       } finally {
         clearTimeout(timer)
       }

@@ -1,0 +1,131 @@
+/**
+ * The answer side of WeChat's API security mode (mini-program.md 7). Only what WeChat signed for this API, this app and these
+ * minutes counts; which signature it is, is decided by the headers, and nothing of the body is looked at before it holds.
+ */
+import { constants, createDecipheriv, createVerify } from 'node:crypto'
+import { ServiceError } from '../errors.ts'
+import { readMembers, writeMembers } from './api-security-members.ts'
+import { type ApiSecurityKeys, additionalData, SECURITY_MEMBERS, signedHead } from './api-security-request.ts'
+import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
+import type { Incoming } from './exchange.ts'
+
+const LONGEST_AGE_MS = 300_000
+const IV_BYTES = 12
+/** Node would take shorter tags, which are easier to forge. */
+const TAG_BYTES = 16
+const FIRST_BRACE = 0x7b
+
+export interface OpenedAnswer {
+  answer: Incoming
+  /** Only the signature of the certificate that goes out of use matched: the one configured has to be replaced soon. */
+  certificateEnds: boolean
+}
+
+/** Verifies and opens. Throws WECHAT_BAD_RESPONSE, with the reason as its detail. */
+export function openAnswer(keys: ApiSecurityKeys, urlpath: string, answer: Incoming, nowMs: number): OpenedAnswer {
+  const { headers, body, status } = answer
+  const given = (name: string) => textOf(headers[`wechatmp-${name}`])
+  if (headers['wechatmp-signature'] === undefined && headers['wechatmp-signature-deprecated'] === undefined)
+    return { answer: readUnsigned(urlpath, answer), certificateEnds: false }
+  const suffix = [given('serial'), given('serial-deprecated')].indexOf(keys.wechatSerial)
+  if (suffix === -1) throw refused('WeChat signed with another certificate than the configured one')
+  const timestamp = given('timestamp') ?? ''
+  const signature = given(suffix === 0 ? 'signature' : 'signature-deprecated') ?? ''
+  if (given('appid') !== keys.appid || !/^\d{1,12}$/.test(timestamp)) throw refused('appid or timestamp is wrong')
+  if (!holds(keys, urlpath, timestamp, body, signature)) throw refused('the signature is wrong')
+  if (Math.abs(nowMs - Number(timestamp) * 1000) > LONGEST_AGE_MS) throw refused('it is too old; check the clock')
+  return { answer: { status, ...contentOf(keys, urlpath, timestamp, answer) }, certificateEnds: suffix === 1 }
+}
+
+const refused = (reason: string) =>
+  new ServiceError('WECHAT_BAD_RESPONSE', { detail: `answer in API security: ${reason}` })
+
+const textOf = (value: string | string[] | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined
+
+function holds(keys: ApiSecurityKeys, urlpath: string, timestamp: string, body: Buffer, signature: string): boolean {
+  const key = {
+    key: keys.wechatKey,
+    padding: constants.RSA_PKCS1_PSS_PADDING,
+    saltLength: constants.RSA_PSS_SALTLEN_AUTO
+  }
+  return createVerify('sha256')
+    .update(signedHead(keys, urlpath, timestamp))
+    .update(body)
+    .verify(key, signature, 'base64')
+}
+
+/** JSON has to be sealed; bytes of another kind (the image of a QR code) cannot be, and their signature is enough. */
+function contentOf(
+  keys: ApiSecurityKeys,
+  urlpath: string,
+  timestamp: string,
+  { headers, body }: Incoming
+): Pick<Incoming, 'headers' | 'body'> {
+  if (body[0] !== FIRST_BRACE) return { headers: { 'content-type': headers['content-type'] }, body }
+  const members = readMembers(unseal(keys, additionalData(keys, urlpath, timestamp), body))
+  if (members === undefined) throw refused('what was sealed is no JSON object')
+  if (members.get('_appid') !== JSON.stringify(keys.appid) || members.get('_timestamp') !== timestamp)
+    throw refused('_appid or _timestamp is not that of the headers')
+  const kept = [...members].filter(([name]) => !SECURITY_MEMBERS.has(name))
+  return jsonContent(writeMembers(kept))
+}
+
+const jsonContent = (text: string): Pick<Incoming, 'headers' | 'body'> => ({
+  headers: { 'content-type': 'application/json; charset=utf-8' },
+  body: Buffer.from(text)
+})
+
+function unseal(keys: ApiSecurityKeys, aad: Buffer, body: Buffer): Buffer {
+  const { iv, data, authtag } = readSealed(body)
+  if (iv.length !== IV_BYTES || authtag.length !== TAG_BYTES) throw refused('iv or authtag has the wrong length')
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', keys.symKey, iv, { authTagLength: TAG_BYTES })
+    decipher.setAAD(aad).setAuthTag(authtag)
+    return Buffer.concat([decipher.update(data), decipher.final()])
+  } catch {
+    throw refused('it does not open with the configured symmetric key')
+  }
+}
+
+function readSealed(body: Buffer): Record<'iv' | 'data' | 'authtag', Buffer> {
+  const members = readMembers(body)
+  const bytes = (name: string): Buffer => {
+    const value: unknown = JSON.parse(members?.get(name) ?? 'null')
+    if (typeof value !== 'string') throw refused('it is not sealed')
+    return Buffer.from(value, 'base64')
+  }
+  return { iv: bytes('iv'), data: bytes('data'), authtag: bytes('authtag') }
+}
+
+/** No page of WeChat's says that a picture is signed; it decides nothing, and TLS vouches for it as for any other. */
+const PICTURES = /\/(getwxacode|getwxacodeunlimit|createwxaqrcode)$/
+
+const isPicture = (urlpath: string, { headers, body }: Incoming): boolean =>
+  PICTURES.test(urlpath) && /^image\//.test(textOf(headers['content-type']) ?? '') && body[0] !== FIRST_BRACE
+
+/**
+ * What WeChat refuses before it knows whose key to use, it refuses in plain words. Anybody between could have written them,
+ * so nothing else is believed unsigned, and of these answers nothing but errcode and errmsg goes on.
+ */
+function readUnsigned(urlpath: string, answer: Incoming): Incoming {
+  const { status, body } = answer
+  if (isPicture(urlpath, answer)) return answer
+  const members = readMembers(body)
+  const errcode = members?.get('errcode') ?? ''
+  if (!isRefusalOfSecurity(Number(errcode))) throw refused('it is not signed')
+  const errmsg = members?.get('errmsg') ?? ''
+  const text = errmsg.startsWith('"') ? errmsg : '""'
+  return {
+    status,
+    ...jsonContent(
+      writeMembers([
+        ['errcode', errcode],
+        ['errmsg', text]
+      ])
+    )
+  }
+}
+
+const isRefusalOfSecurity = (errcode: number): boolean =>
+  (errcode >= 40230 && errcode <= 40240) || STALE_TOKEN_ERRCODES.has(errcode)
