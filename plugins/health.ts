@@ -17,7 +17,7 @@ const SWEEP_MS = 100
 /** Who asks twice within this time is taken for a balancer. */
 const PROBED_MS = 10_000
 
-const Fine = Type.Object({ ok: Type.Integer() })
+const Fine = Type.Object({ ok: Type.Integer() }, { examples: [{ ok: 1 }] })
 const NotFine = Type.Object({
   statusCode: Type.Integer(),
   code: Type.String(),
@@ -25,6 +25,8 @@ const NotFine = Type.Object({
   message: Type.String(),
   requestId: Type.String()
 })
+/** What one may expect, for the OpenAPI document. */
+const NotReady = { ...NotFine, 'x-codes': ['REDIS_UNAVAILABLE', 'OVERLOADED'] }
 const response = { 200: Fine, '4xx': NotFine, '5xx': NotFine }
 /** Asked every second, and silent in the log while all is well. */
 const options = { config: { auth: 'none' as const }, logLevel: 'warn' as const }
@@ -47,12 +49,17 @@ export default fp(
     })
     app.addHook('onClose', async () => clearInterval(sweep))
 
-    const health = { tags: ['operation'], summary: 'The process lives', response }
+    const health = { operationId: 'isAlive', tags: ['operation'], summary: 'The process lives', response }
     app.get('/healthz', { ...options, schema: health }, async function live() {
       return { ok: 1 }
     })
 
-    const readiness = { tags: ['operation'], summary: 'Redis answers and start-up is done', response }
+    const readiness = {
+      operationId: 'isReady',
+      tags: ['operation'],
+      summary: 'Redis answers and start-up is done',
+      response: { ...response, 503: NotReady }
+    }
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
       probes = [probes[1], performance.now()]
       if (draining) throw new ServiceError('OVERLOADED', { message: 'This instance is stopping; ask another one' })

@@ -10,30 +10,32 @@ const WechatVerdict = Type.Object(
     code: Type.Optional(Type.String({ description: 'of WeChat Pay' })),
     message: Type.Optional(Type.String())
   },
-  { description: 'what WeChat itself answered' }
+  { title: 'WechatVerdict', description: 'what WeChat itself answered' }
 )
 
-export const Problem = Type.Object({
-  statusCode: Type.Integer(),
-  code: Type.String({ description: 'stable; decide by this' }),
-  error: Type.String(),
-  message: Type.String({ description: 'what to do next' }),
-  requestId: Type.String(),
-  wechat: Type.Optional(WechatVerdict)
-})
+export const Problem = Type.Object(
+  {
+    statusCode: Type.Integer(),
+    code: Type.String({ description: 'stable; decide by this' }),
+    error: Type.String(),
+    message: Type.String({ description: 'what to do next' }),
+    requestId: Type.String(),
+    wechat: Type.Optional(WechatVerdict)
+  },
+  { title: 'Problem' }
+)
 
-/** The error answers of a route, one entry for each status, naming the codes to expect; 4xx and 5xx catch what any route may answer. */
+/**
+ * The error answers of a route, one entry for each status, naming the codes to expect; 4xx and 5xx catch what any route may answer.
+ * `x-codes` is for the OpenAPI document, which has a meaning and an example for each (lib/openapi/refusals.ts).
+ */
 export function problems(...codes: ErrorCode[]): Record<string, TObject> {
   const byStatus = new Map<number, ErrorCode[]>()
   for (const code of codes) byStatus.set(ERRORS[code][0], [...(byStatus.get(ERRORS[code][0]) ?? []), code])
-  const named = [...byStatus].map(([status, some]) => [
-    String(status),
-    { ...Problem, description: some.map(describe).join('\n') }
-  ])
-  return { ...Object.fromEntries(named), '4xx': Problem, '5xx': Problem }
+  const named = [...byStatus].map(([status, some]) => [String(status), { ...Problem, 'x-codes': some }])
+  const any = { ...Problem, 'x-codes': [] }
+  return { ...Object.fromEntries(named), '4xx': any, '5xx': any }
 }
-
-const describe = (code: ErrorCode): string => `\`${code}\`: ${ERRORS[code][1]}`
 
 export const SESSION_PROBLEMS = [
   'TOKEN_MISSING',
@@ -55,24 +57,45 @@ export const WECHAT_PROBLEMS = [
 
 export const INTERNAL_PROBLEMS = ['TOKEN_MISSING', 'TOKEN_INVALID', 'REDIS_UNAVAILABLE'] as const
 
-export const Appid = Type.String({ pattern: '^wx[0-9a-zA-Z]{16}$', description: 'of the mini-program' })
+export const Appid = Type.String({
+  pattern: '^wx[0-9a-zA-Z]{16}$',
+  description: 'of the mini-program',
+  examples: ['wx0123456789abcdef']
+})
 export const Openid = Type.String({
   minLength: 1,
   maxLength: 128,
   pattern: '^[\\w-]+$',
-  description: 'the user in this mini-program'
+  description: 'the user in this mini-program',
+  examples: ['oZNnE1nCIQif3LUPeKGGo3ey12WG']
 })
 /** Base64 as wx gives it, or with its + turned into spaces by form decoding. */
 export const Base64 = (maxLength: number) =>
   Type.String({ minLength: 4, maxLength, pattern: '^[A-Za-z0-9+/ ]+={0,2}$' })
 
 /** What login and refresh give. */
-export const TokenAnswer = Type.Object({
-  token: Type.String({ description: 'send it as Authorization: Bearer <token>' }),
-  tokenType: Type.Literal('Bearer'),
-  expiresIn: Type.Integer({ description: 'seconds' }),
-  refreshToken: Type.String({ description: 'works once, for the next token' }),
-  refreshExpiresIn: Type.Integer({ description: 'seconds' }),
-  openid: Openid,
-  unionid: Type.Optional(Type.String())
-})
+export const TokenAnswer = Type.Object(
+  {
+    token: Type.String({ description: 'send it as Authorization: Bearer <token>' }),
+    tokenType: Type.Literal('Bearer'),
+    expiresIn: Type.Integer({ description: 'seconds' }),
+    refreshToken: Type.String({ description: 'works once, for the next token' }),
+    refreshExpiresIn: Type.Integer({ description: 'seconds' }),
+    openid: Openid,
+    unionid: Type.Optional(Type.String())
+  },
+  {
+    title: 'TokenAnswer',
+    examples: [
+      {
+        token: 'eyJhbGciOiJFUzI1NiIsImtpZCI6Ik5oIn0.eyJzdWIiOiJvWk5uRTFuQ0lRIn0.c2lnbmF0dXJl',
+        tokenType: 'Bearer',
+        expiresIn: 900,
+        refreshToken: 'd3gwMTIzNDU2Nzg5YWJjZGVmfG9aTm5FMW5DSVE.c2lnbmF0dXJl',
+        refreshExpiresIn: 2592000,
+        openid: 'oZNnE1nCIQif3LUPeKGGo3ey12WG',
+        unionid: 'o6_bmasdasdsad6_2sgVt7hMZOPfL'
+      }
+    ]
+  }
+)

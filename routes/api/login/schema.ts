@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Appid, problems, TokenAnswer, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 export const LoginSchema = {
+  operationId: 'login',
   tags: ['mini-program'],
   summary: 'Exchange a wx.login code for tokens',
   body: Type.Object(
@@ -9,7 +10,13 @@ export const LoginSchema = {
       code: Type.String({ minLength: 1, maxLength: 128, description: 'from wx.login, single use' }),
       appid: Type.Optional(Appid)
     },
-    { additionalProperties: false }
+    {
+      additionalProperties: false,
+      examples: [
+        { code: '0a3RYe000gvF1S1mNu000XhSiM0RYe0W' },
+        { code: '0a3RYe000gvF1S1mNu000XhSiM0RYe0W', appid: 'wx0123456789abcdef' }
+      ]
+    }
   ),
   response: {
     200: TokenAnswer,

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { problems, SESSION_PROBLEMS } from '../../schemas.ts'
 
 export const LogoutSchema = {
+  operationId: 'logout',
   tags: ['mini-program'],
   summary: 'End this session, or all of this user',
   body: Type.Optional(
@@ -9,9 +10,9 @@ export const LogoutSchema = {
       Type.Null(),
       Type.Object(
         { everywhere: Type.Optional(Type.Boolean({ description: 'all sessions of this user in this app' })) },
-        { additionalProperties: false }
+        { additionalProperties: false, examples: [{ everywhere: true }] }
       )
     ])
   ),
-  response: { 204: Type.Null(), ...problems(...SESSION_PROBLEMS) }
+  response: { 204: Type.Null({ description: 'The session has ended.' }), ...problems(...SESSION_PROBLEMS) }
 }

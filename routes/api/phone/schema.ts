@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Base64, problems, SESSION_PROBLEMS, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 export const PhoneSchema = {
+  operationId: 'getPhoneNumber',
   tags: ['mini-program'],
   summary: "The user's phone number, decrypted here or exchanged at WeChat",
   body: Type.Object(
@@ -12,14 +13,28 @@ export const PhoneSchema = {
       encryptedData: Type.Optional(Base64(16_384)),
       iv: Type.Optional(Base64(24))
     },
-    { additionalProperties: false, minProperties: 1, dependencies: { encryptedData: ['iv'], iv: ['encryptedData'] } }
+    {
+      additionalProperties: false,
+      minProperties: 1,
+      dependencies: { encryptedData: ['iv'], iv: ['encryptedData'] },
+      examples: [
+        { code: 'e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144' },
+        {
+          encryptedData: 'CiyLU1Aw2KjvrjMdj8YKliAjtP4gsMZMQmRzooG2xrDcvSnxIMXFufNstNGTyaGS',
+          iv: 'r7BXXKkLb8qrSNn05n2qiA=='
+        }
+      ]
+    }
   ),
   response: {
-    200: Type.Object({
-      phoneNumber: Type.String({ description: 'with the country code if foreign' }),
-      purePhoneNumber: Type.String(),
-      countryCode: Type.String()
-    }),
+    200: Type.Object(
+      {
+        phoneNumber: Type.String({ description: 'with the country code if foreign' }),
+        purePhoneNumber: Type.String(),
+        countryCode: Type.String()
+      },
+      { examples: [{ phoneNumber: '13580006666', purePhoneNumber: '13580006666', countryCode: '86' }] }
+    ),
     ...problems(
       ...SESSION_PROBLEMS,
       'CODE_INVALID',

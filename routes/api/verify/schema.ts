@@ -2,16 +2,17 @@ import { Type } from '@sinclair/typebox'
 import { Appid, Openid, problems, SESSION_PROBLEMS } from '../../schemas.ts'
 
 export const VerifySchema = {
+  operationId: 'verifySession',
   tags: ['mini-program'],
   summary: "For a proxy's forward_auth or auth_request: who is logged in, as headers",
   response: {
     200: {
-      ...Type.Object({ active: Type.Literal(true) }),
+      ...Type.Object({ active: Type.Literal(true) }, { examples: [{ active: true }] }),
       headers: {
         'x-wx-appid': Appid,
         'x-wx-openid': Openid,
         'x-wx-unionid': Type.String({ description: 'when known' }),
-        'x-wx-session': Type.String()
+        'x-wx-session': Type.String({ description: 'id of the session' })
       }
     },
     ...problems(...SESSION_PROBLEMS)

@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { problems, TokenAnswer } from '../../../schemas.ts'
 
 export const RefreshSchema = {
+  operationId: 'refreshToken',
   tags: ['mini-program'],
   summary: 'Exchange a refresh token for new tokens',
   body: Type.Object(
@@ -12,7 +13,10 @@ export const RefreshSchema = {
         description: 'from login or the last refresh; works once'
       })
     },
-    { additionalProperties: false }
+    {
+      additionalProperties: false,
+      examples: [{ refreshToken: 'd3gwMTIzNDU2Nzg5YWJjZGVmfG9aTm5FMW5DSVE.c2lnbmF0dXJl' }]
+    }
   ),
   response: {
     200: TokenAnswer,

@@ -13,6 +13,7 @@ const Instant = Type.String({
 })
 
 export const OrderSchema = {
+  operationId: 'createOrder',
   tags: ['payments'],
   summary: 'Make an order and what wx.requestPayment needs for it',
   body: Type.Object(
@@ -27,22 +28,49 @@ export const OrderSchema = {
       timeExpire: Type.Optional(Instant),
       api: Type.Optional(Type.Union([Type.Literal('v2'), Type.Literal('v3')]))
     },
-    { additionalProperties: false }
+    {
+      additionalProperties: false,
+      examples: [
+        {
+          openid: 'oZNnE1nCIQif3LUPeKGGo3ey12WG',
+          outTradeNo: 'T20261123_0001',
+          description: 'Oolong tea, 250 g',
+          amount: 4200,
+          timeExpire: '2026-11-24T03:16:40+08:00'
+        }
+      ]
+    }
   ),
   response: {
-    200: Type.Object({
-      prepayId: Type.String(),
-      payParams: Type.Object(
-        {
-          timeStamp: Type.String(),
-          nonceStr: Type.String(),
-          package: Type.String(),
-          signType: Type.String(),
-          paySign: Type.String()
-        },
-        { description: 'hand it to wx.requestPayment as it is' }
-      )
-    }),
+    200: Type.Object(
+      {
+        prepayId: Type.String(),
+        payParams: Type.Object(
+          {
+            timeStamp: Type.String(),
+            nonceStr: Type.String(),
+            package: Type.String(),
+            signType: Type.String(),
+            paySign: Type.String()
+          },
+          { description: 'hand it to wx.requestPayment as it is' }
+        )
+      },
+      {
+        examples: [
+          {
+            prepayId: 'wx241124464000011a2b3c4d5e6f70000',
+            payParams: {
+              timeStamp: '1795459600',
+              nonceStr: 'AIYjGIG6avDrbBbPvjuYkwIIB1Pw5hjk',
+              package: 'prepay_id=wx241124464000011a2b3c4d5e6f70000',
+              signType: 'HMAC-SHA256',
+              paySign: 'D4B417EE3DF7F9258B529842244A91FB72915630DCA3BBC6D7CE846C442F086D'
+            }
+          }
+        ]
+      }
+    ),
     ...problems(...INTERNAL_PROBLEMS, 'APP_UNKNOWN', 'PAY_REJECTED', ...WECHAT_PROBLEMS)
   }
 }

@@ -1,12 +1,51 @@
 import { Type } from '@sinclair/typebox'
 
-const Answer = Type.String({
-  description: 'XML as WeChat Pay wants it: return_code SUCCESS, or FAIL so that it sends again'
-})
+const FAIL = '<xml><return_code><![CDATA[FAIL]]></return_code><return_msg><![CDATA[FAIL]]></return_msg></xml>'
+const SUCCESS = '<xml><return_code><![CDATA[SUCCESS]]></return_code><return_msg><![CDATA[OK]]></return_msg></xml>'
+
+const NOTICE = `<xml>
+<appid><![CDATA[wx0123456789abcdef]]></appid>
+<bank_type><![CDATA[OTHERS]]></bank_type>
+<cash_fee>4200</cash_fee>
+<fee_type><![CDATA[CNY]]></fee_type>
+<is_subscribe><![CDATA[N]]></is_subscribe>
+<mch_id><![CDATA[1900000109]]></mch_id>
+<nonce_str><![CDATA[AIYjGIG6avDrbBbPvjuYkwIIB1Pw5hjk]]></nonce_str>
+<openid><![CDATA[oZNnE1nCIQif3LUPeKGGo3ey12WG]]></openid>
+<out_trade_no><![CDATA[T20261123_0001]]></out_trade_no>
+<result_code><![CDATA[SUCCESS]]></result_code>
+<return_code><![CDATA[SUCCESS]]></return_code>
+<time_end><![CDATA[20261124024640]]></time_end>
+<total_fee>4200</total_fee>
+<trade_type><![CDATA[JSAPI]]></trade_type>
+<transaction_id><![CDATA[4200432476202611243626934420]]></transaction_id>
+<sign><![CDATA[8433418812A83BDB9769A24DFD40ACE2]]></sign>
+</xml>`
+
+/** The same for every refusal, so that it tells a forger nothing. */
+const fail = (description: string) => Type.String({ description, examples: [FAIL] })
+const anyFail = fail('Nothing was recorded; WeChat sends again.')
 
 export const NotifySchema = {
+  operationId: 'receivePaymentV2',
   tags: ['wechat'],
   summary: 'Payment result, APIv2: signed XML',
-  params: Type.Object({ mchid: Type.String() }),
-  response: { 200: Answer, '4xx': Answer, '5xx': Answer }
+  description:
+    'The field `sign` is MD5 or HMAC-SHA256 over all other fields and the APIv2 key; it is verified before anything else.',
+  consumes: ['text/xml'],
+  produces: ['text/xml'],
+  params: Type.Object({ mchid: Type.String({ description: 'of the merchant', examples: ['1900000109'] }) }),
+  /** The body is read raw. */
+  'x-body': Type.String({ description: "WeChat's XML, at most 1 MiB", examples: [NOTICE] }),
+  response: {
+    200: Type.String({ description: 'It is recorded, was before, or is no payment.', examples: [SUCCESS] }),
+    401: fail('Not signed by WeChat for this merchant, or not in its form.'),
+    404: fail('No such merchant here, or one without an APIv2 key.'),
+    413: fail('Larger than 1 MiB.'),
+    415: fail('Compressed: what was signed is not what came.'),
+    500: fail('Authentic, but it contradicts our settings or our order: quarantined for a person to see.'),
+    503: fail('Redis did not confirm; WeChat sends again.'),
+    '4xx': anyFail,
+    '5xx': anyFail
+  }
 }

@@ -1,0 +1,57 @@
+/** What the OpenAPI document says beside the routes: what wxgate is, where it is, and how callers prove themselves. */
+
+export interface About {
+  version: string
+  /** Without a trailing slash. */
+  publicUrl: string
+}
+
+const DESCRIPTION = `The self-hosted backend of WeChat mini-programs. Three doors: \`/api\` for the mini-program, \`/wechat\` for
+WeChat's servers, \`/internal\` for the merchant's own backend.
+
+Every answer carries \`x-request-id\`. Every refusal of \`/api\` and \`/internal\` has the shape \`Problem\`: decide by its \`code\`,
+which is stable. Times are ISO 8601 in UTC, money is in integer fen.`
+
+const TAGS = [
+  { name: 'mini-program', description: 'What a mini-program calls with wx.request.' },
+  { name: 'apps', description: "An app's own credentials, for the merchant's backend." },
+  { name: 'users', description: "The sessions and session_keys of one user, for the merchant's backend." },
+  { name: 'tokens', description: 'To check the tokens that users were given.' },
+  { name: 'payments', description: "Orders of WeChat Pay, for the merchant's backend." },
+  {
+    name: 'wechat',
+    description:
+      "What WeChat's servers call. They prove themselves by WeChat's signature over the body, made with a key that only WeChat and the merchant hold: it is no header that OpenAPI could name as a security scheme, and it is always verified."
+  },
+  { name: 'operation', description: 'For whoever runs wxgate.' }
+]
+
+const SECURITY_SCHEMES = {
+  apiKey: {
+    type: 'http' as const,
+    scheme: 'bearer',
+    description: "One of INTERNAL_API_KEYS, for the merchant's backend. Keep it out of mini-programs."
+  },
+  sessionToken: {
+    type: 'http' as const,
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: 'The `token` of POST /api/login or POST /api/token/refresh. It holds as long as its session does.'
+  }
+}
+
+/** This instance, as a place beside the document itself. */
+export const INSIDE = { url: '/', description: 'this instance, from the inside' }
+
+export const aboutDocument = ({ version, publicUrl }: About) => ({
+  openapi: '3.1.0',
+  info: {
+    title: 'wxgate',
+    version,
+    description: DESCRIPTION,
+    license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+  },
+  servers: [{ url: publicUrl, description: 'as mini-programs and WeChat reach it' }, INSIDE],
+  tags: TAGS,
+  components: { securitySchemes: SECURITY_SCHEMES }
+})

@@ -1,0 +1,61 @@
+/** /docs: what every route takes and answers, as OpenAPI and as a page to read it on, from the schemas that the routes run by. */
+import { readFileSync } from 'node:fs'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import { aboutDocument } from '../lib/openapi/about.ts'
+import { finishDocument } from '../lib/openapi/document.ts'
+import { describeRoute } from '../lib/openapi/operation.ts'
+import type { Schema } from '../lib/openapi/schemas.ts'
+
+export interface DocsOptions {
+  publicUrl: string
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+
+/** All from here; the page styles some elements by attribute. Nothing is upgraded to https, since inside it is plain http. */
+const POLICY = {
+  'default-src': "'none'",
+  'base-uri': "'none'",
+  'connect-src': "'self'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+  'img-src': "'self' data:",
+  'script-src': "'self'",
+  'style-src': "'self' 'unsafe-inline'"
+}
+
+/** A closed door is no place for a cache that many share. */
+const CACHE_CONTROL = 'private, no-cache'
+
+/** Register it before the routes that it is to describe, and after `auth`. */
+export default fp<DocsOptions>(
+  async (app: FastifyInstance, { publicUrl }) => {
+    await app.register(swagger, {
+      openapi: aboutDocument({ version, publicUrl }),
+      transform: ({ route }) => describe(route),
+      transformObject: (documented) => finishDocument('openapiObject' in documented ? documented.openapiObject : {}),
+      convertConstToEnum: false
+    })
+
+    await app.register(async (scope) => {
+      scope.scopeGuard = 'docs'
+      scope.addHook('onSend', async (_request, reply) => void reply.header('cache-control', CACHE_CONTROL))
+      await scope.register(swaggerUi, {
+        routePrefix: '/docs',
+        staticCSP: POLICY,
+        theme: { title: 'wxgate' },
+        uiConfig: { layout: 'BaseLayout', docExpansion: 'list', defaultModelsExpandDepth: 0 }
+      })
+    })
+  },
+  { name: 'docs', dependencies: ['auth'], fastify: '5.x' }
+)
+
+function describe({ url, schema = {}, config }: RouteOptions) {
+  const { auth = 'none', limit } = config ?? {}
+  const limited = limit !== undefined || auth === 'session' || auth === 'session-keys'
+  return describeRoute({ url, schema: schema as Schema, guard: auth, limited })
+}
