@@ -4,6 +4,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
+import { problems } from '../lib/problem.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,16 +19,7 @@ const SWEEP_MS = 100
 const PROBED_MS = 10_000
 
 const Fine = Type.Object({ ok: Type.Integer() }, { examples: [{ ok: 1 }] })
-const NotFine = Type.Object({
-  statusCode: Type.Integer(),
-  code: Type.String(),
-  error: Type.String(),
-  message: Type.String(),
-  requestId: Type.String()
-})
-/** What one may expect, for the OpenAPI document. */
-const NotReady = { ...NotFine, 'x-codes': ['REDIS_UNAVAILABLE', 'OVERLOADED'] }
-const response = { 200: Fine, '4xx': NotFine, '5xx': NotFine }
+const response = { 200: Fine, ...problems() }
 /** Asked every second, and silent in the log while all is well. */
 const options = { config: { auth: 'none' as const }, logLevel: 'warn' as const }
 
@@ -58,7 +50,7 @@ export default fp(
       operationId: 'isReady',
       tags: ['operation'],
       summary: 'Redis answers and start-up is done',
-      response: { ...response, 503: NotReady }
+      response: { ...response, ...problems('REDIS_UNAVAILABLE', 'OVERLOADED') }
     }
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
       probes = [probes[1], performance.now()]

@@ -4,22 +4,17 @@ import { Gauge, Registry } from '@prometheus-io/client'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { problems } from '../lib/problem.ts'
 import { processMetrics } from './metrics/process-metrics.ts'
 
 /** Prometheus waits ten seconds by default; a Redis that hangs must not make the rest late. */
 const PATIENCE_MS = 500
 
-const NotFine = Type.Object({
-  statusCode: Type.Integer(),
-  code: Type.String(),
-  error: Type.String(),
-  message: Type.String(),
-  requestId: Type.String()
-})
 const schema = {
   tags: ['operation'],
   summary: "Meters in Prometheus' text format",
-  response: { 200: Type.String(), '4xx': NotFine, '5xx': NotFine }
+  produces: ['text/plain'],
+  response: { 200: Type.String(), ...problems('TOKEN_MISSING', 'TOKEN_INVALID') }
 }
 
 export default fp(

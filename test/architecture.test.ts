@@ -35,7 +35,7 @@ interface Law {
 const LAWS: Law[] = [
   { room: 'lib', mayImport: ['lib/'], mayNotUse: /^(fastify|@fastify\/)/ },
   { room: 'plugins', mayImport: ['lib/', 'plugins/'], mayNotUse: /^(sandbox|tap)/ },
-  { room: 'routes', mayImport: ['routes/', 'lib/errors.ts'], mayNotUse: /^(ioredis|bullmq|undici)/ },
+  { room: 'routes', mayImport: ['routes/', 'lib/problem.ts'], mayNotUse: /^(ioredis|bullmq|undici)/ },
   { room: 'sandbox', mayImport: ['sandbox/'], mayNotUse: /^(ioredis|bullmq)/ }
 ]
 
@@ -57,8 +57,8 @@ t.test('imports go one way', async (t) => {
   }
 })
 
-t.test('routes import schemas and lib/errors.ts only where the shared schemas are', async (t) => {
-  const importers = sourcesOf('routes').filter((file) => importsOf(file).includes('lib/errors.ts'))
+t.test('routes import lib/problem.ts only where the shared schemas are', async (t) => {
+  const importers = sourcesOf('routes').filter((file) => importsOf(file).includes('lib/problem.ts'))
   t.same(importers, ['routes/schemas.ts'])
 })
 

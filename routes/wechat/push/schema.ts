@@ -15,14 +15,20 @@ const Refused = Type.String({ description: 'the same words for every refusal' })
 export const CheckSchema = {
   tags: ['wechat'],
   summary: 'URL check of the message push',
+  produces: ['text/plain'],
   params,
   querystring: Type.Object({ ...signed, echostr: parameter('what to answer') }),
   response: { 200: Type.String({ description: 'echostr, as plain text' }), '4xx': Refused, '5xx': Refused }
 }
 
+const ENVELOPE = '<xml><ToUserName><![CDATA[gh_0123456789ab]]></ToUserName><Encrypt><![CDATA[…]]></Encrypt></xml>'
+
 export const PushSchema = {
   tags: ['wechat'],
   summary: 'Messages and events of a mini-program: XML or JSON, signed or encrypted',
+  consumes: ['text/xml', 'application/json'],
+  produces: ['text/plain'],
+  'x-body': Type.String({ description: 'at most 1 MiB; encrypted: ToUserName and Encrypt', examples: [ENVELOPE] }),
   params,
   querystring: Type.Object({
     ...signed,
