@@ -1,5 +1,5 @@
 /** What is measured: for each case its requests, and how a right answer looks. */
-import { QUEUE_NAME } from '../lib/events/queue.ts'
+import { QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createOrders } from '../lib/pay/orders.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { redisKeys } from '../lib/redis/keys.ts'
