@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
+import callbacks from './plugins/callbacks.ts'
 import docs from './plugins/docs.ts'
 import errors, { refuseUnrouted } from './plugins/errors.ts'
 import events from './plugins/events.ts'
@@ -20,6 +21,7 @@ import payments from './plugins/payments.ts'
 import push from './plugins/push.ts'
 import rateLimit from './plugins/rate-limit.ts'
 import redis from './plugins/redis.ts'
+import refundConfirmations from './plugins/refund-confirmations.ts'
 import requestLog from './plugins/request-log.ts'
 import sessions from './plugins/sessions.ts'
 import tokens from './plugins/tokens.ts'
@@ -89,8 +91,12 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })
   await app.register(health)
   await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
-  await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, now })
-  await app.register(payments, { merchants, origins: settings.wechatPayOrigins, timeoutMs, publicUrl, now })
+  const { eventDurability: durability } = settings
+  await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, durability, now })
+  await app.register(callbacks, { now })
+  const { wechatPayOrigins: origins, reconcile } = settings
+  await app.register(payments, { merchants, origins, timeoutMs, publicUrl, reconcile, worker: roles.worker, now })
+  await app.register(refundConfirmations, { redisUrl: settings.redis.url, worker: roles.worker })
   await app.register(push, { now })
   if (internalApiKeys.length > 0) await app.register(metrics)
   if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))

@@ -20,10 +20,15 @@ function settingsOrExit(): Settings {
     refuseUnserved(settings)
     return settings
   } catch (error) {
-    if (!(error instanceof SettingsError)) throw error
-    process.stderr.write(`wxgate cannot start:\n${error.message}\n`)
-    process.exit(1)
+    return exitForSettings(error)
   }
+}
+
+/** Ends the process where the settings are the reason; else throws on. Some are known to be wrong only once Redis was asked. */
+function exitForSettings(error: unknown): never {
+  if (!(error instanceof SettingsError)) throw error
+  process.stderr.write(`wxgate cannot start:\n${error.message}\n`)
+  process.exit(1)
 }
 
 /**
@@ -42,8 +47,12 @@ export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
     await app.close()
   })
 
-  await app.register(wxgate, { settings })
-  await app.ready()
+  try {
+    await app.register(wxgate, { settings })
+    await app.ready()
+  } catch (error) {
+    exitForSettings(error)
+  }
   await beforeListen?.()
   await app.listen({ ...settings.listen })
 }

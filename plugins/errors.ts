@@ -50,6 +50,7 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   request.failure = known
   if (known instanceof ServiceError && known.retryAfterSeconds !== undefined)
     reply.header('retry-after', known.retryAfterSeconds)
+  if (known.statusCode === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer')
   return reply.code(known.statusCode ?? 500).send(bodyOf(known, request))
 }
 

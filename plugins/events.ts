@@ -1,9 +1,17 @@
-/** `app.events`: records what happened; where this instance is a worker and there is a receiver, delivers it too. */
+/**
+ * `app.events` records what happened, `app.recordedEvents` shows it; where this instance is a worker and there is a receiver,
+ * it delivers too.
+ */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { type DeliveryReport, startDelivery } from '../lib/events/deliver.ts'
+import { createDurability, type Durability } from '../lib/events/durability.ts'
+import { createRecordedEvents, type RecordedEvents } from '../lib/events/listing.ts'
+import { lazyQueue, QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createEventRecorder, type EventRecorder } from '../lib/events/queue.ts'
 import { connectPatient } from '../lib/redis/connect.ts'
+import { eventKeys } from '../lib/redis/keys.ts'
+import { SettingsError } from '../lib/settings.ts'
 
 const MINUTE_MS = 60_000
 
@@ -12,24 +20,51 @@ export interface EventsOptions {
   /** undefined: events wait in Redis. */
   webhook: { url: string; secrets: readonly string[] } | undefined
   worker: boolean
+  /** fsync: nothing counts as recorded before it is on Redis' disk. */
+  durability: 'redis' | 'fsync'
   now: () => number
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     events: EventRecorder
+    recordedEvents: RecordedEvents
+    /** Where what is acknowledged has to be on disk first. */
+    durability: Durability | undefined
   }
 }
 
 export default fp<EventsOptions>(
-  async (app: FastifyInstance, { redisUrl, webhook, worker, now }) => {
-    const recorder = createEventRecorder(app.redis, app.keys.eventQueue)
+  async (app: FastifyInstance, { redisUrl, webhook, worker, durability, now }) => {
+    const { redis, keys } = app
+    const queue = lazyQueue(redis, keys.eventQueue)
+    const onDisk: { durability?: Durability } = durability === 'fsync' ? { durability: await promiseDisk(app) } : {}
+    const recorder = createEventRecorder(redis, keys.eventQueue, { queue, ...onDisk })
     app.decorate('events', recorder)
+    app.decorate('durability', onDisk.durability)
+    app.decorate('recordedEvents', createRecordedEvents(redis, keys.eventQueue, queue))
     app.addHook('onClose', () => recorder.close())
     if (webhook !== undefined && worker) deliver(app, redisUrl, webhook, now)
   },
   { name: 'events', dependencies: ['meters', 'redis'], fastify: '5.x' }
 )
+
+/**
+ * Throws SettingsError where Redis is there and cannot promise it. Where it is away, or comes back as another one, the log says
+ * so then, and callbacks are answered 503 until it is set right: no success is told that is not true.
+ */
+async function promiseDisk(app: FastifyInstance): Promise<Durability> {
+  const { redis, keys } = app
+  const durability = createDurability({ redis, mark: eventKeys(keys.eventQueue, QUEUE_NAME).onDisk })
+  app.addHook('onClose', async () => durability.close())
+  if (redis.status === 'ready') await durability.check()
+  redis.on('ready', () => {
+    durability.check().catch((error: Error) => {
+      if (error instanceof SettingsError) app.log.error({ detail: error.message }, 'events are not recorded')
+    })
+  })
+  return durability
+}
 
 function deliver(
   app: FastifyInstance,

@@ -42,6 +42,8 @@ export default fp<WechatOptions>(
     const { redis, keys, sealer, sessions, meters } = app
     const { countPhoneCode } = app.limits
     const upstream = createUpstream({ origins, timeoutMs })
+    // Connections of its own: a backend that waits for a slow API takes none from the users who log in.
+    const passing = createUpstream({ origins, timeoutMs })
     const onCertificateEnding = (appid: string) =>
       app.log.warn(
         { appid },
@@ -55,13 +57,13 @@ export default fp<WechatOptions>(
 
     app.decorate('apps', apps)
     app.decorate('accessTokens', accessTokens)
-    app.decorate('passthrough', createPassthrough({ accessTokens, upstream, apiSecurity, meters }))
+    app.decorate('passthrough', createPassthrough({ accessTokens, upstream: passing, apiSecurity, meters }))
     app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, meters, now }))
     app.decorate('logins', createLogins({ redis, keys, sessions, apps, wechat, meters, upstreamMs }))
     const heldKeys = createHeldKeys({ redis, keys, sealer, now })
     app.decorate('sessionKeys', createSessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }))
     app.decorate('userData', createUserData({ accessTokens, meters, countPhoneCode, watermarkMaxAgeSeconds, now }))
-    app.addHook('onClose', () => upstream.close())
+    app.addHook('onClose', async () => void (await Promise.all([upstream.close(), passing.close()])))
   },
   { name: 'wechat', dependencies: ['meters', 'rate-limit', 'sessions'], fastify: '5.x' }
 )

@@ -65,3 +65,8 @@ export const TokenAnswer = Type.Object(
     ]
   }
 )
+
+/** For calls that need nothing said; an empty object is what some clients send all the same. */
+export const NoBody = Type.Optional(
+  Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false, examples: [{}] })])
+)

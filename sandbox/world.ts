@@ -1,10 +1,13 @@
 /** Everything that one sandbox knows: the accounts, and what has happened since it started. */
 import { Agent } from 'undici'
 import type { SandboxApp, SandboxMerchant, SandboxOptions } from './options.ts'
+import { Bills } from './state/bills.ts'
 import { Calls } from './state/calls.ts'
 import { CodeBook } from './state/codes.ts'
 import { Faults } from './state/faults.ts'
+import { type MerchantAccount, readAccount } from './state/merchants-v3.ts'
 import { Orders } from './state/orders.ts'
+import { Refunds } from './state/refunds.ts'
 import { readSecurity, type Security } from './state/security.ts'
 import { Tokens } from './state/tokens.ts'
 import { type User, Users } from './state/users.ts'
@@ -23,11 +26,17 @@ export interface World {
   /** By appid: the apps in API security mode. */
   readonly security: ReadonlyMap<string, Security>
   readonly merchants: ReadonlyMap<string, SandboxMerchant>
+  /** By mchid: the merchants that use APIv3. */
+  readonly accounts: ReadonlyMap<string, MerchantAccount>
+  /** Whether v2 refunds have to come by TLS with the merchant's certificate. */
+  readonly refundsNeedCertificate: boolean
   readonly users: Users
   readonly loginCodes: CodeBook<User>
   readonly phoneCodes: CodeBook<{ user: User; info: PhoneInfo }>
   readonly tokens: Tokens
   readonly orders: Orders
+  readonly refunds: Refunds
+  readonly bills: Bills
   readonly faults: Faults
   readonly calls: Calls
   /** Carries notices to the merchants. */
@@ -36,18 +45,24 @@ export interface World {
   readonly closing: AbortController
 }
 
-/** Throws RangeError where two apps or two merchants have one id, and what readSecurity throws. */
-export function createWorld({ apps, merchants = [], now = Date.now }: SandboxOptions): World {
+/** Throws RangeError where two apps or two merchants have one id, and what readSecurity and readAccount throw. */
+export function createWorld(options: SandboxOptions): World {
+  const { apps, merchants = [], now = Date.now, tls } = options
+  const orders = new Orders(now)
   return {
     now,
     apps: byId(apps, (app) => app.appid),
     security: securityOf(apps),
     merchants: byId(merchants, (merchant) => merchant.mchid),
+    accounts: accountsOf(merchants),
+    refundsNeedCertificate: options.refundsNeedCertificate ?? tls !== undefined,
     users: new Users(),
     loginCodes: new CodeBook(makeLoginCode, now),
     phoneCodes: new CodeBook(makePhoneCode, now),
     tokens: new Tokens(now),
-    orders: new Orders(now),
+    orders,
+    refunds: new Refunds(orders, now),
+    bills: new Bills(now),
     faults: new Faults(),
     calls: new Calls(),
     dispatcher: new Agent(),
@@ -59,6 +74,11 @@ function securityOf(apps: SandboxApp[]): Map<string, Security> {
   return new Map(
     apps.flatMap(({ appid, apiSecurity }) => (apiSecurity ? [[appid, readSecurity(appid, apiSecurity)]] : []))
   )
+}
+
+function accountsOf(merchants: SandboxMerchant[]): Map<string, MerchantAccount> {
+  const accounts = merchants.map(readAccount).filter((account) => account !== undefined)
+  return byId(accounts, ({ mchid }) => mchid)
 }
 
 function byId<T>(items: T[], idOf: (item: T) => string): Map<string, T> {

@@ -1,6 +1,6 @@
 /** What the pages say is held against the code, and what they tell people to paste is run as it stands there. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHmac } from 'node:crypto'
+import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -11,13 +11,14 @@ import { ERRORS } from '../lib/errors.ts'
 import { readSettings } from '../lib/settings.ts'
 import { freePort } from '../tools/free-port.ts'
 import { onPath } from '../tools/shell.ts'
-import { API_KEY, APPID, build, type World } from './helper.ts'
+import { API_KEY, APPID, type BuildOptions, build, logIn, type World } from './helper.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 
 const readme = read('README.md')
 const errorsPage = read('docs/errors.md')
+const backendPage = read('docs/backend.md')
 const eventsPage = read('docs/events.md')
 const operationsPage = read('docs/operations.md')
 const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
@@ -206,21 +207,42 @@ t.test('the example in docs/events.md is signed as it says', async (t) => {
 })
 
 /** A gateway that listens, and that the sandbox of WeChat can call back. */
-async function listening(t: Test): Promise<World & { gateway: string }> {
+async function listening(t: Test, { env, ...options }: BuildOptions = {}): Promise<World & { gateway: string }> {
   const port = await freePort()
   const gateway = `http://127.0.0.1:${port}`
-  const world = await build(t, { env: { PUBLIC_URL: gateway } })
+  const world = await build(t, { ...options, env: { PUBLIC_URL: gateway, ...env } })
   await world.app.listen({ host: '127.0.0.1', port })
   return { ...world, gateway }
 }
 
 const isAbsent = (program: string) => (onPath(program) === undefined ? `there is no ${program} here` : false)
 
-t.test('the commands of README.md log in, order and pay', { skip: isAbsent('curl') }, async (t) => {
-  const { gateway, sandbox, backend } = await listening(t)
+/** What is signed as `npm run dev` signs it. */
+const DEV_KEYS = {
+  JWT_SECRET: undefined,
+  JWT_KEYS: generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    .privateKey.export({ type: 'pkcs8', format: 'pem' })
+    .toString()
+}
+
+interface Pasted extends Ended {
+  folder: string
+}
+
+/** Runs commands as somebody does who pastes them in the folder of a running `npm run dev`. */
+async function paste(
+  t: Test,
+  { gateway, sandbox, backend }: World & { gateway: string },
+  code: string
+): Promise<Pasted> {
   const note = { gateway, sandbox: sandbox.origin, backend: backend.origin, appid: APPID, apiKey: API_KEY }
-  const cwd = t.testdir({ '.dev': { 'world.json': JSON.stringify(note) } })
-  const { status, stdout } = await ended(start('bash', ['--norc', '-euc', block(readme, 'sh', 'world()')], { cwd }))
+  const folder = t.testdir({ '.dev': { 'world.json': JSON.stringify(note) } })
+  const shell = start('bash', ['--norc', '-eu', '-o', 'pipefail', '-c', code], { cwd: folder })
+  return { folder, ...(await ended(shell)) }
+}
+
+t.test('the commands of README.md log in, order and pay', { skip: isAbsent('curl') }, async (t) => {
+  const { status, stdout } = await paste(t, await listening(t), block(readme, 'sh', 'world()'))
   t.equal(status, 0)
   const [session, payment, events] = stdout
     .trim()
@@ -229,6 +251,105 @@ t.test('the commands of README.md log in, order and pay', { skip: isAbsent('curl
   t.equal(session.sessionKeyHeld, true)
   t.match(payment.notices, [{ status: 200 }])
   t.match(events, [{ type: 'payment.succeeded', data: { openid: session.openid, amount: { total: 1800 } } }])
+})
+
+t.test('the commands of README.md find out who is calling, and call WeChat', { skip: isAbsent('curl') }, async (t) => {
+  const world = await listening(t, { env: DEV_KEYS })
+  const marks = ['world()', '/internal/introspect', '/cgi-bin/getcallbackip']
+  const { status, stdout } = await paste(t, world, marks.map((mark) => block(readme, 'sh', mark)).join('\n'))
+  t.equal(status, 0)
+  const [, openid = ''] = /^x-wx-openid: (\S+)\r$/m.exec(stdout) ?? []
+  t.match(stdout, /^HTTP\/1\.1 200 OK\r$/m)
+  const [introspected, keys, answer] = stdout
+    .trim()
+    .split('\n')
+    .slice(-3)
+    .map((line) => JSON.parse(line))
+  t.match(introspected, { active: true, sub: openid, aud: APPID })
+  t.match(keys, { keys: [{ alg: 'ES256' }] })
+  t.match(answer, { ip_list: [/./] })
+})
+
+t.test('the commands of docs/backend.md do what it says', { skip: isAbsent('curl') }, async (t) => {
+  const world = await listening(t, { env: { ...DEV_KEYS, DOCS: 'on' } })
+  const blocks = [...backendPage.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code = '']) => code)
+  const { folder, status, stdout } = await paste(
+    t,
+    world,
+    blocks.filter((code) => !code.includes('openssl')).join('\n')
+  )
+  t.equal(status, 0)
+  const lines = stdout.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const [token, keys, valid, signature, reset, accessToken, ips, safety, sessions, revoked, ended, openapi, logins] =
+    lines
+  const json = [token, keys, valid, signature, accessToken, ips, safety, sessions, ended].map((line = '') =>
+    JSON.parse(line)
+  )
+  t.match(json, [
+    { active: true, aud: APPID },
+    { keys: [{ alg: 'ES256' }] },
+    { valid: true },
+    { signature: /^[0-9a-f]{64}$/ },
+    { accessToken: /./, expiresAt: /Z$/ },
+    { ip_list: [/./] },
+    { errcode: 0 },
+    { items: [{ sessionId: json[0].sid }] },
+    { active: false }
+  ])
+  t.same([reset, revoked, openapi], ['204', '204', '3.1.0'])
+  t.match(logins, /^wxgate_logins_total\{.*outcome="ok"\} 1$/)
+  t.equal(lines.length, 13)
+  t.same(readFileSync(join(folder, 'code.jpg')).subarray(0, 2), Buffer.from([0xff, 0xd8]))
+})
+
+t.test(
+  'the verifiers in docs/backend.md take a good token, and tell the user',
+  { skip: isAbsent('python3') },
+  async (t) => {
+    const { app, sandbox, gateway } = await listening(t, { env: DEV_KEYS })
+    const { token, openid, headers } = await logIn(app, sandbox)
+    async function run(command: string, args: string[], code: string): Promise<string> {
+      const env = { PUBLIC_URL: gateway, WXGATE: gateway, APPID, TOKEN: token, INTERNAL_API_KEY: API_KEY }
+      const child = start(command, args, { env })
+      child.stdin.end(code)
+      return (await ended(child)).stdout.trim()
+    }
+    const verify = () => run(process.execPath, ['--input-type=module'], block(backendPage, 'js', "from 'jose'"))
+    const ask = () =>
+      run(
+        'python3',
+        ['-'],
+        `${block(backendPage, 'python', 'user_of')}\nuser = user_of(os.environ["TOKEN"])\nprint(user and user["sub"])`
+      )
+
+    t.same([await verify(), await ask()], [openid, openid])
+    await app.inject({ method: 'POST', url: '/api/logout', headers })
+    t.same([await verify(), await ask()], [openid, 'None'], 'a signature alone does not know of a logout')
+  }
+)
+
+/** The algorithms of the keys in a file, as a start reads it: the first signs. */
+function algorithmsIn(file: string): string[] {
+  const env = {
+    PUBLIC_URL: 'https://wx.example.com',
+    REDIS_URL: 'redis://127.0.0.1:6379',
+    ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
+    WECHAT_APPID: APPID,
+    WECHAT_SECRET: 'secret',
+    JWT_KEYS_FILE: file
+  }
+  return readSettings(env).jwtKeys.map(({ alg }) => alg)
+}
+
+t.test('the keys of tokens change in the steps of docs/backend.md', { skip: isAbsent('openssl') }, async (t) => {
+  const folder = t.testdir({})
+  const code = ['ec_paramgen_curve', 'shown.pem'].map((mark) => block(backendPage, 'sh', mark)).join('')
+  const { status } = await ended(start('bash', ['--norc', '-ec', code], { cwd: folder }))
+  t.equal(status, 0)
+  t.same(
+    ['jwt_keys', 'shown', 'signing', 'new'].map((name) => algorithmsIn(join(folder, `${name}.pem`))),
+    [['ES256'], ['ES256', 'EdDSA'], ['EdDSA', 'ES256'], ['EdDSA']]
+  )
 })
 
 interface WxRequest {
@@ -240,11 +361,12 @@ interface WxRequest {
   fail(error: { errMsg: string }): void
 }
 
-/** What the mini-program's code needs of wx: one user of the sandbox, and a count of the logins. */
+/** What the mini-program's code needs of wx: one user of the sandbox, and counts of logins and refreshes. */
 function pretendWx({ sandbox }: World) {
   let openid: string | undefined
   const wx = {
     logins: 0,
+    refreshes: 0,
     user: () => openid ?? '',
     login({ success }: { success(answer: { code: string }): void }) {
       wx.logins += 1
@@ -253,6 +375,7 @@ function pretendWx({ sandbox }: World) {
       success(user)
     },
     request({ url, method, data, header, success, fail }: WxRequest) {
+      if (url.endsWith('/api/token/refresh')) wx.refreshes += 1
       const body = data === undefined ? {} : { body: JSON.stringify(data) }
       const headers = { ...header, ...(data !== undefined && { 'content-type': 'application/json' }) }
       fetch(url, { method, headers, ...body })
@@ -294,6 +417,25 @@ t.test("the mini-program's code in README.md logs in once for all, and again whe
   t.match(await call('GET', '/api/session'), { openid: wx.user() })
   t.equal(wx.logins, 2)
   await t.rejects(call('POST', '/api/phone', {}), { code: 'FST_ERR_VALIDATION' })
+})
+
+t.test("the mini-program's code in README.md refreshes its token, once for all, before it logs in again", async (t) => {
+  let nowMs = Date.now()
+  const { gateway, ...world } = await listening(t, { now: () => nowMs })
+  const wx = pretendWx(world)
+  const { call } = loadApi(gateway, wx)
+  const first = await call('GET', '/api/session')
+  for (let times = 0; times < 2; times += 1) {
+    nowMs += 900_000
+    const both = await Promise.all([call('GET', '/api/session'), call('GET', '/api/session')])
+    t.match(both, [{ sessionId: first.sessionId }, { sessionId: first.sessionId }])
+  }
+  t.equal(wx.logins, 1)
+  t.equal(wx.refreshes, 2)
+
+  nowMs += 31 * 86_400_000
+  t.not((await call('GET', '/api/session')).sessionId, first.sessionId)
+  t.equal(wx.logins, 2)
 })
 
 t.test("the mini-program's page in README.md reads the phone number", async (t) => {

@@ -83,6 +83,7 @@ t.test('docs/openapi.json has every door, with the security that its guard asks 
     'post /api/phone': [{ sessionToken: [] }],
     'post /internal/pay/orders': [{ apiKey: [] }],
     'post /wechat/pay/v2/{mchid}/notify': [],
+    'post /wechat/pay/v2/{mchid}/refund': [],
     'get /healthz': [],
     'get /readyz': []
   }
@@ -146,7 +147,8 @@ t.test('every refusal has a meaning and examples that fit its schema', async (t)
         media.every((each) => examplesOf(each).length > 0),
         `${door} ${status} has examples`
       )
-      const ours = examplesOf(content['application/json'] ?? {})
+      // What WeChat is told has WeChat's form, JSON or not.
+      const ours = door.includes(' /wechat/') ? [] : examplesOf(content['application/json'] ?? {})
       t.ok(
         ours.every((body: Json) => body.statusCode === Number(status) && body.error && body.message),
         `${door} ${status} has bodies of that status`

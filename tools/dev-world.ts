@@ -1,12 +1,12 @@
 /** A private world to try the gateway in: a Redis of its own, WeChat's sandbox, a merchant's backend, throw-away keys, and the gateway itself. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startBackend } from '../sandbox/backend.ts'
-import { startSandbox } from '../sandbox/index.ts'
+import { makeMerchant, startSandbox } from '../sandbox/index.ts'
 import { freePort } from './free-port.ts'
 import { startRedis } from './redis.ts'
 
@@ -40,9 +40,13 @@ export interface DevWorldOptions {
 
 const randomHex = (bytes: number) => randomBytes(bytes).toString('hex')
 
+/** P-256: every library can verify it by the keys at /.well-known/jwks.json. */
+const signingKey = () =>
+  generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
 export async function startDevWorld({ port, log }: DevWorldOptions): Promise<RunningWorld> {
   const app = { appid: 'wx0123456789abcdef', secret: randomHex(16), unionids: true }
-  const merchant = { mchid: '1900000109', apiV2Key: randomHex(16), appids: [app.appid] }
+  const { merchant, secrets } = makeMerchant({ appids: [app.appid] })
   const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
   const apiKey = randomHex(24)
   const redis = await startRedis()
@@ -59,14 +63,21 @@ export async function startDevWorld({ port, log }: DevWorldOptions): Promise<Run
       PUBLIC_URL: gateway,
       REDIS_URL: redis.url,
       ENCRYPTION_KEYS: `dev:${randomBytes(32).toString('base64')}`,
-      JWT_SECRET: randomHex(32),
+      JWT_KEYS: signingKey(),
       WECHAT_APPID: app.appid,
       WECHAT_SECRET: app.secret,
-      WECHAT_PAY_MCHID: merchant.mchid,
-      WECHAT_PAY_API_V2_KEY: merchant.apiV2Key,
+      WECHAT_PAY_MCHID: secrets.mchid,
+      WECHAT_PAY_API_V2_KEY: secrets.apiV2Key,
+      WECHAT_PAY_API_V3_KEY: secrets.apiV3Key,
+      WECHAT_PAY_CERT_SERIAL: secrets.certSerial,
+      WECHAT_PAY_PRIVATE_KEY: secrets.privateKeyPem,
+      WECHAT_PAY_CERT: secrets.certificatePem,
+      WECHAT_PAY_PUBLIC_KEY_ID: secrets.publicKeyId,
+      WECHAT_PAY_PUBLIC_KEY: secrets.publicKeyPem,
       WECHAT_API_ORIGIN: sandbox.origin,
       WECHAT_PAY_ORIGIN: sandbox.origin,
       INTERNAL_API_KEYS: apiKey,
+      DOCS: 'on',
       WEBHOOK_URL: backend.webhookUrl,
       WEBHOOK_SECRET: webhookSecret
     }

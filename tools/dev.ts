@@ -23,7 +23,7 @@ leaveNote(world)
 const { gateway, sandbox, backend, appid, apiKey } = world
 process.stdout.write(`
 wxgate     ${gateway}
-WeChat     ${sandbox}   a sandbox in its place, see sandbox/README.md
+WeChat     ${sandbox}   a sandbox in its place, see docs/sandbox.md
 backend    ${backend}   a merchant's backend that receives the events: GET /events
 API key    ${apiKey}   for /internal, thrown away with everything else when this stops
 

@@ -61,7 +61,8 @@ function shorten(value: unknown): string {
   return shown.length > 100 ? `${shown.slice(0, 60)}… (${shown.length} characters)` : shown
 }
 
-async function walk({ gateway, sandbox, backend, appid, apiKey }: DevWorld): Promise<void> {
+async function walk(world: DevWorld): Promise<void> {
+  const { gateway, sandbox, appid } = world
   await step('GET /api/test: the gateway answers', async () => expectStatus(await call(`${gateway}/api/test`), 200))
 
   const { code } = await step('the user opens the mini-program; wx.login gives a code', async () => ({
@@ -86,22 +87,7 @@ async function walk({ gateway, sandbox, backend, appid, apiKey }: DevWorld): Pro
     expectStatus(await call(`${gateway}/api/phone`, { bearer: user.token, send: button }), 200)
   )
 
-  const outTradeNo = `tour${Date.now()}`
-  const order = await step("POST /internal/pay/orders: the merchant's backend orders", async () => {
-    const send = { appid, openid: user.openid, outTradeNo, description: 'A walk through wxgate', amount: AMOUNT_FEN }
-    const body = expectStatus(await call(`${gateway}/internal/pay/orders`, { bearer: apiKey, send }), 200)
-    return { prepayId: text(body, 'prepayId'), payParams: body.payParams }
-  })
-  const payment = await step('the user pays; WeChat tells us twice', async () => {
-    const body = expectStatus(
-      await call(`${sandbox}/sandbox/pay`, { send: { prepayId: order.prepayId, times: 2 } }),
-      200
-    )
-    const refused = list(body, 'notices').filter((notice) => notice.status !== 200)
-    if (refused.length > 0) throw new Error(`the gateway did not take a notice: ${JSON.stringify(refused)}`)
-    return { transactionId: text(body, 'transactionId'), notices: list(body, 'notices').map((notice) => notice.status) }
-  })
-  await step('the backend receives one signed event', async () => receivedOnce(backend, payment.transactionId))
+  for (const api of ['v3', 'v2'] as const) await buyAndReturn(world, user.openid, api)
 
   await step('POST /api/logout, and the token is refused from now on', async () => {
     expectStatus(await call(`${gateway}/api/logout`, { bearer: user.token, send: {} }), 204)
@@ -110,12 +96,51 @@ async function walk({ gateway, sandbox, backend, appid, apiKey }: DevWorld): Pro
   })
 }
 
-async function receivedOnce(backend: string, transactionId: string): Promise<Fields> {
+/** An order is paid, told to the backend, given back, and told again. */
+async function buyAndReturn(world: DevWorld, openid: string, api: 'v2' | 'v3'): Promise<void> {
+  const { gateway, sandbox, backend, appid, apiKey: bearer } = world
+  const outTradeNo = `tour${api}${Date.now()}`
+  const order = await step(`POST /internal/pay/orders: the merchant's backend orders, by API${api}`, async () => {
+    const send = { appid, openid, outTradeNo, description: 'A walk through wxgate', amount: AMOUNT_FEN, api }
+    const body = expectStatus(await call(`${gateway}/internal/pay/orders`, { bearer, send }), 200)
+    return { prepayId: text(body, 'prepayId'), payParams: body.payParams }
+  })
+  const payment = await step('the user pays; WeChat tells us twice', async () => {
+    const send = { prepayId: order.prepayId, times: 2 }
+    const body = expectStatus(await call(`${sandbox}/sandbox/pay`, { send }), 200)
+    return { transactionId: text(body, 'transactionId'), notices: taken(body) }
+  })
+  const { transactionId } = payment
+  await step('the backend receives one signed event', () =>
+    receivedOnce(backend, 'payment.succeeded', (data) => data.transactionId === transactionId)
+  )
+
+  const outRefundNo = `${outTradeNo}back`
+  await step('POST /internal/pay/refunds: the merchant gives the money back', async () => {
+    const send = { outTradeNo, outRefundNo, amount: AMOUNT_FEN, total: AMOUNT_FEN, reason: 'The tour ends' }
+    return expectStatus(await call(`${gateway}/internal/pay/refunds`, { bearer, send }), 200)
+  })
+  await step('the money arrives; WeChat tells us', async () => {
+    const body = expectStatus(await call(`${sandbox}/sandbox/refund`, { send: { outRefundNo } }), 200)
+    return { refundId: text(body, 'refundId'), notices: taken(body) }
+  })
+  await step('the backend receives that too', () =>
+    receivedOnce(backend, 'refund.succeeded', (data) => data.outRefundNo === outRefundNo)
+  )
+}
+
+/** The statuses that WeChat got for its notices; any refusal ends the tour. */
+function taken(body: Fields): unknown[] {
+  const statuses = list(body, 'notices').map(({ status }) => Number(status))
+  if (statuses.length === 0 || statuses.some((status) => status >= 300))
+    throw new Error(`the gateway did not take every notice: ${JSON.stringify(body.notices)}`)
+  return statuses
+}
+
+async function receivedOnce(backend: string, type: string, isOurs: (data: Fields) => boolean): Promise<Fields> {
   for (const giveUpAt = Date.now() + WEBHOOK_PATIENCE_MS; Date.now() < giveUpAt; await pause(100)) {
-    const { body } = await call(`${backend}/events?type=payment.succeeded`)
-    const ours = Object.values(body as Record<string, Fields>).filter(
-      ({ data }) => (data as Fields).transactionId === transactionId
-    )
+    const { body } = await call(`${backend}/events?type=${type}`)
+    const ours = Object.values(body as Record<string, Fields>).filter(({ data }) => isOurs(data as Fields))
     if (ours.length > 1) throw new Error('the event came under more than one id')
     const [event] = ours
     if (event !== undefined) return { id: event.id, type: event.type, data: event.data }

@@ -4,7 +4,10 @@ import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { Agent, type Dispatcher } from 'undici'
-import { pauseMs, QUEUE_NAME, type QueuedEvent } from './queue.ts'
+import { describeFailure } from './last-try.ts'
+import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
+import { pauseMs } from './queue.ts'
+import { createWaitingIndex } from './waiting.ts'
 
 const PARALLEL = 50
 /** The body of an answer says nothing to us; a longer one costs the connection. */
@@ -71,21 +74,25 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const agent = new Agent({ connect: { timeout: Math.min(5000, times.answerMs) } })
   const sign = signer(options.secrets)
 
-  async function deliver(job: Job<QueuedEvent>): Promise<void> {
+  const index = createWaitingIndex(redis, prefix)
+
+  /** What it gives is kept with the delivered event. */
+  async function deliver(job: Job<QueuedEvent, number>): Promise<number> {
     const { id, body } = job.data
     const report = { id, type: job.name, try: job.attemptsMade + 1 }
     const status = await post(agent, url, body, sign(id, new Date(options.now()), body), times.answerMs).catch(
       (error: Error) => {
         onTry?.({ ...report, error: failureName(error) })
-        throw new Error(`no answer: ${failureName(error)}`)
+        throw new Error(describeFailure(failureName(error)))
       }
     )
     onTry?.({ ...report, status })
-    if (status === 410) throw new UnrecoverableError('the receiver answered 410: it wants no more of this')
-    if (status < 200 || status > 299) throw new Error(`the receiver answered ${status}`)
+    if (status === 410) throw new UnrecoverableError(describeFailure(status))
+    if (status < 200 || status > 299) throw new Error(describeFailure(status))
+    return status
   }
 
-  const worker = new Worker<QueuedEvent>(QUEUE_NAME, deliver, {
+  const worker = new Worker<QueuedEvent, number>(QUEUE_NAME, deliver, {
     connection: redis,
     prefix,
     concurrency: PARALLEL,
@@ -96,6 +103,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     settings: { backoffStrategy: times.pauseMs }
   })
   worker.on('error', onError)
+  const forget = (job: Job | undefined) => void (job?.id && index.tidy(job.id).catch(() => undefined))
+  worker.on('completed', forget)
+  worker.on('failed', forget)
 
   return {
     async close() {

@@ -1,15 +1,15 @@
 /** Events wait in a BullMQ queue: recorded once by identity, delivered by any worker, kept when they fail. */
 import { hash, randomBytes } from 'node:crypto'
-import { type JobsOptions, Queue } from 'bullmq'
+import type { JobsOptions, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import type { Durability } from './durability.ts'
+import { type LazyQueue, lazyQueue, type QueuedEvent } from './open-queue.ts'
+import { createWaitingIndex } from './waiting.ts'
 
-export const QUEUE_NAME = 'webhook'
 /** Longer than WeChat ever repeats a callback (a day), and than the time in which an event can still be redelivered. */
 const IDENTITY_LIFE_MS = 32 * 86_400_000
-const DELIVERED_LIFE_SECONDS = 48 * 3600
+export const DELIVERED_LIFE_SECONDS = 48 * 3600
 const MOST_DELIVERED_KEPT = 10_000
-/** BullMQ notes each step of each job in a stream that nobody here reads. */
-const MOST_PROGRESS_NOTES = 100
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -29,12 +29,6 @@ export interface Event {
   essence: string
 }
 
-/** What lies in the queue: the very bytes that are signed and posted. */
-export interface QueuedEvent {
-  id: string
-  body: string
-}
-
 export type Recorded = 'recorded' | 'duplicate' | 'conflict'
 
 /** How many events there are in each state. `active`: on their way to the receiver; `delayed`: to be tried again. */
@@ -45,7 +39,7 @@ const STATES = ['waiting', 'delayed', 'active', 'failed'] as const
 export interface EventRecorder {
   /**
    * One atomic step: seen before, or stored. `conflict`: this identity was recorded with another essence.
-   * When it resolves, Redis holds the event; when it throws, nobody knows, and the sender has to come again.
+   * When it resolves, Redis holds the event, on disk where that was asked for; when it throws, nobody knows, and the sender has to come again.
    */
   record(event: Event): Promise<Recorded>
   /** Of all instances together. Fails where Redis is away. */
@@ -53,64 +47,47 @@ export interface EventRecorder {
   close(): Promise<void>
 }
 
-/** The connection stays the caller's. */
-export function createEventRecorder(redis: Redis, prefix: string): EventRecorder {
-  let opened: Promise<Queue<QueuedEvent>> | undefined
+export interface EventRecorderOptions {
+  queue?: LazyQueue
+  /** Where an event has to be on disk before it counts as recorded. */
+  durability?: Durability
+}
 
-  function open(): Promise<Queue<QueuedEvent>> {
-    opened ??= openQueue(redis, prefix).catch((error: unknown) => {
-      opened = undefined
-      throw error
-    })
-    return opened
+/** The connection stays the caller's; the queue is closed along. */
+export function createEventRecorder(
+  redis: Redis,
+  prefix: string,
+  { queue: lazy = lazyQueue(redis, prefix), durability }: EventRecorderOptions = {}
+): EventRecorder {
+  const index = createWaitingIndex(redis, prefix)
+
+  /** Both in one round trip. The entry of a duplicate is of nobody, so it goes; that the index knows it is not what success says. */
+  async function add(queue: Queue<QueuedEvent>, jobId: string, { id, type, timestamp, data }: Event): Promise<string> {
+    const body = JSON.stringify({ type, timestamp, data })
+    const at = Date.now()
+    const deduplication = { id, ttl: IDENTITY_LIFE_MS }
+    const added = queue.add(type, { id, body }, { ...jobOptions, timestamp: at, jobId, deduplication })
+    const [job] = await Promise.all([added, index.add(jobId, at).catch(() => undefined)])
+    if (job.id !== jobId) void index.remove(jobId).catch(() => undefined)
+    return job.id ?? ''
   }
 
   return {
-    async record({ id, type, timestamp, data, essence }) {
-      const queue = await open()
-      const stem = `${id}.${hash('sha256', essence).slice(0, 8)}.`
+    async record(event) {
+      const queue = await lazy.open()
+      const stem = `${event.id}.${hash('sha256', event.essence).slice(0, 8)}.`
       const jobId = stem + randomBytes(3).toString('hex')
-      const body = JSON.stringify({ type, timestamp, data })
-      const job = await queue.add(
-        type,
-        { id, body },
-        { ...jobOptions, jobId, deduplication: { id, ttl: IDENTITY_LIFE_MS } }
-      )
-      if (job.id === jobId) return 'recorded'
-      return job.id?.startsWith(stem) ? 'duplicate' : 'conflict'
+      const confirm = await durability?.begin()
+      const held = await add(queue, jobId, event)
+      await confirm?.()
+      if (held === jobId) return 'recorded'
+      return held.startsWith(stem) ? 'duplicate' : 'conflict'
     },
     async counts() {
-      const queue = await open()
+      const queue = await lazy.open()
       return (await queue.getJobCounts(...STATES)) as EventCounts
     },
-    async close() {
-      await (await opened?.catch(() => undefined))?.close()
-    }
-  }
-}
-
-/** Only on a connection that is ready: a queue opened without one waits for it for ever, or is broken for good. */
-async function openQueue(redis: Redis, prefix: string): Promise<Queue<QueuedEvent>> {
-  if (redis.status !== 'ready') throw new Error('Connection is closed.')
-  const queue = new Queue<QueuedEvent>(QUEUE_NAME, {
-    connection: redis,
-    prefix,
-    skipWaitingForReady: true,
-    streams: { events: { maxLen: MOST_PROGRESS_NOTES } }
-  })
-  queue.on('error', () => {
-    // The connection's own listener reports it; every command fails by itself.
-  })
-  try {
-    await queue.waitUntilReady()
-    // A pipeline begun before BullMQ defined its scripts does not know them, and would end the process (ioredis 6.0.0).
-    // When this is answered none of those is left.
-    await redis.ping()
-    return queue
-  } catch (error) {
-    // Otherwise its listeners would stay on the connection, once for each try.
-    await queue.close().catch(() => undefined)
-    throw error
+    close: () => lazy.close()
   }
 }
 

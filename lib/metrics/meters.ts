@@ -1,4 +1,5 @@
 /** What the service tells about its own work, as plain calls: whoever works does not know how it is counted, or whether. */
+import type { CallbackDoor } from '../callbacks/doors.ts'
 import { type ErrorCode, ServiceError } from '../errors.ts'
 import { isRedisAway } from '../redis/connect.ts'
 
@@ -26,21 +27,60 @@ export const CALLBACK_REASONS = [
   'out_trade_no',
   'transaction_id',
   'total_fee',
+  'refund_fee',
   'cash_fee',
   'time_end',
+  'body',
+  'id',
+  'event_type',
+  'create_time',
+  'resource',
+  'mchid',
+  'trade_state',
+  'payer.openid',
+  'amount.total',
+  'amount.payer_total',
+  'amount.refund',
+  'amount.currency',
+  'success_time',
+  'attach',
+  'bank_type',
+  'out_refund_no',
+  'refund_id',
+  'refund_status',
+  // What APIv3 looks at before anything else.
+  'header',
+  'wrong-door',
+  'timestamp',
+  'probe',
+  'serial',
+  // Sealed under another APIv3 key than ours.
+  'unopenable',
+  // The same of a v2 refund notice, which nothing else vouches for.
+  'req_info',
+  // Of a kind that is not ours.
+  'other-event',
   // What contradicts our settings or our order.
   'wrong-merchant',
   'wrong-appid',
   'amount-mismatch',
-  'other-content'
+  'other-content',
+  // What WeChat itself, when asked, does not know.
+  'unknown-refund'
 ] as const
 export type CallbackReason = (typeof CALLBACK_REASONS)[number]
+
+/** The reason itself where it is listed; for any other `shape`, so that labels stay few. */
+export const reasonOf = (text: string): CallbackReason => CALLBACK_REASONS.find((reason) => reason === text) ?? 'shape'
 
 /** What became of a callback; `failed`: no verdict was reached, Redis being away. */
 export const CALLBACK_VERDICTS = [
   'recorded',
   'duplicate',
   'not-success',
+  'other',
+  // Stored, and to be confirmed by WeChat before it is recorded.
+  'unconfirmed',
   'refused',
   'unknown-merchant',
   'quarantined',
@@ -49,7 +89,7 @@ export const CALLBACK_VERDICTS = [
 export type CallbackVerdict = (typeof CALLBACK_VERDICTS)[number]
 
 export interface Meters {
-  /** One request to WeChat, each try by itself. `api`: the last part of its path, or `passthrough`; `outcome`: ok, WeChat's own code, or ours. */
+  /** One request to WeChat, each try by itself. `api`: the last part of its path, `v3-…` for WeChat Pay's APIv3, or `passthrough`; `outcome`: ok, WeChat's own code, or ours. */
   upstreamCall(api: string, outcome: string, seconds: number): void
   /** undefined where the app is not known. */
   login(appid: string | undefined, outcome: Outcome): void
@@ -59,7 +99,7 @@ export interface Meters {
   accessTokenRenewal(appid: string, outcome: Outcome): void
   /** Which held session_key opened or verified data: 0 for the newest, -1 where none did. */
   sessionKeyTried(position: number): void
-  callback(door: 'pay-v2', verdict: CallbackVerdict, reason?: CallbackReason): void
+  callback(door: CallbackDoor, verdict: CallbackVerdict, reason?: CallbackReason): void
   /** A session was looked up in Redis, found or not. */
   sessionRead(outcome: Outcome, seconds: number): void
 }

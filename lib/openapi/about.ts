@@ -18,6 +18,8 @@ const TAGS = [
   { name: 'users', description: "The sessions and session_keys of one user, for the merchant's backend." },
   { name: 'tokens', description: 'To check the tokens that users were given.' },
   { name: 'payments', description: "Orders of WeChat Pay, for the merchant's backend." },
+  { name: 'events', description: "What happened, and how it was delivered to the merchant's backend." },
+  { name: 'callbacks', description: 'Callbacks of WeChat that were refused, or put aside for a person.' },
   {
     name: 'wechat',
     description:

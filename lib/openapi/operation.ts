@@ -72,12 +72,13 @@ function describeAnswers(route: DocumentedRoute): Record<string, Schema> {
     content: { 'application/json': { schema: shape } }
   }
   const declared = Object.values(named).flatMap((answer) => answer['x-codes'] ?? [])
-  const refusals = refusalsOf(route, [...declared, ...(codes === undefined ? [] : ANYWHERE)])
+  const refusals = refusalsOf(route, [...declared, ...(codes === undefined ? [] : anywhere(route.url))])
   return { ...answers, ...describeRefusals(refusals, shape), default: rest }
 }
 
-/** Nobody is safe from these. */
-const ANYWHERE = ['INTERNAL', 'OVERLOADED'] as const
+/** Nobody is safe from these; who is asked how things stand answers under load too. */
+const anywhere = (url: string): ErrorCode[] =>
+  /^\/(api|internal|wechat)\//.test(url) ? ['INTERNAL', 'OVERLOADED'] : ['INTERNAL']
 
 /** Those that the route names, those of its guard and limit, and those of Fastify. */
 function refusalsOf({ schema, guard, limited }: DocumentedRoute, named: readonly ErrorCode[]): Refusal[] {

@@ -84,3 +84,6 @@ export interface PayApi {
   queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus>
   bill(merchant: Merchant, request: BillRequest): Promise<Bill>
 }
+
+/** Both of them. Which one is asked is for the order or refund to say. */
+export type PayApis = Readonly<Record<ApiName, PayApi>>

@@ -1,10 +1,8 @@
-/** What we know of an order: written before WeChat is asked for it, so that no callback comes too early to be compared. */
+/** What we know of an order: written before WeChat is asked for it, and its last known state. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { defineScript, runScript } from '../redis/script.ts'
-
-/** WeChat closes an unpaid order after 7 days and repeats a callback for one more; the rest is for questions. */
-const ORDER_LIFE_SECONDS = 40 * 86_400
+import { createRecords, sameContent } from './records.ts'
+import { ORDER_STATES, type OrderState } from './v3/states.ts'
 
 export interface OrderRecord {
   api: 'v2' | 'v3'
@@ -31,58 +29,44 @@ export interface Orders {
    */
   forget(order: OrderRecord): Promise<void>
   find(mchid: string, outTradeNo: string): Promise<OrderRecord | undefined>
+  /** Notes a state of an order of ours, and answers the one that stands: a late "paid" never undoes a refund. */
+  advance(mchid: string, outTradeNo: string, state: OrderState): Promise<OrderState>
+  /** The last known state of an order of ours. */
+  stateOf(mchid: string, outTradeNo: string): Promise<OrderState | undefined>
 }
 
-/** The first character of a record: one call wants this order, or several do. The rest is JSON. */
-const ONE = '1'
-const SEVERAL = '+'
-
-/**
- * KEYS order · ARGV record, life (s): the record that was there before, else nothing. Where the same order is asked for again,
- * it is wanted by several from now on; a record ends with the time it was made, which is no part of the order.
- */
-const REMEMBER_ORDER = defineScript(
-  1,
-  `
-    local function content(record) return (string.gsub(record, ',"createdAt":%d+}$', '')) end
-    local known = redis.call('GET', KEYS[1])
-    if not known then
-      redis.call('SET', KEYS[1], '${ONE}' .. ARGV[1], 'EX', ARGV[2])
-      return false
-    end
-    if content(string.sub(known, 2)) == content(ARGV[1]) then redis.call('SETRANGE', KEYS[1], 0, '${SEVERAL}') end
-    return known
-  `
-)
-
-/** KEYS order · ARGV the record as one call wrote it. */
-const FORGET_ORDER = defineScript(
-  1,
-  `if redis.call('GET', KEYS[1]) == '${ONE}' .. ARGV[1] then redis.call('DEL', KEYS[1]) end`
-)
-
-const read = (text: string): OrderRecord => JSON.parse(text.slice(1))
+/** Paid comes after closed: what was paid in the same moment is paid, and somebody has to deliver or refund. */
+const RANKS: Readonly<Record<OrderState, number>> = {
+  NOTPAY: 0,
+  USERPAYING: 0,
+  PAYERROR: 0,
+  CLOSED: 1,
+  REVOKED: 1,
+  SUCCESS: 2,
+  REFUND: 3
+}
 
 export function createOrders(redis: Redis, keys: Keys): Orders {
+  const records = createRecords<OrderRecord>(redis)
+  const placeOf = (mchid: string, outTradeNo: string) => ({
+    record: keys.order(mchid, outTradeNo),
+    state: keys.orderState(mchid, outTradeNo)
+  })
+
   return {
-    async remember(order) {
-      const key = keys.order(order.mchid, order.outTradeNo)
-      const known = await runScript(redis, REMEMBER_ORDER, [key], [JSON.stringify(order), ORDER_LIFE_SECONDS])
-      return typeof known === 'string' ? { record: read(known), fresh: false } : { record: order, fresh: true }
-    },
-    async forget(order) {
-      await runScript(redis, FORGET_ORDER, [keys.order(order.mchid, order.outTradeNo)], [JSON.stringify(order)])
-    },
-    async find(mchid, outTradeNo) {
-      const known = await redis.get(keys.order(mchid, outTradeNo))
-      return known === null ? undefined : read(known)
+    remember: (order) => records.remember(placeOf(order.mchid, order.outTradeNo), order),
+    forget: (order) => records.forget(placeOf(order.mchid, order.outTradeNo), order),
+    find: (mchid, outTradeNo) => records.find(placeOf(mchid, outTradeNo)),
+    advance: (mchid, outTradeNo, state) => records.advance(placeOf(mchid, outTradeNo), state, RANKS[state]),
+    async stateOf(mchid, outTradeNo) {
+      const held = await records.stateOf(placeOf(mchid, outTradeNo))
+      return ORDER_STATES.find((state) => state === held)
     }
   }
 }
 
 /** Whether the same order is meant: everything that WeChat would refuse to see changed under the same number (pay.md A3). */
-export function sameOrder(one: OrderRecord, other: OrderRecord): boolean {
-  const { createdAt: _first, ...a } = one
-  const { createdAt: _second, ...b } = other
-  return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
-}
+export const sameOrder = (one: OrderRecord, other: OrderRecord): boolean => sameContent(one, other)
+
+/** Money moved: WeChat calls a paid order REFUND as soon as a part of it is on its way back. */
+export const isPaid = (state: OrderState | undefined): boolean => state === 'SUCCESS' || state === 'REFUND'

@@ -19,13 +19,54 @@ export interface Keys {
   window(name: string): string
   /** What an order was made with. */
   order(mchid: string, outTradeNo: string): string
-  /** Authentic callbacks that contradict settings or orders: bodies, sealed. */
-  quarantined(door: string, identity: string): string
+  /** How it stood when last heard of. */
+  orderState(mchid: string, outTradeNo: string): string
+  /** What a refund was asked for with. */
+  refund(mchid: string, outRefundNo: string): string
+  /** How it stood when last heard of. */
+  refundState(mchid: string, outRefundNo: string): string
+  /** Sorted set of the open orders and refunds of ours, by when WeChat is to be asked about each. */
+  watched: string
+  /** WeChat's platform certificates as a merchant was given them, sealed. */
+  platformCertificates(mchid: string): string
+  /** Held while nobody is to ask for them. */
+  platformCertificatesPause(mchid: string): string
+  /** An authentic callback that contradicts settings or orders: what it said, sealed, and when it came. */
+  quarantined(id: string): string
+  /** The ids of those, by when each came first. */
+  quarantine: string
+  /** The last callbacks that were refused. */
+  refusedCallbacks: string
   /** Which message a plain push came with, by the signature of its query. */
   pushQuery(appid: string, signatureHash: string): string
   /** Everything of the event queue. */
   eventQueue: string
+  /** Everything of the queue of refund notices that WeChat has to confirm. */
+  refundConfirmations: string
 }
+
+export interface EventKeys {
+  /** In front of the name of each job; what BullMQ calls its own keys by, too. */
+  job(id: string): string
+  /** Jobs that are to be tried again, by when, in BullMQ's own measure. */
+  delayed: string
+  delivered: string
+  failed: string
+  /** Ours: the jobs that are not delivered yet, by when they were recorded. */
+  waiting: string
+  /** Written to know how far the disk is. */
+  onDisk: string
+}
+
+/** The names inside `Keys.eventQueue`, of a BullMQ queue called `name`. */
+export const eventKeys = (queue: string, name: string): EventKeys => ({
+  job: (id) => `${queue}:${name}:${id}`,
+  delayed: `${queue}:${name}:delayed`,
+  delivered: `${queue}:${name}:completed`,
+  failed: `${queue}:${name}:failed`,
+  waiting: `${queue}:waiting`,
+  onDisk: `${queue}:on-disk`
+})
 
 export function redisKeys(prefix: string): Keys {
   return {
@@ -38,8 +79,17 @@ export function redisKeys(prefix: string): Keys {
     accessTokenForced: (appid) => `${prefix}:token:{${appid}}:forced`,
     window: (name) => `${prefix}:limit:{${name}}`,
     order: (mchid, outTradeNo) => `${prefix}:order:{${mchid}:${outTradeNo}}`,
-    quarantined: (door, identity) => `${prefix}:quarantined:{${door}:${identity}}`,
+    orderState: (mchid, outTradeNo) => `${prefix}:order:{${mchid}:${outTradeNo}}:s`,
+    refund: (mchid, outRefundNo) => `${prefix}:refund:{${mchid}:${outRefundNo}}`,
+    refundState: (mchid, outRefundNo) => `${prefix}:refund:{${mchid}:${outRefundNo}}:s`,
+    watched: `${prefix}:{watched}`,
+    platformCertificates: (mchid) => `${prefix}:certificates:{${mchid}}`,
+    platformCertificatesPause: (mchid) => `${prefix}:certificates:{${mchid}}:pause`,
+    quarantined: (id) => `${prefix}:{callbacks}:quarantined:${id}`,
+    quarantine: `${prefix}:{callbacks}:quarantine`,
+    refusedCallbacks: `${prefix}:{callbacks}:refused`,
     pushQuery: (appid, signatureHash) => `${prefix}:push:{${appid}:${signatureHash}}`,
-    eventQueue: `${prefix}:{events}`
+    eventQueue: `${prefix}:{events}`,
+    refundConfirmations: `${prefix}:{refund-confirmations}`
   }
 }

@@ -61,7 +61,7 @@ const listener = {
     description: 'Limit for one client on /api, over all instances; login and phone have a tenth of it; 0: no limit.',
     unit: 'requests per minute'
   }),
-  DOCS: choice(['on', 'off'], 'off', 'Serve the OpenAPI pages at /docs.')
+  DOCS: choice(['on', 'off'], 'off', 'Serve the OpenAPI pages at /docs, to holders of an API key.')
 }
 
 const redis = {
@@ -85,7 +85,7 @@ const redis = {
 const keys = {
   ENCRYPTION_KEYS: text({
     description:
-      'Keys that seal session_keys and access tokens at rest, each id:base64(32 bytes); the first encrypts, all decrypt.',
+      'Keys that seal what is secret in Redis and sign refresh tokens, each id:base64(32 bytes); the first is used, all are understood.',
     rule: 'must be id:base64, the id 1 to 16 letters, digits, _ or -, the base64 of exactly 32 bytes',
     kind: 'list',
     secret: true,

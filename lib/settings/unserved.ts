@@ -3,15 +3,9 @@ import type { Settings } from '../settings.ts'
 import { Faults } from './faults.ts'
 
 /** Throws SettingsError where the settings ask for what is not there yet. */
-export function refuseUnserved({ redis, eventDurability }: Settings): void {
+export function refuseUnserved({ redis }: Settings): void {
   const faults = new Faults()
   if (/^redis\+/.test(redis.url))
     faults.add('REDIS_URL', 'names Sentinel or Cluster, which this version does not serve')
-  if (eventDurability === 'fsync') {
-    faults.add(
-      'EVENT_DURABILITY',
-      'is fsync, which this version does not serve: leave it out, and give Redis appendfsync always'
-    )
-  }
   faults.throwIfAny()
 }

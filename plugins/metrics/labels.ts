@@ -3,7 +3,8 @@ import { STATUS_CODES } from 'node:http'
 import { errorCodes } from 'fastify'
 import { ERRORS } from '../../lib/errors.ts'
 import { CALLBACK_REASONS } from '../../lib/metrics/meters.ts'
-import { UNIFIED_ORDER_ADVICE } from '../../lib/pay/v2/unified-order.ts'
+import { ERR_CODES_V2 } from '../../lib/pay/v2/errors.ts'
+import { ERROR_CODES_V3 } from '../../lib/pay/v3/errors.ts'
 import { KEPT_SESSION_KEYS } from '../../lib/sessions/session-keys.ts'
 import { KNOWN_ERRCODES } from '../../lib/wechat/errcodes.ts'
 
@@ -32,7 +33,15 @@ export const UPSTREAM_APIS = [
   'refund',
   'refundquery',
   'downloadbill',
-  'downloadfundflow'
+  'downloadfundflow',
+  'v3-prepay',
+  'v3-query',
+  'v3-close',
+  'v3-refund',
+  'v3-refund-query',
+  'v3-bill',
+  'v3-bill-file',
+  'v3-certificates'
 ]
 
 /** What WeChat Pay says where it does not say why. */
@@ -42,7 +51,7 @@ export const boundMethod = among(METHODS, 'other')
 export const boundStatus = among(Object.keys(STATUS_CODES).map(Number), 'other')
 export const boundApi = among(UPSTREAM_APIS, 'other')
 export const boundOutcome = among(
-  ['ok', PAY_FAILED, ...Object.keys(ERRORS), ...KNOWN_ERRCODES, ...UNIFIED_ORDER_ADVICE.keys()],
+  ['ok', PAY_FAILED, ...Object.keys(ERRORS), ...KNOWN_ERRCODES, ...ERR_CODES_V2.keys(), ...ERROR_CODES_V3],
   'other'
 )
 export const boundCode = among([...Object.keys(ERRORS), ...Object.keys(errorCodes)], 'other')

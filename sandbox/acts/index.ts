@@ -3,10 +3,15 @@ import type { FastifyPluginAsync } from 'fastify'
 import { Fault } from '../state/faults.ts'
 import type { World } from '../world.ts'
 import { post } from './act.ts'
+import { BillInput, bill } from './bill.ts'
+import { RotateInput, rotateCertificate } from './certificates.ts'
 import { LoginInput, login } from './login.ts'
 import { OpenDataInput, openData } from './open-data.ts'
-import { order, PayInput, pay } from './pay.ts'
+import { order, PlaceInput, place } from './orders.ts'
+import { PayInput, pay } from './pay.ts'
 import { PhoneButtonInput, phoneButton } from './phone-button.ts'
+import { PushInput, push } from './push.ts'
+import { RefundInput, refund } from './refund.ts'
 import { DropSessionKeyInput, dropSessionKey } from './session-key.ts'
 import { SubscriptionInput, subscription } from './subscription.ts'
 import { ExpireTokenInput, expireToken } from './upkeep.ts'
@@ -16,7 +21,12 @@ export function actRoutes(world: World): FastifyPluginAsync {
     post(app, world, '/login', LoginInput, login)
     post(app, world, '/phone-button', PhoneButtonInput, phoneButton)
     post(app, world, '/open-data', OpenDataInput, openData)
-    post(app, world, '/pay', PayInput, pay)
+    post(app, world, '/pay', PayInput, (_, input) => pay(world, input as PayInput))
+    post(app, world, '/orders', PlaceInput, place)
+    post(app, world, '/refund', RefundInput, (_, input) => refund(world, input as RefundInput))
+    post(app, world, '/bills', BillInput, bill)
+    post(app, world, '/platform-certificates', RotateInput, rotateCertificate)
+    post(app, world, '/push', PushInput, push)
     post(app, world, '/tokens/expire', ExpireTokenInput, expireToken)
     post(app, world, '/session-keys/drop', DropSessionKeyInput, dropSessionKey)
     post(app, world, '/subscription', SubscriptionInput, subscription)

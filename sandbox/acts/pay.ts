@@ -1,38 +1,20 @@
 /** The user pays an order, and WeChat tells the merchant about it. */
 import { type Static, Type } from '@sinclair/typebox'
-import type { Order, OrderState } from '../state/orders.ts'
-import { makeNonce } from '../wire/random.ts'
+import type { MerchantAccount } from '../state/merchants-v3.ts'
+import type { Order, Payment } from '../state/orders.ts'
+import { transaction } from '../upstream/v3-transaction.ts'
 import type { World } from '../world.ts'
 import { ActError } from './act.ts'
-import { deliver, type NoticeResult } from './deliver.ts'
-import { type Changes, payNotice } from './pay-notice.ts'
-
-const Fields = Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer(), Type.Null()]))
+import { Delivery, deliver, type NoticeResult, type Sending } from './deliver.ts'
+import { Changes, checkChanges } from './notice-changes.ts'
+import { payNotice } from './pay-notice.ts'
+import { v3Notice } from './v3-notice.ts'
 
 export const PayInput = Type.Object(
-  {
-    prepayId: Type.String(),
-    times: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: 1000,
-        description: 'notices in all; 0: paid, but WeChat stays silent; default 1'
-      })
-    ),
-    concurrent: Type.Optional(
-      Type.Boolean({ description: 'all notices at once; default: each after the answer to the one before' })
-    ),
-    notifyUrls: Type.Optional(
-      Type.Array(Type.String(), { minItems: 1, description: 'in turn, instead of the notify_url of the order' })
-    ),
-    overrides: Type.Optional(Fields),
-    tamper: Type.Optional(Fields),
-    signWith: Type.Optional(Type.Union([Type.Literal('MD5'), Type.Literal('HMAC-SHA256')])),
-    cdata: Type.Optional(Type.Boolean({ description: 'false: escaped text instead of CDATA' }))
-  },
+  { prepayId: Type.String(), ...Delivery, ...Changes },
   { additionalProperties: false }
 )
-export type PayInput = Static<typeof PayInput>
+export type PayInput = { prepayId: string } & Omit<Static<typeof PayInput>, 'signature'> & Changes
 
 export interface PayResult {
   transactionId: string
@@ -43,11 +25,9 @@ export interface PayResult {
 /** The order changes before the first notice goes out. Overrides change the notice only, never the order. */
 export async function pay(world: World, input: PayInput): Promise<PayResult> {
   const order = payable(world, input.prepayId)
-  const payment = world.orders.pay(order, makeNonce())
-  const notice = payNotice(order, payment, keyOf(world, order), changesOf(input))
-  const { times = 1, concurrent = false, notifyUrls = [order.notifyUrl] } = input
-  const targets = Array.from({ length: times }, (_, index) => notifyUrls[index % notifyUrls.length] ?? order.notifyUrl)
-  const notices = await deliver(world, targets, { contentType: 'text/xml', body: notice }, concurrent)
+  checkChanges(order.api === 'v2' ? 'XML' : 'JSON', input)
+  const payment = world.orders.pay(order)
+  const notices = await deliver(world, input, sendingOf(world, order, payment, input))
   return { transactionId: payment.transactionId, outTradeNo: order.outTradeNo, notices }
 }
 
@@ -63,42 +43,44 @@ function payable({ orders }: World, prepayId: string): Order {
   return order
 }
 
-function keyOf({ merchants }: World, order: Order): string {
-  const merchant = merchants.get(order.mchid)
-  if (merchant === undefined) throw new ActError(500, `the merchant ${order.mchid} is gone`)
+function sendingOf(world: World, order: Order, payment: Payment, changes: Changes): Sending {
+  const { notifyUrl: url } = order
+  if (order.api === 'v3') return { url, make: v3PayNotice(world, order, payment, changes), isTaken: isTakenByStatus }
+  const body = payNotice(order, payment, keyOf(world, order.mchid), changes)
+  return { url, make: () => ({ contentType: 'text/xml', body }), isTaken: isTakenByBody }
+}
+
+/** A payment's notice tells the payment, not what was refunded since. */
+function v3PayNotice(world: World, order: Order, payment: Payment, changes: Changes): Sending['make'] {
+  const happening = {
+    id: payment.noticeId,
+    at: payment.paidAt,
+    eventType: 'TRANSACTION.SUCCESS',
+    summary: '支付成功',
+    originalType: 'transaction' as const,
+    fields: transaction(order, 'SUCCESS')
+  }
+  return v3Notice(world, accountOf(world, order.mchid), happening, changes)
+}
+
+/** v3: 200 and 204 alone. */
+export function isTakenByStatus({ status }: NoticeResult): boolean {
+  return status === 200 || status === 204
+}
+
+export function isTakenByBody({ status, body }: NoticeResult): boolean {
+  return status === 200 && /<return_code>(<!\[CDATA\[)?SUCCESS(\]\]>)?<\/return_code>/.test(body)
+}
+
+/** The merchant's APIv2 key. */
+export function keyOf({ merchants }: World, mchid: string): string {
+  const merchant = merchants.get(mchid)
+  if (merchant === undefined) throw new ActError(404, `the sandbox has no merchant ${mchid}`)
   return merchant.apiV2Key
 }
 
-function changesOf({ overrides = {}, tamper = {}, signWith, cdata = true }: PayInput): Changes {
-  return { overrides, tamper, cdata, ...(signWith === undefined ? {} : { signWith }) }
-}
-
-export interface OrderView {
-  api: 'v2'
-  appid: string
-  mchid: string
-  outTradeNo: string
-  openid: string
-  totalFen: number
-  currency: string
-  description: string
-  notifyUrl: string
-  attach?: string
-  signType?: string
-  state: OrderState
-  /** The newest. */
-  prepayId?: string
-  transactionId?: string
-  /** ISO 8601. */
-  paidAt?: string
-}
-
-/** The order as WeChat holds it. Throws ActError 404. */
-export function order({ orders }: World, outTradeNo: string, mchid?: string): OrderView {
-  const found = orders.findByNumber(outTradeNo, mchid)
-  if (found === undefined) throw new ActError(404, `no order ${outTradeNo}`)
-  const { fingerprint: _, prepayIds, payment, deviceInfo: __, expiresAt: ___, ...fields } = found
-  const prepayId = prepayIds.at(-1)?.id
-  const paid = payment && { transactionId: payment.transactionId, paidAt: new Date(payment.paidAt).toISOString() }
-  return { ...fields, state: orders.state(found), ...(prepayId === undefined ? {} : { prepayId }), ...paid }
+export function accountOf({ accounts }: World, mchid: string): MerchantAccount {
+  const account = accounts.get(mchid)
+  if (account === undefined) throw new ActError(404, `the sandbox has no merchant ${mchid} with APIv3`)
+  return account
 }

@@ -24,12 +24,19 @@ export interface Call {
   code?: string
   mchid?: string
   outTradeNo?: string
+  outRefundNo?: string
+  /** Of an APIv3 request: the key that it asks to be answered with. */
+  wechatpaySerial?: string
+  /** Of an APIv3 request. */
+  userAgent?: string
+  /** Of a v2 refund that came by TLS: the serial number of the client certificate. */
+  clientCertSerial?: string
   forceRefresh?: boolean
   /** 0 for success; for WeChat Pay the err_code or the return_msg of a failure. */
   errcode?: number | string
   /** Present where the HTTP status was not 200. */
   httpStatus?: number
-  /** Of the APIs in README's list of platform APIs, and of every encrypted request. */
+  /** Of the APIs in the list of platform APIs of docs/sandbox.md, and of every encrypted request. */
   received?: Received
   /** The request came encrypted (API security mode) and was good: the names of its parameters, in their order. */
   decrypted?: string[]

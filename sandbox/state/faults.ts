@@ -13,11 +13,25 @@ export const UPSTREAM_APIS = [
   'subscribe_send',
   'getuserriskrank',
   'getcallbackip',
-  'media_upload'
+  'media_upload',
+  'orderquery',
+  'closeorder',
+  'refund',
+  'refundquery',
+  'downloadbill',
+  'v3_prepay',
+  'v3_query',
+  'v3_close',
+  'v3_refund',
+  'v3_refund_query',
+  'v3_certificates',
+  'v3_trade_bill',
+  'v3_fundflow_bill',
+  'v3_bill_download'
 ] as const
 export type UpstreamApi = (typeof UPSTREAM_APIS)[number]
 
-/** How an encrypted answer (API security mode) is spoilt; README says what each does. */
+/** How an encrypted answer (API security mode) is spoilt; docs/sandbox.md says what each does. */
 export const SECURITY_FAULTS = [
   'plain',
   'unsigned',
@@ -33,6 +47,10 @@ export const SECURITY_FAULTS = [
 ] as const
 export type SecurityFault = (typeof SECURITY_FAULTS)[number]
 
+/** How the signature of WeChat Pay's answer is spoilt; docs/sandbox.md says what each does. */
+export const SIGNATURE_FAULTS = ['absent', 'wrong', 'body', 'signtest', 'unknown-serial', 'stale', 'ahead'] as const
+export type SignatureFault = (typeof SIGNATURE_FAULTS)[number]
+
 export const Fault = Type.Object(
   {
     api: Type.Union(UPSTREAM_APIS.map((api) => Type.Literal(api))),
@@ -41,12 +59,13 @@ export const Fault = Type.Object(
     ),
     errcode: Type.Optional(
       Type.Union([Type.Integer(), Type.String()], {
-        description: "a number; for unifiedorder an err_code such as 'SYSTEMERROR'"
+        description:
+          "a number; for WeChat Pay v2 an err_code such as 'SYSTEMERROR', for v3 a code such as 'SYSTEM_ERROR'"
       })
     ),
     errmsg: Type.Optional(
       Type.String({
-        description: 'for unifiedorder without errcode: an unsigned return_code FAIL with this return_msg'
+        description: 'for WeChat Pay v2 without errcode: an unsigned return_code FAIL with this return_msg'
       })
     ),
     delayMs: Type.Optional(Type.Integer({ minimum: 0, description: 'real milliseconds before the answer' })),
@@ -66,15 +85,30 @@ export const Fault = Type.Object(
         { description: 'spoils the answer to an encrypted request; nothing to any other' }
       )
     ),
+    signature: Type.Optional(
+      Type.Union(
+        SIGNATURE_FAULTS.map((fault) => Type.Literal(fault)),
+        { description: 'spoils the signature of an answer of WeChat Pay; v2 knows absent, wrong and body' }
+      )
+    ),
+    overrides: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description:
+          'fields of an answer of WeChat Pay, before it is signed; objects are merged, null takes a field away'
+      })
+    ),
     processed: Type.Optional(
-      Type.Boolean({ description: 'whether WeChat did its work before the answer went wrong; default: see README' })
+      Type.Boolean({
+        description: 'whether WeChat did its work before the answer went wrong; default: see docs/sandbox.md'
+      })
     )
   },
   { additionalProperties: false }
 )
-export type Fault = Omit<Static<typeof Fault>, 'api' | 'apiSecurity'> & {
+export type Fault = Omit<Static<typeof Fault>, 'api' | 'apiSecurity' | 'signature'> & {
   api: UpstreamApi
   apiSecurity?: SecurityFault
+  signature?: SignatureFault
 }
 
 interface Queued {

@@ -1,11 +1,13 @@
 /** The orders of all merchants. Kept free of XML and JSON: v2 and v3 share orders. */
 import type { SignType } from '../wire/pay-sign.ts'
-import { makePrepayId, makeTransactionId } from '../wire/random.ts'
+import { makeNonce, makeNoticeId, makePrepayId, makeTransactionId } from '../wire/random.ts'
+import type { Refund } from './refunds.ts'
 
 const PREPAY_LIFE_MS = 2 * 3600 * 1000
 
 export interface Order {
-  readonly api: 'v2'
+  /** Which of them made it: the notice comes in its form. */
+  readonly api: 'v2' | 'v3'
   readonly appid: string
   readonly mchid: string
   readonly outTradeNo: string
@@ -18,11 +20,17 @@ export interface Order {
   readonly deviceInfo?: string
   /** sign_type as the order had it; undefined: it had none, which means MD5. */
   readonly signType?: SignType
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
   readonly expiresAt?: number
   /** What a repeated order has to agree with. */
   readonly fingerprint: string
   readonly prepayIds: { id: string; until: number }[]
   payment?: Payment
+  /** The merchant closed it. */
+  closed?: boolean
+  /** In the order in which they were asked for. */
+  readonly refunds: Refund[]
 }
 
 export interface Payment {
@@ -30,9 +38,12 @@ export interface Payment {
   readonly paidAt: number
   /** One for all notices of this payment: WeChat repeats a notice as it was. */
   readonly nonce: string
+  /** Of its APIv3 notification; the same at every try. */
+  readonly noticeId: string
 }
 
-export type OrderState = 'NOTPAY' | 'SUCCESS' | 'CLOSED'
+/** REFUND: paid, then refunded in part or whole. */
+export type OrderState = 'NOTPAY' | 'SUCCESS' | 'REFUND' | 'CLOSED'
 
 export class Orders {
   readonly #orders = new Map<string, Order>()
@@ -61,11 +72,23 @@ export class Orders {
     return this.#byPrepayId.get(prepayId)
   }
 
+  findByTransactionId(mchid: string, transactionId: string): Order | undefined {
+    return this.ofMerchant(mchid).find(({ payment }) => payment?.transactionId === transactionId)
+  }
+
+  /** Oldest first. */
+  ofMerchant(mchid: string): Order[] {
+    return [...this.#orders.values()].filter((order) => order.mchid === mchid)
+  }
+
   /** The order's newest prepay_id while it lives (2 hours), else another. */
   prepayId(order: Order): string {
-    const now = this.#now()
     const newest = order.prepayIds.at(-1)
-    if (newest !== undefined && newest.until > now) return newest.id
+    return newest !== undefined && newest.until > this.#now() ? newest.id : this.newPrepayId(order)
+  }
+
+  newPrepayId(order: Order): string {
+    const now = this.#now()
     const id = makePrepayId(now)
     order.prepayIds.push({ id, until: now + PREPAY_LIFE_MS })
     this.#byPrepayId.set(id, order)
@@ -78,14 +101,20 @@ export class Orders {
 
   /** An order that nobody paid in time is as good as closed. */
   state(order: Order): OrderState {
-    if (order.payment !== undefined) return 'SUCCESS'
+    if (order.payment !== undefined) return order.refunds.some(({ state }) => state !== 'CLOSED') ? 'REFUND' : 'SUCCESS'
+    if (order.closed === true) return 'CLOSED'
     return order.expiresAt !== undefined && order.expiresAt <= this.#now() ? 'CLOSED' : 'NOTPAY'
   }
 
   /** Money moves once: paying again gives the first payment. */
-  pay(order: Order, nonce: string): Payment {
+  pay(order: Order): Payment {
     const paidAt = this.#now()
-    order.payment ??= { transactionId: makeTransactionId(paidAt), paidAt, nonce }
+    order.payment ??= {
+      transactionId: makeTransactionId(paidAt),
+      paidAt,
+      nonce: makeNonce(),
+      noticeId: makeNoticeId()
+    }
     return order.payment
   }
 }

@@ -12,6 +12,15 @@ import { checkSession, resetSessionKey } from './session-key.ts'
 import { stableToken } from './stable-token.ts'
 import { subscribeSend } from './subscribe-send.ts'
 import { unifiedOrder } from './unified-order.ts'
+import { downloadBill } from './v2-bill.ts'
+import { closeOrder, orderQuery } from './v2-orders.ts'
+import { v2Refund } from './v2-refund.ts'
+import { refundQuery } from './v2-refund-query.ts'
+import { v3BillDownload, v3FundFlowBill, v3TradeBill } from './v3-bills.ts'
+import { v3Certificates } from './v3-certificates.ts'
+import { v3Close, v3QueryById, v3QueryByNumber } from './v3-orders.ts'
+import { v3Prepay } from './v3-prepay.ts'
+import { v3Refund, v3RefundQuery } from './v3-refund.ts'
 
 const UPSTREAMS: Upstream[] = [
   code2session,
@@ -25,7 +34,22 @@ const UPSTREAMS: Upstream[] = [
   subscribeSend,
   userRiskRank,
   callbackIp,
-  mediaUpload
+  mediaUpload,
+  orderQuery,
+  closeOrder,
+  v2Refund,
+  refundQuery,
+  downloadBill,
+  v3Prepay,
+  v3QueryByNumber,
+  v3QueryById,
+  v3Close,
+  v3Refund,
+  v3RefundQuery,
+  v3Certificates,
+  v3TradeBill,
+  v3FundFlowBill,
+  v3BillDownload
 ]
 
 /** Bodies are taken raw: WeChat does not look at the Content-Type. The wrong method is for each API to refuse, in its own words. */

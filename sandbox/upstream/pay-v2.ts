@@ -1,5 +1,7 @@
 /** What the APIs of WeChat Pay v2 have in common: XML in and out, HTTP status 200 whatever happened, a signature both ways. */
 import type { SandboxMerchant } from '../options.ts'
+import type { Call } from '../state/calls.ts'
+import type { Fault, SignatureFault } from '../state/faults.ts'
 import { readSignType, type SignType, sign, signatureHolds } from '../wire/pay-sign.ts'
 import { makeNonce } from '../wire/random.ts'
 import { readXml, XmlError } from '../wire/xml-reader.ts'
@@ -45,7 +47,7 @@ function readFields(request: Incoming): Map<string, string> {
 }
 
 /** Without a known merchant there is no key to sign an answer with: that failure is an unsigned one too. */
-function readMessage(world: World, request: Incoming): Message {
+export function readMessage(world: World, request: Incoming): Message {
   const fields = readFields(request)
   const mchid = fields.get('mch_id')
   if (mchid === undefined || mchid === '') throw new MessageRefused('缺少参数mch_id')
@@ -57,17 +59,13 @@ function readMessage(world: World, request: Incoming): Message {
   return { fields, merchant, signType }
 }
 
-function unsigned(returnMsg: string): Answer {
-  const body = writeXml(
-    new Map([
-      ['return_code', 'FAIL'],
-      ['return_msg', returnMsg]
-    ])
-  )
+/** `more`: fields beside return_code and return_msg. */
+export function unsigned(returnMsg: string, more: Record<string, string> = {}): Answer {
+  const body = writeXml(new Map([['return_code', 'FAIL'], ['return_msg', returnMsg], ...Object.entries(more)]))
   return { contentType: CONTENT_TYPE, body, errcode: returnMsg }
 }
 
-function signed({ fields, merchant, signType }: Message, result: Record<string, string>): Answer {
+function signed({ fields, merchant, signType }: Message, result: Record<string, string>, fault?: Fault): Answer {
   const answer = new Map([
     ['return_code', 'SUCCESS'],
     ['return_msg', 'OK'],
@@ -77,9 +75,28 @@ function signed({ fields, merchant, signType }: Message, result: Record<string, 
     ['nonce_str', makeNonce()],
     ...Object.entries(result)
   ])
-  if (answer.get('device_info') === '') answer.delete('device_info')
+  for (const [name, value] of answer) {
+    if (value === '') answer.delete(name)
+  }
+  change(answer, fault?.overrides)
   answer.set('sign', sign(answer, merchant.apiV2Key, signType))
+  spoil(answer, fault?.signature)
   return { contentType: CONTENT_TYPE, body: writeXml(answer), errcode: result.err_code ?? 0 }
+}
+
+/** null takes a field away. */
+function change(answer: Map<string, string>, changes: Record<string, unknown> = {}): void {
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) answer.delete(name)
+    else answer.set(name, String(value))
+  }
+}
+
+function spoil(answer: Map<string, string>, fault: SignatureFault | undefined): void {
+  if (fault === 'absent') answer.delete('sign')
+  if (fault === 'wrong')
+    answer.set('sign', answer.get('sign')?.replace(/^./, (digit) => (digit === 'A' ? 'B' : 'A')) ?? '')
+  if (fault === 'body') answer.set('return_msg', 'ok')
 }
 
 function refused(message: Message, { errCode, message: text }: BusinessRefused): Answer {
@@ -87,11 +104,11 @@ function refused(message: Message, { errCode, message: text }: BusinessRefused):
 }
 
 /** Runs `work` on an authentic message, and puts what it gives or throws into WeChat's form. */
-function answerTo(world: World, request: Incoming, work: PayV2['work']): Answer {
+function answerTo(world: World, request: Incoming, work: PayV2['work'], fault?: Fault): Answer {
   let message: Message | undefined
   try {
     message = readMessage(world, request)
-    return signed(message, { result_code: 'SUCCESS', ...work(world, message) })
+    return signed(message, { result_code: 'SUCCESS', ...work(world, message) }, fault)
   } catch (error) {
     if (message !== undefined && error instanceof BusinessRefused) return refused(message, error)
     if (error instanceof MessageRefused) return unsigned(error.message)
@@ -99,10 +116,16 @@ function answerTo(world: World, request: Incoming, work: PayV2['work']): Answer 
   }
 }
 
-function describe(request: Incoming): { appid?: string; mchid?: string; openid?: string; outTradeNo?: string } {
+export function describe(request: Incoming): Partial<Call> {
   try {
     const fields = readFields(request)
-    const names = { appid: 'appid', mchid: 'mch_id', openid: 'openid', outTradeNo: 'out_trade_no' }
+    const names = {
+      appid: 'appid',
+      mchid: 'mch_id',
+      openid: 'openid',
+      outTradeNo: 'out_trade_no',
+      outRefundNo: 'out_refund_no'
+    }
     return Object.fromEntries(
       Object.entries(names).flatMap(([name, field]) => (fields.has(field) ? [[name, fields.get(field)]] : []))
     )
@@ -115,7 +138,7 @@ export function payV2({ work, ...rest }: PayV2): Upstream {
   return {
     ...rest,
     describe: (_world, request) => describe(request),
-    answer: (world, request) => answerTo(world, request, work),
+    answer: (world, request, fault) => answerTo(world, request, work, fault),
     refuse(world, request, { errcode, errmsg = '系统繁忙，请稍后再试' }) {
       if (errcode === undefined) return unsigned(errmsg)
       return answerTo(world, request, () => {

@@ -6,11 +6,15 @@ import type { Fault, UpstreamApi } from '../state/faults.ts'
 import type { World } from '../world.ts'
 
 /** What an API may see of a request; a decrypted one is made by hand. */
-export type Incoming = Pick<FastifyRequest, 'method' | 'url' | 'query' | 'headers' | 'body'>
+export type Incoming = Pick<FastifyRequest, 'method' | 'url' | 'query' | 'headers' | 'body'> &
+  Partial<Pick<FastifyRequest, 'params' | 'socket' | 'protocol'>>
 
 export interface Answer {
+  /** Empty: there is none. */
   contentType: string
   body: string | Buffer
+  /** Default 200. */
+  status?: number
   headers?: Record<string, string>
   /** For the list of calls: 0, an errcode, or WeChat Pay's word for what is wrong. */
   errcode: number | string
@@ -68,13 +72,13 @@ async function play(fault: Fault, { world, upstream, request, reply, call }: Sce
   call.fault = Object.keys(shape).join(' ')
   const done = worksFirst(fault) ? upstream.answer(world, request, fault) : undefined
   await pause(world, (fault.delayMs ?? 0) + (fault.reset === true ? (fault.afterMs ?? 0) : 0))
-  const status = fault.httpStatus ?? 200
+  const status = fault.httpStatus
   if (fault.reset === true || world.closing.signal.aborted) return reset(request, reply)
   if (fault.garbage === true)
     return send(reply, call, { contentType: 'text/html', body: GARBAGE, errcode: 'garbage' }, status)
   if (fault.errcode !== undefined || fault.errmsg !== undefined)
     return send(reply, call, upstream.refuse(world, request, fault), status)
-  if (fault.httpStatus !== undefined) return sendEmpty(reply, call, status)
+  if (status !== undefined) return sendEmpty(reply, call, status)
   return send(reply, call, done ?? upstream.answer(world, request, fault))
 }
 
@@ -90,11 +94,13 @@ function reset(request: FastifyRequest, reply: FastifyReply): FastifyReply {
   return reply
 }
 
-function send(reply: FastifyReply, call: Call, answer: Answer, status = 200): FastifyReply {
+function send(reply: FastifyReply, call: Call, answer: Answer, wanted?: number): FastifyReply {
   const { contentType, body, headers = {}, errcode, noted } = answer
+  const status = wanted ?? answer.status ?? 200
   Object.assign(call, noted, { errcode })
   if (status !== 200) call.httpStatus = status
-  return reply.code(status).header('content-type', contentType).headers(headers).send(body)
+  if (contentType !== '') reply.header('content-type', contentType)
+  return reply.code(status).headers(headers).send(body)
 }
 
 function sendEmpty(reply: FastifyReply, call: Call, status: number): FastifyReply {

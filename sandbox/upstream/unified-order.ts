@@ -29,17 +29,20 @@ function newOrder(world: World, message: Message): Order {
     ...(text('attach') === '' ? {} : { attach: text('attach') }),
     ...(text('device_info') === '' ? {} : { deviceInfo: text('device_info') }),
     ...(text('sign_type') === '' ? {} : { signType }),
+    createdAt: world.now(),
     ...(expiresAt === undefined ? {} : { expiresAt }),
     fingerprint: fingerprint(fields),
-    prepayIds: []
+    prepayIds: [],
+    refunds: []
   }
 }
 
 /** A number may be used again while it is unpaid, open, and everything about it is the same. */
 function checkReentry({ orders }: World, order: Order, { fields }: Message): void {
   const state = orders.state(order)
-  if (state === 'SUCCESS') throw new BusinessRefused('ORDERPAID', '该订单已支付')
+  if (state === 'SUCCESS' || state === 'REFUND') throw new BusinessRefused('ORDERPAID', '该订单已支付')
   if (state === 'CLOSED') throw new BusinessRefused('ORDERCLOSED', '订单已关闭')
+  if (order.api !== 'v2') throw new BusinessRefused('OUT_TRADE_NO_USED', '商户订单号重复')
   if (order.fingerprint !== fingerprint(fields))
     throw new BusinessRefused('INVALID_REQUEST', '请求重入时，参数与首次请求时不一致')
 }

@@ -23,3 +23,22 @@ export function readObject(text: string): Record<string, unknown> | undefined {
     return undefined
   }
 }
+
+/** `changes` laid over `fields`: objects are merged, null takes a field away. */
+export function merge(fields: Record<string, unknown>, changes: Record<string, unknown>): Record<string, unknown> {
+  const merged = { ...fields }
+  for (const [name, change] of Object.entries(changes)) {
+    const now = merged[name]
+    if (change === null) delete merged[name]
+    else merged[name] = isObject(now) && isObject(change) ? merge(now, change) : change
+  }
+  return merged
+}
+
+/** The same text for the same content, whatever the order of the names. */
+export function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (!isObject(value)) return JSON.stringify(value) ?? ''
+  const names = Object.keys(value).sort()
+  return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(',')}}`
+}

@@ -31,7 +31,11 @@ export interface SignedRequest {
 }
 
 /** What the merchant signs. */
-export function requestHolds(request: SignedRequest, { timestamp, nonce_str, signature }: Authorization, key: KeyObject) {
+export function requestHolds(
+  request: SignedRequest,
+  { timestamp, nonce_str, signature }: Authorization,
+  key: KeyObject
+) {
   const head = `${request.method}\n${request.url}\n${timestamp}\n${nonce_str}\n`
   const message = Buffer.concat([Buffer.from(head), request.body, Buffer.from('\n')])
   const bytes = Buffer.from(signature, 'base64')

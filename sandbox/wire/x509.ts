@@ -8,7 +8,7 @@ const NULL = 0x05
 const UTF8_STRING = 0x0c
 const SEQUENCE = 0x30
 const SET = 0x31
-const GENERALIZED_TIME = 0x18
+const UTC_TIME = 0x17
 
 const COMMON_NAME = Buffer.from('0603550403', 'hex')
 const SHA256_WITH_RSA = Buffer.from('06092a864886f70d01010b', 'hex')
@@ -26,9 +26,10 @@ function der(tag: number, ...contents: Uint8Array[]): Buffer {
 
 const algorithm = der(SEQUENCE, SHA256_WITH_RSA, der(NULL))
 
+/** Two digits of the year: good for 1950 to 2049. */
 function time(ms: number): Buffer {
-  const digits = new Date(ms).toISOString().replace(/\D/g, '').slice(0, 14)
-  return der(GENERALIZED_TIME, Buffer.from(`${digits}Z`))
+  const digits = new Date(ms).toISOString().replace(/\D/g, '').slice(2, 14)
+  return der(UTC_TIME, Buffer.from(`${digits}Z`))
 }
 
 function commonName(text: string): Buffer {
@@ -49,7 +50,7 @@ export interface CertificateInput {
   privateKey: KeyObject
   /** 40 hex digits, the first of them at most 7. */
   serial: string
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, before 2050. */
   notBefore: number
   notAfter: number
   altNames?: string[]

@@ -6,7 +6,7 @@ function escaped(value: string): string {
 }
 
 /** `]]>` cannot stand in a CDATA section: it is split over two. */
-function inCdata(value: string): string {
+export function inCdata(value: string): string {
   return `<![CDATA[${value.replaceAll(']]>', ']]]]><![CDATA[>')}]]>`
 }
 
@@ -15,8 +15,8 @@ function likeWechat(value: string): string {
   return /^\d{1,10}$/.test(value) ? value : inCdata(value)
 }
 
-export function writeXml(fields: ReadonlyMap<string, string>, cdata = true): string {
+export function writeXml(fields: ReadonlyMap<string, string>, cdata = true, root = 'xml'): string {
   const spell = cdata ? likeWechat : escaped
   const lines = [...fields].map(([name, value]) => `<${name}>${spell(value)}</${name}>`)
-  return ['<xml>', ...lines, '</xml>'].join('\n')
+  return [`<${root}>`, ...lines, `</${root}>`].join('\n')
 }

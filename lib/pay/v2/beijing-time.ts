@@ -25,3 +25,8 @@ export function fromBeijingTime(text: string): string | undefined {
   if (Number.isNaN(shiftedMs) || new Date(shiftedMs).toISOString() !== written) return undefined
   return new Date(shiftedMs - BEIJING_OFFSET_MS).toISOString()
 }
+
+/** As `fromBeijingTime`, for the spelling of refunds: `yyyy-MM-dd HH:mm:ss`. */
+export function fromBeijingDateTime(text: string): string | undefined {
+  return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(text) ? fromBeijingTime(text.replace(/\D/g, '')) : undefined
+}

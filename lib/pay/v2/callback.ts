@@ -1,10 +1,11 @@
 /** What becomes of a v2 payment notice at our door: the rows of table E in pay.md, up to the answer. */
 import { hash } from 'node:crypto'
-import type { Event, EventRecorder } from '../../events/queue.ts'
+import type { Quarantine } from '../../callbacks/quarantine.ts'
+import type { EventRecorder } from '../../events/queue.ts'
 import type { CallbackReason, Meters } from '../../metrics/meters.ts'
+import { isWechatId, type Payment, paymentEvent, paymentEventId } from '../events.ts'
 import type { Merchants } from '../merchants.ts'
 import type { Orders } from '../orders.ts'
-import type { Quarantine } from '../quarantine.ts'
 import { failReply, judgeIdentity, judgePayment, type PaymentV2, readPaymentNotice, successReply } from './notice.ts'
 
 type Verdict =
@@ -45,15 +46,18 @@ const STATUS: Readonly<Record<Verdict['verdict'], number>> = {
   quarantined: 500
 }
 
-/** Up to 32 digits today. It becomes part of names, so it must not hold what separates those. */
-const TRANSACTION_ID = /^[\w-]{1,64}$/
-
 export interface PaymentCallbackOptions {
   merchants: Merchants
   orders: Orders
   events: Pick<EventRecorder, 'record'>
   quarantine: Quarantine
   meters: Pick<Meters, 'callback'>
+}
+
+/** A notice that is signed, and the merchant whose address it came to. */
+interface Authentic {
+  owner: string
+  body: Buffer
 }
 
 export function createPaymentCallbacks({
@@ -63,8 +67,8 @@ export function createPaymentCallbacks({
   quarantine,
   meters
 }: PaymentCallbackOptions): PaymentCallbacks {
-  async function setAside(id: string, reason: CallbackReason, body: Buffer): Promise<Verdict> {
-    await quarantine.put({ identity: id, door: 'pay-v2', reason, body })
+  async function setAside(id: string, reason: CallbackReason, { owner, body }: Authentic): Promise<Verdict> {
+    await quarantine.put({ identity: id, door: 'pay-v2', reason, owner, body })
     return { verdict: 'quarantined', id, reason }
   }
 
@@ -73,30 +77,33 @@ export function createPaymentCallbacks({
     known: { mchid: string; appids: readonly string[] },
     body: Buffer
   ): Promise<Verdict> {
-    if (!TRANSACTION_ID.test(payment.transactionId))
-      return setAside(namelessIdentity(known.mchid, body), 'transaction_id', body)
-    const id = `pay_${payment.mchid}_${payment.transactionId}`
+    const authentic = { owner: known.mchid, body }
+    if (!isWechatId(payment.transactionId)) return setAside(namelessIdentity(authentic), 'transaction_id', authentic)
+    const id = paymentEventId(payment.mchid, payment.transactionId)
     const order = await orders.find(known.mchid, payment.outTradeNo)
     const judged = judgePayment(payment, { ...known, order })
-    if (judged !== 'accept') return setAside(id, judged, body)
-    const recorded = await events.record(eventOf(id, payment, order !== undefined))
-    return recorded === 'conflict' ? setAside(id, 'other-content', body) : { verdict: recorded, id }
+    if (judged !== 'accept') return setAside(id, judged, authentic)
+    const recorded = await events.record(paymentEvent(factsOf(payment), order !== undefined))
+    return recorded === 'conflict' ? setAside(id, 'other-content', authentic) : { verdict: recorded, id }
   }
 
   async function judge(mchid: string, body: Buffer): Promise<Verdict> {
     const merchant = merchants.find(mchid)
     if (merchant?.apiV2Key === undefined) return { verdict: 'unknown-merchant' }
+    const authentic = { owner: mchid, body }
     const notice = readPaymentNotice(body, { apiV2Key: merchant.apiV2Key })
     switch (notice.status) {
       case 'bad-signature':
         return { verdict: 'refused', reason: 'signature' }
       case 'malformed':
         return notice.authentic
-          ? setAside(namelessIdentity(mchid, body), notice.reason, body)
+          ? setAside(namelessIdentity(authentic), notice.reason, authentic)
           : { verdict: 'refused', reason: notice.reason }
       case 'not-success': {
         const judged = judgeIdentity(notice.notice, merchant)
-        return judged === 'accept' ? { verdict: 'not-success' } : setAside(namelessIdentity(mchid, body), judged, body)
+        return judged === 'accept'
+          ? { verdict: 'not-success' }
+          : setAside(namelessIdentity(authentic), judged, authentic)
       }
       case 'payment':
         return receivePayment(notice.payment, merchant, body)
@@ -118,42 +125,9 @@ export function createPaymentCallbacks({
 }
 
 /** For an authentic notice that does not say which payment it is about: its bytes, which WeChat repeats as they were. */
-const namelessIdentity = (mchid: string, body: Buffer) => `notice_${mchid}_${hash('sha256', body).slice(0, 32)}`
+const namelessIdentity = ({ owner, body }: Authentic) => `notice_${owner}_${hash('sha256', body).slice(0, 32)}`
 
-function eventOf(id: string, payment: PaymentV2, orderKnown: boolean): Event {
-  const {
-    appid,
-    mchid,
-    openid,
-    outTradeNo,
-    transactionId,
-    totalFen,
-    currency,
-    cashFen,
-    successTime,
-    attach,
-    bankType,
-    raw
-  } = payment
+function factsOf({ totalFen, cashFen, currency, ...facts }: PaymentV2): Payment {
   const amount = { total: totalFen, ...(cashFen !== undefined && { payerTotal: cashFen }), currency }
-  const optional = { ...(attach !== undefined && { attach }), ...(bankType !== undefined && { bankType }) }
-  return {
-    id,
-    type: 'payment.succeeded',
-    timestamp: successTime,
-    data: {
-      api: 'v2',
-      appid,
-      mchid,
-      openid,
-      outTradeNo,
-      transactionId,
-      amount,
-      successTime,
-      ...optional,
-      orderKnown,
-      raw
-    },
-    essence: [appid, outTradeNo, totalFen, currency].join(' ')
-  }
+  return { ...facts, api: 'v2', amount }
 }

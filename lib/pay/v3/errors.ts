@@ -64,6 +64,9 @@ const MEANINGS: ReadonlyMap<string, MeaningV3> = new Map([
   ['SERVICE_UNAVAILABLE', BUSY]
 ])
 
+/** Every code that pay.md lists. */
+export const ERROR_CODES_V3: readonly string[] = [...MEANINGS.keys()]
+
 /** Where there is no code, or one that pay.md does not list, the status has to say it. */
 function meaningOfStatus(status: number, hasCode: boolean): MeaningV3 {
   if (status === 202) return LATER
@@ -103,4 +106,9 @@ export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): Se
     detail: `WeChat answered the ${call} call with ${said?.code ?? 'no code'} (HTTP ${status}${place})`,
     ...(said?.code === 'STATEMENT_CREATING' && { retryAfterSeconds: BILL_PAUSE_SECONDS })
   })
+}
+
+/** For an answer that is signed but does not say what it has to; `reason` is the place of the fault. */
+export function unusableAnswerV3(call: CallV3, reason: string): ServiceError {
+  return new ServiceError('WECHAT_BAD_RESPONSE', { detail: `the answer to the ${call} call is unusable: ${reason}` })
 }

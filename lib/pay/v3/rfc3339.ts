@@ -11,3 +11,10 @@ export function toIsoUtc(text: string): string | undefined {
   const isOfCalendar = new Date(`${written}Z`).toISOString().startsWith(written)
   return isOfCalendar ? new Date(instantMs).toISOString() : undefined
 }
+
+const BEIJING_OFFSET_MS = 8 * 60 * 60 * 1000
+
+/** An ISO 8601 instant with a zone, to the second, as WeChat writes it. Throws RangeError when it is none. */
+export function toBeijingRfc3339(iso: string): string {
+  return `${new Date(Date.parse(iso) + BEIJING_OFFSET_MS).toISOString().slice(0, 19)}+08:00`
+}

@@ -75,11 +75,17 @@ function verifySignature(lines: readonly (string | Buffer)[], signature: string,
   return bytes?.length === SIGNATURE_BYTES && verify('sha256', joinLines(lines), key, bytes)
 }
 
+/** The headers that a message is verified by, where they are: what has to be kept with it. */
+export function signatureHeadersOf(headers: HeadersV3): Record<string, string> {
+  const pairs = SIGNATURE_HEADERS.map((name) => [name, readHeader(headers, name)] as const)
+  return Object.fromEntries(pairs.filter((pair): pair is [SignatureHeader, string] => pair[1] !== undefined))
+}
+
+const SIGNATURE_HEADERS = ['wechatpay-timestamp', 'wechatpay-nonce', 'wechatpay-serial', 'wechatpay-signature'] as const
+type SignatureHeader = (typeof SIGNATURE_HEADERS)[number]
+
 function readHeaders(headers: HeadersV3) {
-  const timestamp = readHeader(headers, 'wechatpay-timestamp')
-  const nonce = readHeader(headers, 'wechatpay-nonce')
-  const serial = readHeader(headers, 'wechatpay-serial')
-  const signature = readHeader(headers, 'wechatpay-signature')
+  const [timestamp, nonce, serial, signature] = SIGNATURE_HEADERS.map((name) => readHeader(headers, name))
   return timestamp && nonce && serial && signature ? { timestamp, nonce, serial, signature } : undefined
 }
 

@@ -38,7 +38,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.setErrorHandler((error, request, reply) => fail(error, request, reply))
 
-  const options = { config: { auth: 'wechat' as const }, bodyLimit: BODY_LIMIT_BYTES }
+  const options = { config: { auth: 'wechat' as const, door: 'push' as const }, bodyLimit: BODY_LIMIT_BYTES }
 
   app.get('/:appid', { ...options, exposeHeadRoute: false, schema: CheckSchema }, async function check(request, reply) {
     const { appid } = request.params

@@ -84,11 +84,16 @@ export async function remember(app: FastifyInstance, change: object = {}): Promi
   await createOrders(app.redis, app.keys).remember({ ...order, ...change })
 }
 
-/** The names of all keys of this gateway, but for what the queue keeps of itself. */
+/** The names of all keys of this gateway, but for what the queue keeps of itself and the list of what was refused. */
 export async function keysOf(app: FastifyInstance): Promise<string[]> {
   const prefix = app.keys.eventQueue.split(':')[0]
   const names = await app.redis.keys(`${prefix}:*`)
-  return names.filter((name) => !/:webhook:(meta|id|events|marker|stalled-check)$/.test(name)).sort()
+  return names
+    .filter(
+      (name) =>
+        !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$|:\{callbacks\}:refused$/.test(name)
+    )
+    .sort()
 }
 
 export interface RecordedEvent {
@@ -110,12 +115,8 @@ export async function eventsIn(app: FastifyInstance): Promise<RecordedEvent[]> {
 
 /** What lies in quarantine, opened. */
 export async function quarantined(app: FastifyInstance): Promise<{ identity: string; reason: string; body: string }[]> {
-  const places = (await keysOf(app)).filter((name) => name.includes(':quarantined:'))
-  return Promise.all(
-    places.map(async (place) => {
-      const sealed = (await app.redis.getBuffer(place)) ?? Buffer.alloc(0)
-      const entry = JSON.parse(String(app.sealer.open(sealed, place)))
-      return { ...entry, body: Buffer.from(entry.body, 'base64').toString() }
-    })
-  )
+  const { quarantine } = app.callbacks
+  const { items } = await quarantine.list({ limit: 100 })
+  const entries = await Promise.all(items.map(({ id }) => quarantine.find(id)))
+  return entries.flatMap((entry) => (typeof entry === 'object' ? [{ ...entry, body: entry.body.toString() }] : []))
 }

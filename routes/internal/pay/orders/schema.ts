@@ -1,9 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, INTERNAL_PROBLEMS, Openid, problems, WECHAT_PROBLEMS } from '../../../schemas.ts'
-
-/** WeChat Pay takes no character of four bytes (emoji) anywhere. */
-const PlainText = (maxLength: number) =>
-  Type.String({ minLength: 1, maxLength, pattern: '^[\\t\\n\\r\\u0020-\\ud7ff\\ue000-\\ufffd]*$' })
+import { Appid, NoBody, Openid, problems } from '../../../schemas.ts'
+import { Api, Currency, Fen, Hint, Mchid, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
 
 /** RFC 3339 with a zone. The format knows the calendar but takes looser spellings too, which Date does not read. */
 const Instant = Type.String({
@@ -19,14 +16,14 @@ export const OrderSchema = {
   body: Type.Object(
     {
       openid: Openid,
-      outTradeNo: Type.String({ pattern: '^[0-9A-Za-z_|*-]{6,32}$', description: 'your number of this order' }),
+      outTradeNo: OutTradeNo,
       description: PlainText(127),
-      amount: Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'fen' }),
+      amount: Fen,
       appid: Type.Optional(Appid),
-      mchid: Type.Optional(Type.String({ pattern: '^[0-9]{8,10}$' })),
+      mchid: Type.Optional(Mchid),
       attach: Type.Optional(PlainText(127)),
       timeExpire: Type.Optional(Instant),
-      api: Type.Optional(Type.Union([Type.Literal('v2'), Type.Literal('v3')]))
+      api: Type.Optional({ ...Api, description: 'default v3 where its keys are configured' })
     },
     {
       additionalProperties: false,
@@ -71,6 +68,72 @@ export const OrderSchema = {
         ]
       }
     ),
-    ...problems(...INTERNAL_PROBLEMS, 'APP_UNKNOWN', 'PAY_REJECTED', ...WECHAT_PROBLEMS)
+    ...problems(...PAY_PROBLEMS)
+  }
+}
+
+const OrderParams = Type.Object({ outTradeNo: OutTradeNo })
+
+const State = Type.Union(
+  ['SUCCESS', 'REFUND', 'NOTPAY', 'CLOSED', 'REVOKED', 'USERPAYING', 'PAYERROR'].map((state) => Type.Literal(state)),
+  { description: 'SUCCESS and REFUND were paid; a later answer never says less than an earlier one' }
+)
+
+export const FindSchema = {
+  operationId: 'findOrder',
+  tags: ['payments'],
+  summary: 'An order as WeChat has it now',
+  params: OrderParams,
+  querystring: Hint,
+  response: {
+    200: Type.Object(
+      {
+        api: Api,
+        appid: Type.String(),
+        mchid: Type.String(),
+        outTradeNo: Type.String(),
+        transactionId: Type.Optional(Type.String({ description: "WeChat's number of the payment" })),
+        state: State,
+        amount: Type.Optional(
+          Type.Object({
+            total: Type.Integer({ description: 'fen of the order' }),
+            payerTotal: Type.Optional(Type.Integer({ description: 'fen that the payer paid: less, by coupons' })),
+            currency: Currency
+          })
+        ),
+        openid: Type.Optional(Type.String()),
+        successTime: Type.Optional(Time),
+        attach: Type.Optional(Type.String())
+      },
+      {
+        examples: [
+          {
+            api: 'v3',
+            appid: 'wx0123456789abcdef',
+            mchid: '1900000109',
+            outTradeNo: 'T20261123_0001',
+            transactionId: '4200002479202611231234567890',
+            state: 'SUCCESS',
+            amount: { total: 4200, payerTotal: 4000, currency: 'CNY' },
+            openid: 'oZNnE1nCIQif3LUPeKGGo3ey12WG',
+            successTime: '2026-11-23T18:47:02.000Z'
+          }
+        ]
+      }
+    ),
+    ...problems(...PAY_PROBLEMS, 'NOT_FOUND')
+  }
+}
+
+export const CloseSchema = {
+  operationId: 'closeOrder',
+  tags: ['payments'],
+  summary: 'Close an order, so that nobody can pay it any more; PAY_REJECTED where it is paid already',
+  params: OrderParams,
+  querystring: Hint,
+  body: NoBody,
+  response: {
+    204: Type.Null({ description: 'The order is closed.' }),
+    ...problems(...PAY_PROBLEMS, 'NOT_FOUND')
   }
 }

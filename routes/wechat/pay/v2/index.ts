@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { NotifySchema } from './schema.ts'
+import { NotifySchema, RefundSchema } from './schema.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
 /** WeChat has its own pauses; this is for whoever stands in between. */
@@ -10,7 +10,8 @@ const RETRY_AFTER_SECONDS = 1
 const XML = 'text/xml; charset=utf-8'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { paymentCallbacks } = app
+  const { paymentCallbacks, refundCallbacks } = app
+  const { failReply } = paymentCallbacks
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -18,7 +19,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   /** Bytes and signature decide, not the label; but what is compressed is not what was signed. */
   app.addHook('onRequest', async function takeRaw(request: FastifyRequest, reply: FastifyReply) {
     const encoding = request.headers['content-encoding'] || 'identity'
-    if (encoding.toLowerCase() !== 'identity') return reply.code(415).type(XML).send(paymentCallbacks.failReply)
+    if (encoding.toLowerCase() !== 'identity') return reply.code(415).type(XML).send(failReply)
     request.headers['content-type'] = 'application/octet-stream'
     return
   })
@@ -30,23 +31,30 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     return reply
       .code(known.statusCode ?? 500)
       .type(XML)
-      .send(paymentCallbacks.failReply)
+      .send(failReply)
   })
 
-  const options = { config: { auth: 'wechat' as const }, bodyLimit: BODY_LIMIT_BYTES, schema: NotifySchema }
-  app.post('/:mchid/notify', options, async function notify(request, reply) {
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    const { mchid } = request.params
-    request.verdict = { mchid, bytes: body.length, sha256: hash('sha256', body) }
-    const { verdict, reason, id, status, answer } = await paymentCallbacks.receive(mchid, body)
-    request.verdict = { ...request.verdict, verdict, reason, webhookId: id }
-    if (verdict === 'quarantined')
-      request.log.error(
-        request.verdict,
-        'an authentic notice contradicts our settings or our order; it waits in quarantine'
-      )
-    return reply.code(status).type(XML).send(answer)
+  const receiveBy = (callbacks: typeof paymentCallbacks | typeof refundCallbacks) =>
+    async function receive(request: FastifyRequest<{ Params: { mchid: string } }>, reply: FastifyReply) {
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+      const { mchid } = request.params
+      request.verdict = { mchid, bytes: body.length, sha256: hash('sha256', body) }
+      const { verdict, reason, id, status, answer } = await callbacks.receive(mchid, body)
+      request.verdict = { ...request.verdict, verdict, reason, webhookId: id }
+      if (verdict === 'quarantined')
+        request.log.error(
+          request.verdict,
+          'an authentic notice contradicts our settings or our order; it waits in quarantine'
+        )
+      return reply.code(status).type(XML).send(answer)
+    }
+
+  const options = (door: 'pay-v2' | 'pay-v2-refund') => ({
+    config: { auth: 'wechat' as const, door },
+    bodyLimit: BODY_LIMIT_BYTES
   })
+  app.post('/:mchid/notify', { ...options('pay-v2'), schema: NotifySchema }, receiveBy(paymentCallbacks))
+  app.post('/:mchid/refund', { ...options('pay-v2-refund'), schema: RefundSchema }, receiveBy(refundCallbacks))
 }
 
 export default routes

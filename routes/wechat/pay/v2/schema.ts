@@ -49,3 +49,39 @@ export const NotifySchema = {
     '5xx': anyFail
   }
 }
+
+const REFUND_NOTICE = `<xml>
+<return_code><![CDATA[SUCCESS]]></return_code>
+<appid><![CDATA[wx0123456789abcdef]]></appid>
+<mch_id><![CDATA[1900000109]]></mch_id>
+<nonce_str><![CDATA[1ee38e38b04990449808688cf3a763b7]]></nonce_str>
+<req_info><![CDATA[pXgZ03XbF2kwAA5lM7fEio6xbiZTfgDvjw3LtMB1Zuo=]]></req_info>
+</xml>`
+
+export const RefundSchema = {
+  operationId: 'receiveRefundV2',
+  tags: ['wechat'],
+  summary: 'Refund result, APIv2: XML with an encrypted `req_info`',
+  description:
+    '`req_info` is AES-256-ECB under the MD5 of the APIv2 key, without a signature. So WeChat is asked whether it says the same: at once, or, where it does not answer within a second, later by a worker. Only what it confirms is recorded.',
+  consumes: ['text/xml'],
+  produces: ['text/xml'],
+  params: NotifySchema.params,
+  'x-body': Type.String({ description: "WeChat's XML, at most 1 MiB", examples: [REFUND_NOTICE] }),
+  response: {
+    200: Type.String({
+      description: 'It is recorded, was before, or is stored until WeChat confirms it.',
+      examples: [SUCCESS]
+    }),
+    401: fail('Not opened by the APIv2 key of this merchant, or not in its form.'),
+    404: fail('No such merchant here, or one without an APIv2 key.'),
+    413: fail('Larger than 1 MiB.'),
+    415: fail('Compressed.'),
+    500: fail(
+      'It contradicts our settings, our order, or what WeChat says when asked: quarantined for a person to see.'
+    ),
+    503: fail('Redis did not confirm; WeChat sends again.'),
+    '4xx': anyFail,
+    '5xx': anyFail
+  }
+}

@@ -1,8 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
+import { NoBody, problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
-
-const NoBody = Type.Optional(Type.Union([Type.Null(), Type.Object({}, { additionalProperties: false })]))
 
 export const CheckSchema = {
   operationId: 'checkSessionKey',

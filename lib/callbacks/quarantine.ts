@@ -1,0 +1,140 @@
+/** Authentic callbacks that contradict our settings or our order wait here, sealed, for a person: one entry for each identity. */
+import { hash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import { cursorOf, pageOfPlaces, placeOf } from '../redis/places.ts'
+import { defineScript, runScript } from '../redis/script.ts'
+import type { Sealer } from '../sessions/seal.ts'
+import type { CallbackDoor } from './doors.ts'
+
+/** As long as events are recognised as repeated, and far longer than WeChat repeats. */
+const LIFE_SECONDS = 32 * 86_400
+
+export type Texts = Readonly<Record<string, string>>
+
+export interface QuarantineEntry {
+  /** What WeChat calls the thing, e.g. `pay_{mchid}_{transactionId}`. */
+  identity: string
+  door: CallbackDoor
+  reason: string
+  /** The merchant or app whose address it came to. */
+  owner: string
+  body: Buffer
+  /** Where the signature stands in them. */
+  headers?: Texts
+  query?: Texts
+}
+
+/** An entry, opened. */
+export interface KeptCallback extends Required<QuarantineEntry> {
+  /** When it came last, in milliseconds since 1970: its timestamp is to be judged by that time. */
+  receivedAt: number
+}
+
+export interface QuarantineSummary {
+  id: string
+  identity: string
+  door: string
+  reason: string
+  /** ISO 8601, UTC. */
+  firstSeen: string
+  lastSeen: string
+  /** How often it came. */
+  times: number
+}
+
+export interface Quarantine {
+  /** The newest of one identity is kept. */
+  put(entry: QuarantineEntry): Promise<void>
+}
+
+export interface QuarantineStore extends Quarantine {
+  /** Newest first, by when each came first. */
+  list(page: { limit: number; cursor?: string }): Promise<{ items: QuarantineSummary[]; next?: string }>
+  /** undefined: there is none. `unopenable`: none of the encryption keys opens it. */
+  find(id: string): Promise<KeptCallback | 'unopenable' | undefined>
+  /** Unless it came once more since. */
+  remove(id: string, receivedAt: number): Promise<void>
+}
+
+/** KEYS entry, index; ARGV id, now in ms, life in s, identity, door, reason, sealed. */
+const PUT = defineScript(
+  2,
+  `redis.call('HSETNX', KEYS[1], 'first', ARGV[2])
+redis.call('HSET', KEYS[1], 'last', ARGV[2], 'identity', ARGV[4], 'door', ARGV[5], 'reason', ARGV[6], 'sealed', ARGV[7])
+redis.call('HINCRBY', KEYS[1], 'times', 1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('ZADD', KEYS[2], redis.call('HGET', KEYS[1], 'first'), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[2] - 2000 * ARGV[3])
+return redis.call('EXPIRE', KEYS[2], ARGV[3])`
+)
+
+/** KEYS entry, index; ARGV id, when it came last. */
+const REMOVE = defineScript(
+  2,
+  `if redis.call('HGET', KEYS[1], 'last') ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('DEL', KEYS[1])`
+)
+
+const SHOWN = ['identity', 'door', 'reason', 'first', 'last', 'times'] as const
+/** 22 characters of base64url. */
+const ID = /^[\w-]{22}$/
+
+export function createQuarantine(redis: Redis, keys: Keys, sealer: Sealer, now: () => number): QuarantineStore {
+  async function summary(id: string): Promise<QuarantineSummary | undefined> {
+    const [identity, door, reason, first, last, times] = await redis.hmget(keys.quarantined(id), ...SHOWN)
+    if (!identity || !door || !reason) return undefined
+    return { id, identity, door, reason, firstSeen: isoTime(first), lastSeen: isoTime(last), times: Number(times) }
+  }
+
+  return {
+    async put({ identity, door, reason, owner, body, headers = {}, query = {} }) {
+      const id = idOf(door, identity)
+      const place = keys.quarantined(id)
+      const text = JSON.stringify({ owner, headers, query, body: body.toString('base64') })
+      const sealed = sealer.seal(Buffer.from(text), place)
+      const args = [id, Math.floor(now()), LIFE_SECONDS, identity, door, reason, sealed]
+      await runScript(redis, PUT, [place, keys.quarantine], args)
+    },
+
+    async list({ limit, cursor }) {
+      const after = cursor === undefined ? undefined : placeOf(cursor)
+      const describe = (ids: string[]) => Promise.all(ids.map(summary))
+      const { items, stop } = await pageOfPlaces(redis, keys.quarantine, { after, count: limit, describe })
+      return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: cursorOf(stop) }) }
+    },
+
+    async find(id) {
+      if (!ID.test(id)) return undefined
+      const place = keys.quarantined(id)
+      const [known, fields] = await Promise.all([summary(id), redis.hmgetBuffer(place, 'sealed', 'last')])
+      const [sealed, last] = fields
+      if (known === undefined || !sealed || !last) return undefined
+      const opened = sealer.open(sealed, place)
+      if (opened === undefined) return 'unopenable'
+      const { owner, headers, query, body } = JSON.parse(String(opened))
+      const { identity, reason } = known
+      const door = known.door as CallbackDoor
+      return {
+        identity,
+        door,
+        reason,
+        owner,
+        headers,
+        query,
+        body: Buffer.from(body, 'base64'),
+        receivedAt: Number(last)
+      }
+    },
+
+    async remove(id, receivedAt) {
+      await runScript(redis, REMOVE, [keys.quarantined(id), keys.quarantine], [id, receivedAt])
+    }
+  }
+}
+
+const isoTime = (milliseconds: string | null | undefined): string => new Date(Number(milliseconds)).toISOString()
+
+/** The same thing at the same door is one entry; as a name it holds nothing that a URL could not. */
+const idOf = (door: string, identity: string): string => hash('sha256', `${door} ${identity}`, 'base64url').slice(0, 22)

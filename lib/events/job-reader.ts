@@ -1,0 +1,96 @@
+/** An event as the queue holds it, read as what became of it. */
+import type { Redis } from 'ioredis'
+import { eventKeys } from '../redis/keys.ts'
+import { type LastTry, readFailure } from './last-try.ts'
+import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
+
+/** waiting: not delivered yet, on its way or to be tried again. failed: nobody tries any more. */
+export type DeliveryState = 'waiting' | 'delivered' | 'failed'
+
+/** Times are ISO 8601, UTC. */
+export interface EventSummary {
+  /** The webhook-id. */
+  id: string
+  type: string
+  state: DeliveryState
+  recordedAt: string
+  /** Tries that ended, since it was recorded or sent again. */
+  attempts: number
+  /** How the last of them ended. */
+  lastStatus?: number
+  lastError?: string
+  /** Where it pauses. */
+  nextTryAt?: string
+  /** When it came into its state, where that is not waiting. */
+  deliveredAt?: string
+  failedAt?: string
+}
+
+export interface EventDetail extends EventSummary {
+  /** When it happened. */
+  timestamp: string
+  data: object
+}
+
+export interface JobReader {
+  /** undefined where there is no such job. */
+  summary(jobId: string): Promise<EventSummary | undefined>
+  detail(jobId: string): Promise<EventDetail | undefined>
+}
+
+const FIELDS = ['name', 'timestamp', 'atm', 'failedReason', 'returnvalue', 'finishedOn'] as const
+/** BullMQ keeps the time of the next try in the upper bits of a score. */
+const SCORES_PER_MS = 0x1000
+
+const isoTime = (milliseconds: number | string): string => new Date(Number(milliseconds)).toISOString()
+
+/** The essence and what makes the job's name its own stand behind the webhook-id. */
+const eventIdOf = (jobId: string): string => jobId.split('.').slice(0, -2).join('.')
+
+export function createJobReader(redis: Redis, prefix: string): JobReader {
+  const keys = eventKeys(prefix, QUEUE_NAME)
+
+  async function summary(jobId: string): Promise<EventSummary | undefined> {
+    const [fields, score] = await Promise.all([
+      redis.hmget(keys.job(jobId), ...FIELDS),
+      redis.zscore(keys.delayed, jobId)
+    ])
+    const [type, recordedAt, attempts, failedReason, returned, finishedOn] = fields
+    if (!type || !recordedAt) return undefined
+    const state = !finishedOn ? 'waiting' : typeof returned === 'string' ? 'delivered' : 'failed'
+    const { status, error } = lastTry(state, { attempts, failedReason, returned })
+    return {
+      id: eventIdOf(jobId),
+      type,
+      state,
+      recordedAt: isoTime(recordedAt),
+      attempts: Number(attempts ?? 0),
+      ...(status !== undefined && { lastStatus: status }),
+      ...(error !== undefined && { lastError: error }),
+      ...(score && { nextTryAt: isoTime(Math.floor(Number(score) / SCORES_PER_MS)) }),
+      ...(finishedOn && { [`${state}At`]: isoTime(finishedOn) })
+    }
+  }
+
+  return {
+    summary,
+    async detail(jobId) {
+      const [found, text] = await Promise.all([summary(jobId), redis.hget(keys.job(jobId), 'data')])
+      if (found === undefined || typeof text !== 'string') return undefined
+      const { body } = JSON.parse(text) as QueuedEvent
+      const { timestamp, data } = JSON.parse(body) as Pick<EventDetail, 'timestamp' | 'data'>
+      return { ...found, timestamp, data }
+    }
+  }
+}
+
+type Field = string | null | undefined
+
+/** A reason stays where it was written until the next try fails, so it counts only while it is the last word. */
+function lastTry(
+  state: DeliveryState,
+  { attempts, failedReason, returned }: { attempts: Field; failedReason: Field; returned: Field }
+): LastTry {
+  if (state === 'delivered') return /^\d{3}$/.test(returned ?? '') ? { status: Number(returned) } : {}
+  return failedReason && Number(attempts ?? 0) > 0 ? readFailure(failedReason) : {}
+}

@@ -1,0 +1,153 @@
+/** What WeChat never told us is asked for: how an open order or refund of ours stands, and the event of what came of it. */
+
+import { ServiceError } from '../errors.ts'
+import type { EventRecorder } from '../events/queue.ts'
+import type { OrderStatus, PayApis, RefundStatus } from './api.ts'
+import { isWechatId, type Payment, paymentEvent, refundEvent } from './events.ts'
+import { apiLike, type Merchants, withApp } from './merchants.ts'
+import { isPaid, type OrderRecord, type Orders } from './orders.ts'
+import { isFinal, type RefundRecord, type RefundRecords } from './refund-records.ts'
+import { judgePayment } from './v2/notice.ts'
+import type { Watched } from './watch-list.ts'
+import type { Waiting } from './watch-times.ts'
+
+export type Checked =
+  /** Nothing more is to be asked. `found`: an event that no callback had brought. */
+  | { status: 'settled'; found: boolean }
+  /** Still open at WeChat. */
+  | { status: 'open'; waiting: Waiting }
+  /** Nobody could say; `reason` is a code, or names what contradicts. */
+  | { status: 'failed'; waiting: Waiting; reason: string }
+
+export interface ReconcileOptions {
+  merchants: Merchants
+  apis: PayApis
+  orders: Pick<Orders, 'find' | 'advance'>
+  refunds: Pick<RefundRecords, 'find' | 'advance'>
+  /** Its books follow what is recorded. */
+  events: Pick<EventRecorder, 'record'>
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+/** WeChat may not find an order right after it was made; later it was never made, and nobody can pay it. */
+const UNMADE_AFTER_MS = 3_600_000
+
+/** Asks once about one entry. Throws where Redis cannot be reached. */
+export function createReconciler(options: ReconcileOptions): (entry: Watched) => Promise<Checked> {
+  const { orders, refunds } = options
+  return async ({ kind, mchid, number }) => {
+    if (kind === 'order') {
+      const record = await orders.find(mchid, number)
+      return record === undefined ? SETTLED : guarded(waitingOf('order', record), () => checkOrder(record, options))
+    }
+    const record = await refunds.find(mchid, number)
+    return record === undefined ? SETTLED : guarded(waitingOf('refund', record), () => checkRefund(record, options))
+  }
+}
+
+const SETTLED: Checked = { status: 'settled', found: false }
+
+const waitingOf = (kind: Waiting['kind'], record: { createdAt: number; timeExpire?: string }): Waiting => ({
+  kind,
+  createdAtMs: record.createdAt * 1000,
+  timeExpire: record.timeExpire
+})
+
+type Finding = { status: 'settled'; found: boolean } | { status: 'open' } | { status: 'failed'; reason: string }
+
+/** Our own refusals say that WeChat gave no answer to go by. */
+async function guarded(waiting: Waiting, check: () => Promise<Finding>): Promise<Checked> {
+  try {
+    const finding = await check()
+    return finding.status === 'settled' ? finding : { ...finding, waiting }
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error
+    return { status: 'failed', waiting, reason: error.code }
+  }
+}
+
+async function checkOrder(order: OrderRecord, options: ReconcileOptions): Promise<Finding> {
+  const { merchants, apis, orders, now } = options
+  const { mchid, outTradeNo } = order
+  const merchant = merchants.one(mchid)
+  const asked = apis[apiLike(merchant, order.api)].query(withApp(merchant, order.appid), outTradeNo)
+  const status = await asked.catch((error: unknown) => {
+    if (error instanceof ServiceError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  })
+  if (status === undefined)
+    return now() - order.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  if (isPaid(status.state)) return recordPayment(order, status, options)
+  await orders.advance(mchid, outTradeNo, status.state)
+  return status.state === 'CLOSED' || status.state === 'REVOKED'
+    ? { status: 'settled', found: false }
+    : { status: 'open' }
+}
+
+/** By the rules of the callback: what contradicts our record is no event, but stays in the log, and is asked for again. */
+async function recordPayment(order: OrderRecord, status: OrderStatus, options: ReconcileOptions): Promise<Finding> {
+  const { events, merchants, orders, now } = options
+  const payment = paymentOf(order, status, now())
+  if (payment === undefined) return { status: 'failed', reason: 'transaction_id' }
+  const { total: totalFen, currency } = payment.amount
+  const { appids } = merchants.one(order.mchid)
+  const judged = judgePayment({ ...payment, totalFen, currency }, { mchid: order.mchid, appids, order })
+  if (judged !== 'accept') return { status: 'failed', reason: judged }
+  const recorded = await events.record(paymentEvent(payment, true))
+  if (recorded === 'conflict') return { status: 'failed', reason: 'other-content' }
+  await orders.advance(order.mchid, order.outTradeNo, status.state)
+  return { status: 'settled', found: recorded === 'recorded' }
+}
+
+/** Of an order that is refunded by now APIv2 promises no more than its number: our record has the rest (pay.md A5). */
+function paymentOf({ api, openid, totalFen, currency }: OrderRecord, status: OrderStatus, nowMs: number) {
+  const { transactionId } = status
+  if (transactionId === undefined || !isWechatId(transactionId)) return undefined
+  const payment: Payment = {
+    amount: { total: totalFen, currency },
+    openid,
+    successTime: new Date(nowMs).toISOString(),
+    ...status,
+    api,
+    transactionId
+  }
+  return payment
+}
+
+async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Promise<Finding> {
+  const { merchants, apis, refunds, now } = options
+  const { mchid, outRefundNo } = refund
+  const merchant = merchants.one(mchid)
+  const asked = apis[apiLike(merchant, refund.api)].queryRefund(await inNameOf(refund, options), outRefundNo)
+  const status = await asked.catch((error: unknown) => {
+    if (error instanceof ServiceError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  })
+  if (status === undefined)
+    return now() - refund.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  await refunds.advance(mchid, outRefundNo, status.state)
+  return recordRefund(refund, status, options)
+}
+
+/** APIv2 names an app in every call; a refund by transaction_id does not tell which. */
+async function inNameOf({ mchid, outTradeNo }: RefundRecord, { merchants, orders }: ReconcileOptions) {
+  const merchant = merchants.one(mchid)
+  const order = outTradeNo === undefined ? undefined : await orders.find(mchid, outTradeNo)
+  return order === undefined ? merchant : withApp(merchant, order.appid)
+}
+
+async function recordRefund(
+  { api, amount, total }: RefundRecord,
+  status: RefundStatus,
+  { events, now }: ReconcileOptions
+): Promise<Finding> {
+  const { state, refundId } = status
+  if (state === 'PROCESSING') return { status: 'open' }
+  if (!isWechatId(refundId)) return { status: 'failed', reason: 'refund_id' }
+  if (status.amount.refund !== amount || status.amount.total !== total)
+    return { status: 'failed', reason: 'amount-mismatch' }
+  const recorded = await events.record(refundEvent({ ...status, api, state }, new Date(now()).toISOString()))
+  if (recorded === 'conflict') return { status: 'failed', reason: 'other-content' }
+  return isFinal(state) ? { status: 'settled', found: recorded === 'recorded' } : { status: 'open' }
+}

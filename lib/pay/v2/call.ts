@@ -1,0 +1,112 @@
+/** One call to APIv2: signed, posted, counted, and its answer read; repeated only where WeChat asks for it. */
+import { randomBytes } from 'node:crypto'
+import { ServiceError } from '../../errors.ts'
+import { type Meters, observedCall } from '../../metrics/meters.ts'
+import type { Merchant } from '../../settings.ts'
+import type { Upstream } from '../../wechat/http.ts'
+import { type AnswerV2, type ExpectedV2, readAnswerV2 } from './answer.ts'
+import { asksAgain, asServiceErrorV2, type FailureV2, outcomeOfV2 } from './errors.ts'
+import { buildRequestV2, type SigningV2 } from './request.ts'
+
+/** The algorithm of everything that we sign. */
+export const SIGN_TYPE = 'HMAC-SHA256'
+const HEADERS = { 'content-type': 'text/xml; charset=utf-8', 'user-agent': 'wxgate' }
+
+export type Fields = ReadonlyMap<string, string>
+
+export interface CallV2<T extends { status: 'ok' } | FailureV2> {
+  path: string
+  /** The app in whose name is asked; WeChat names it in its answer. */
+  appid: string
+  /** Over TLS with the merchant's certificate. */
+  secure?: boolean
+  /** Called for each try. */
+  build(signing: SigningV2): string
+  read(body: Buffer, expected: ExpectedV2): T
+}
+
+/** Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and WECHAT_CONFIG_INVALID. */
+export interface CallerV2 {
+  sendOnce<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: CallV2<T>): Promise<T>
+  /** As `sendOnce`, and whether the call was repeated: once, unchanged, after WeChat said that the fault was its own. */
+  send<T extends { status: 'ok' } | FailureV2>(
+    merchant: Merchant,
+    call: CallV2<T>
+  ): Promise<{ answer: T; repeated: boolean }>
+  /**
+   * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as `send`, and
+   * throws the error that any answer but a success stands for.
+   */
+  ask(merchant: Merchant, path: string, fields: Readonly<Record<string, string | undefined>>): Promise<Fields>
+}
+
+export interface CallerOptionsV2 {
+  upstream: Upstream
+  /** Connections that show the merchant's certificate. Throws WECHAT_CONFIG_INVALID where there is none. */
+  secureUpstreamFor: (merchant: Merchant) => Upstream
+  meters: Pick<Meters, 'upstreamCall'>
+}
+
+export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOptionsV2): CallerV2 {
+  async function sendOnce<T extends { status: 'ok' } | FailureV2>(
+    merchant: Merchant,
+    { path, appid, secure = false, build, read }: CallV2<T>
+  ): Promise<T> {
+    const key = keyOf(merchant)
+    const via = secure ? secureUpstreamFor(merchant) : upstream
+    const body = build({ key, signType: SIGN_TYPE })
+    const post = async () => {
+      const answer = await via.send({ method: 'POST', path, headers: HEADERS, body })
+      return read(answer.body, { appid, mchid: merchant.mchid, key })
+    }
+    return observedCall(meters, apiOf(path), post, outcomeOfV2)
+  }
+
+  const send: CallerV2['send'] = async (merchant, call) => {
+    const answer = await sendOnce(merchant, call)
+    const repeated = asksAgain(answer)
+    return { answer: repeated ? await sendOnce(merchant, call) : answer, repeated }
+  }
+
+  return {
+    sendOnce,
+    send,
+    async ask(merchant, path, fields) {
+      const { answer } = await send(merchant, simpleCall(merchant, path, fields))
+      if (answer.status !== 'ok') throw asServiceErrorV2(apiOf(path), answer)
+      return answer.fields
+    }
+  }
+}
+
+/** A call of flat fields with a signed answer, in the name of the merchant's first app. */
+export function simpleCall(
+  merchant: Merchant,
+  path: string,
+  fields: Readonly<Record<string, string | undefined>>
+): CallV2<AnswerV2> {
+  const appid = firstAppOf(merchant)
+  const build = (signing: SigningV2) =>
+    buildRequestV2({ appid, mch_id: merchant.mchid, nonce_str: makeNonce(), ...fields }, signing)
+  return { path, appid, build, read: readAnswerV2 }
+}
+
+/** 32 characters. */
+export const makeNonce = (): string => randomBytes(16).toString('hex')
+
+/** The last part of a path, by which calls are counted and named. */
+export const apiOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+
+/** The APIv2 key. Throws WECHAT_CONFIG_INVALID. */
+export function keyOf({ apiV2Key }: Merchant): string {
+  if (apiV2Key !== undefined) return apiV2Key
+  throw new ServiceError('WECHAT_CONFIG_INVALID', {
+    message: 'This merchant has no APIv2 key: set WECHAT_PAY_API_V2_KEY (apiV2Key), or use api v3'
+  })
+}
+
+/** Throws APP_UNKNOWN. */
+export function firstAppOf({ appids: [appid] }: Merchant): string {
+  if (appid === undefined) throw new ServiceError('APP_UNKNOWN')
+  return appid
+}

@@ -1,0 +1,47 @@
+/** Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (pay.md A6). */
+import { ServiceError } from '../../errors.ts'
+import type { Merchant } from '../../settings.ts'
+import { createUpstream, type Upstream } from '../../wechat/http.ts'
+
+/** WeChat takes 150 refunds a second, of all that a merchant has. */
+const CONNECTIONS = 8
+
+export interface SecureUpstreams {
+  /** The connections of this merchant, made when first asked for. Throws WECHAT_CONFIG_INVALID where a setting is missing. */
+  of(merchant: Merchant): Upstream
+  close(): Promise<void>
+}
+
+export interface SecureUpstreamOptions {
+  origins: readonly string[]
+  timeoutMs: number
+}
+
+export function createSecureUpstreams({ origins, timeoutMs }: SecureUpstreamOptions): SecureUpstreams {
+  const byMchid = new Map<string, Upstream>()
+
+  return {
+    of(merchant) {
+      const known = byMchid.get(merchant.mchid)
+      if (known !== undefined) return known
+      const connect = identityOf(merchant)
+      const made = createUpstream({ origins, timeoutMs, connectionsPerOrigin: CONNECTIONS, connect })
+      byMchid.set(merchant.mchid, made)
+      return made
+    },
+    async close() {
+      await Promise.all([...byMchid.values()].map((upstream) => upstream.close()))
+    }
+  }
+}
+
+function identityOf({ cert, privateKey }: Merchant): { cert: string; key: string } {
+  if (cert === undefined) throw missing('certificate', 'WECHAT_PAY_CERT (cert)')
+  if (privateKey === undefined) throw missing('private key', 'WECHAT_PAY_PRIVATE_KEY (privateKey)')
+  return { cert, key: privateKey }
+}
+
+const missing = (what: string, setting: string): ServiceError =>
+  new ServiceError('WECHAT_CONFIG_INVALID', {
+    message: `Refunds by api v2 need the merchant's ${what}, which is not configured: set ${setting}`
+  })

@@ -1,0 +1,55 @@
+/** The live parts of APIv3, put together: what is asked of WeChat, and the keys by which it is believed. */
+import type { Redis } from 'ioredis'
+import type { Meters } from '../../metrics/meters.ts'
+import type { Keys } from '../../redis/keys.ts'
+import type { Sealer } from '../../sessions/seal.ts'
+import type { Merchant } from '../../settings.ts'
+import type { Upstream } from '../../wechat/http.ts'
+import type { PayApi } from '../api.ts'
+import { type AccountsV3, createAccountsV3 } from './accounts.ts'
+import { createPayApiV3 } from './api.ts'
+import { createCertificateRecords } from './certificate-record.ts'
+import { createClientV3 } from './client.ts'
+import { createPlatformKeys, type PlatformKeyStore } from './platform-keys.ts'
+import { type Renewal, startRenewal } from './renewal.ts'
+import { createSenderV3 } from './send.ts'
+
+export interface PayV3 {
+  api: PayApi
+  accounts: AccountsV3
+  platformKeys: PlatformKeyStore
+  /** From now on the platform certificates are kept fresh. */
+  startRenewal(): Renewal
+}
+
+export interface PayOptionsV3 {
+  merchants: readonly Merchant[]
+  upstream: Pick<Upstream, 'send'>
+  /** Of one request to WeChat. */
+  timeoutMs: number
+  /** Where WeChat reaches us, without a trailing slash. */
+  publicUrl: string
+  redis: Redis
+  keys: Keys
+  sealer: Sealer
+  meters: Pick<Meters, 'upstreamCall'>
+  /** The platform certificates of a merchant could not be fetched. */
+  onFailure: (mchid: string, error: unknown) => void
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export function createPayV3(options: PayOptionsV3): PayV3 {
+  const { upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, onFailure, now } = options
+  const accounts = createAccountsV3(options.merchants)
+  const sender = createSenderV3({ upstream, meters, now })
+  const records = createCertificateRecords({ redis, keys, sealer })
+  const platformKeys = createPlatformKeys({ redis, keys, records, sender, timeoutMs, onFailure, now })
+  const client = createClientV3({ sender, platformKeys, timeoutMs })
+  return {
+    api: createPayApiV3({ accounts, client, sender, publicUrl, now }),
+    accounts,
+    platformKeys,
+    startRenewal: () => startRenewal(platformKeys, accounts.all)
+  }
+}

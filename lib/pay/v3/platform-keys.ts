@@ -1,0 +1,140 @@
+/**
+ * WeChat's keys of each merchant: the public key of the settings, and platform certificates that are fetched, shared through
+ * Redis and renewed; the serial of each message chooses among them (pay.md B4, B5).
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { ServiceError } from '../../errors.ts'
+import type { Keys } from '../../redis/keys.ts'
+import { singleFlight } from '../../single-flight.ts'
+import type { CertificateList, CertificateRecords } from './certificate-record.ts'
+import { platformKeysV3, readCertificatesV3 } from './certificates.ts'
+import type { CredentialsV3 } from './credentials.ts'
+import { asServiceErrorV3 } from './errors.ts'
+import type { SenderV3 } from './send.ts'
+import { isCertificateSerial, type PlatformKeys, type SignedV3, type VerificationV3, verifyV3 } from './verify.ts'
+
+/** Whoever waits for an answer of ours may be told no, and comes again. */
+const LONGEST_WAIT_MS = 1500
+/** Between two requests for the certificates of a merchant, by all instances together: anybody can send an unknown serial. */
+const FETCH_PAUSE_MS = 60_000
+const POLL_MS = 50
+/** WeChat lists a new certificate a day before it signs with it, and asks to look every twelve hours. */
+const RENEW_AFTER_MS = 12 * 3_600_000
+
+export interface PlatformKeyStore {
+  /**
+   * Verifies with the keys held. For a certificate that nobody knows the list is fetched once, for at most 1.5 s; then the
+   * verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Fails only where Redis is away and the serial is unknown.
+   */
+  verify(credentials: CredentialsV3, message: SignedV3, atMs?: number): Promise<VerificationV3>
+  /** Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Never throws. */
+  renew(credentials: CredentialsV3): Promise<void>
+}
+
+export interface PlatformKeyOptions {
+  redis: Redis
+  keys: Keys
+  records: CertificateRecords
+  sender: SenderV3
+  /** How long one request to WeChat can take. */
+  timeoutMs: number
+  /** The certificates of a merchant could not be fetched: only its certificates known before count. */
+  onFailure: (mchid: string, error: unknown) => void
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStore {
+  const { redis, keys, records, sender, onFailure, now } = options
+  const held = new Map<string, CertificateList>()
+  const flight = singleFlight<void>()
+  const pauseMs = Math.max(FETCH_PAUSE_MS, options.timeoutMs + 1000)
+
+  function keysOf({ mchid, publicKey }: CredentialsV3): PlatformKeys {
+    const certificates = held.get(mchid)?.certificates ?? []
+    return platformKeysV3({ ...(publicKey && { publicKey }), certificates, nowMs: now() })
+  }
+
+  async function takeOver(mchid: string): Promise<void> {
+    const shared = await records.read(mchid)
+    const ours = held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY
+    if (shared !== undefined && shared.fetchedAtMs > ours) held.set(mchid, shared)
+  }
+
+  async function fetchList(credentials: CredentialsV3): Promise<void> {
+    const { mchid, apiV3Key } = credentials
+    const answer = await sender.send(credentials, { call: 'certificates', method: 'GET', path: '/v3/certificates' })
+    if (answer.status !== 200) throw asServiceErrorV3('certificates', answer.status, answer.body)
+    const nowMs = now()
+    const read = readCertificatesV3(answer, { apiV3Key, known: keysOf(credentials), nowMs })
+    if (read.status === 'bad') throw unusable(read.reason)
+    const list = { fetchedAtMs: nowMs, certificates: read.certificates }
+    held.set(mchid, list)
+    await records.write(mchid, list)
+  }
+
+  /** One instance fetches; the pause is also the lock. Answers whether it was this one. */
+  async function fetchInTurn(credentials: CredentialsV3): Promise<boolean> {
+    const { mchid } = credentials
+    const isOurTurn = await redis.set(keys.platformCertificatesPause(mchid), '1', 'PX', pauseMs, 'NX')
+    if (isOurTurn === null) return false
+    await fetchList(credentials).catch((error: unknown) => onFailure(mchid, error))
+    return true
+  }
+
+  /** Where another instance may be fetching at this moment, its list is waited for. */
+  async function awaitOther(mchid: string, isFound: () => boolean): Promise<void> {
+    const sinceMs = pauseMs - (await redis.pttl(keys.platformCertificatesPause(mchid)))
+    const giveUpAt = performance.now() + LONGEST_WAIT_MS - sinceMs
+    while (!isFound() && performance.now() < giveUpAt) {
+      await pause(POLL_MS)
+      await takeOver(mchid)
+    }
+  }
+
+  async function lookFor(credentials: CredentialsV3, serial: string): Promise<void> {
+    const { mchid } = credentials
+    const isFound = () => keysOf(credentials).get(serial) !== undefined
+    await takeOver(mchid)
+    if (isFound() || (await fetchInTurn(credentials))) return
+    await awaitOther(mchid, isFound)
+  }
+
+  return {
+    async verify(credentials, message, atMs = now()) {
+      const first = verifyV3(message, keysOf(credentials), atMs)
+      if (first.status === 'verified' || first.reason !== 'serial') return first
+      const serial = first.serial ?? ''
+      if (!isCertificateSerial(serial)) return first
+      await atMost(
+        LONGEST_WAIT_MS,
+        flight(credentials.mchid, () => lookFor(credentials, serial))
+      )
+      return verifyV3(message, keysOf(credentials), atMs)
+    },
+
+    async renew(credentials) {
+      const { mchid } = credentials
+      try {
+        await takeOver(mchid)
+        const ageMs = now() - (held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY)
+        if (ageMs >= RENEW_AFTER_MS) await fetchInTurn(credentials)
+      } catch (error) {
+        onFailure(mchid, error)
+      }
+    }
+  }
+}
+
+function unusable(reason: string): ServiceError {
+  const code = reason === 'unopenable' ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_BAD_RESPONSE'
+  return new ServiceError(code, { detail: `the platform certificates are unusable: ${reason}` })
+}
+
+/** Resolves with `work`, or when the time is over: `work` goes on for the next caller. */
+async function atMost(timeMs: number, work: Promise<void>): Promise<void> {
+  const over = Promise.withResolvers<void>()
+  const timer = setTimeout(over.resolve, timeMs)
+  await Promise.race([work, over.promise]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,69 @@
+/** When WeChat is asked about an order or a refund that stayed silent: soon, then ever more seldom (pay.md B11, B12). */
+
+const MINUTE_MS = 60_000
+const DAY_MS = 86_400_000
+
+/** In multiples of the first pause, which is 30 s unless set otherwise: 30 s, 1, 2, 5, 10, 30 min, 1, 3, 6, 12 h; the last repeats. */
+const ORDER_PAUSES = [1, 2, 4, 10, 20, 60, 120, 360, 720, 1440]
+/** 1, 5, 10, 20, 30 min, 1, 3, 6, 12 h. A bank may take days. */
+const REFUND_PAUSES = [2, 10, 20, 40, 60, 120, 360, 720, 1440]
+const LONGEST_PAUSE_MS = DAY_MS / 2
+/** After a question that got no answer; never later than the schedule has it. */
+const FAILED_PAUSE = 120
+
+/** WeChat closes an unpaid order by itself then. */
+const ORDER_LIFE_MS = 7 * DAY_MS
+/** Who began to pay in time may end a little later. */
+const GRACE_MS = 10 * MINUTE_MS
+const REFUND_LIFE_MS = 30 * DAY_MS
+
+/** Milliseconds, since 1970 where they are times. */
+export interface Waiting {
+  kind: 'order' | 'refund'
+  createdAtMs: number
+  /** Of an order. */
+  timeExpire?: string | undefined
+}
+
+export interface WatchTimes {
+  /** When something just made is first asked for. */
+  first(kind: Waiting['kind'], nowMs: number): number
+  /** When it is asked for next, after an answer that it is still open; undefined: it is given up. */
+  next(waiting: Waiting, nowMs: number): number | undefined
+  /** When it is asked for next, after no answer. That is never the end. */
+  retry(waiting: Waiting, nowMs: number): number
+}
+
+/** `random` in [0, 1): what waited together does not come back together. */
+export function createWatchTimes(firstMs: number, random: () => number = Math.random): WatchTimes {
+  const pausesOf = (kind: Waiting['kind']) => (kind === 'order' ? ORDER_PAUSES : REFUND_PAUSES)
+  const jittered = (pauseMs: number) => Math.round(Math.min(pauseMs, LONGEST_PAUSE_MS) * (1 + 0.1 * random()))
+
+  /** The pause that follows at this age. */
+  function pauseAt({ kind, createdAtMs }: Waiting, nowMs: number): number {
+    const pauses = pausesOf(kind).map((multiple) => multiple * firstMs)
+    let reached = 0
+    const next = pauses.find((pause) => {
+      reached += pause
+      return createdAtMs + reached > nowMs
+    })
+    return next ?? pauses.at(-1) ?? firstMs
+  }
+
+  return {
+    first: (kind, nowMs) => nowMs + (pausesOf(kind)[0] ?? 1) * firstMs,
+    next(waiting, nowMs) {
+      const endMs = endOf(waiting)
+      if (nowMs >= endMs) return undefined
+      return Math.min(nowMs + jittered(pauseAt(waiting, nowMs)), endMs)
+    },
+    retry: (waiting, nowMs) => nowMs + jittered(Math.min(pauseAt(waiting, nowMs), FAILED_PAUSE * firstMs))
+  }
+}
+
+function endOf({ kind, createdAtMs, timeExpire }: Waiting): number {
+  if (kind === 'refund') return createdAtMs + REFUND_LIFE_MS
+  return (
+    GRACE_MS + Math.min(createdAtMs + ORDER_LIFE_MS, timeExpire ? Date.parse(timeExpire) : Number.POSITIVE_INFINITY)
+  )
+}

@@ -1,0 +1,46 @@
+/** Where this instance is a worker: has WeChat confirm the refund notices that its doors could only store. */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { type ConfirmationReport, startRefundConfirmations } from '../lib/pay/v2/refund-confirmations.ts'
+import { connectPatient } from '../lib/redis/connect.ts'
+
+export interface RefundConfirmationsOptions {
+  redisUrl: string
+  worker: boolean
+}
+
+export default fp<RefundConfirmationsOptions>(
+  async (app: FastifyInstance, { redisUrl, worker }) => {
+    if (!worker) return
+    const redis = connectPatient(redisUrl, () => {
+      // plugins/redis.ts says when Redis is away, once for all connections.
+    })
+    const confirmations = startRefundConfirmations({
+      redis,
+      prefix: app.keys.refundConfirmations,
+      confirm: app.refundCallbacks.confirm,
+      onSettled: (report) => tell(app, report),
+      onGivenUp: (webhookId) => app.log.error({ webhookId }, 'a refund notice was never confirmed; it is kept'),
+      onError: () => {
+        // As above; what was to be written is tried again.
+      }
+    })
+    let closed: Promise<void> | undefined
+    app.addHook('preClose', async () => {
+      closed = confirmations.close()
+    })
+    app.addHook('onClose', async () => {
+      await (closed ?? confirmations.close())
+      redis.disconnect()
+    })
+  },
+  { name: 'refund-confirmations', dependencies: ['payments', 'redis'], fastify: '5.x' }
+)
+
+/** A webhook-id holds merchant and refund numbers, nothing of a person. */
+function tell(app: FastifyInstance, { mchid, verdict, reason, id }: ConfirmationReport): void {
+  const facts = { mchid, verdict, reason, webhookId: id }
+  if (verdict === 'quarantined')
+    app.log.error(facts, 'a stored refund notice contradicts WeChat, our settings or our order')
+  else app.log.info(facts, 'stored refund notice settled')
+}

@@ -1,0 +1,23 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { QuarantinedSchema, RetrySchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { callbacks } = app
+
+  // Nothing here takes a body; many HTTP clients say application/json all the same.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
+
+  app.get('/', { config: { auth: 'internal' }, schema: QuarantinedSchema }, async function list(request) {
+    const { limit, ...query } = request.query
+    return callbacks.quarantine.list({ limit: Number(limit), ...query })
+  })
+
+  app.post('/:id/retry', { config: { auth: 'internal' }, schema: RetrySchema }, async function retry(request, reply) {
+    const { verdict, reason, id } = await callbacks.retry(request.params.id)
+    request.verdict = { verdict, reason, webhookId: id }
+    return reply.code(202).send({ verdict, ...(reason && { reason }), ...(id && { webhookId: id }) })
+  })
+}
+
+export default routes

@@ -1,0 +1,13 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { RefusedSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { refused } = app.callbacks
+
+  app.get('/', { config: { auth: 'internal' }, schema: RefusedSchema }, async function list(request) {
+    const { limit, ...query } = request.query
+    return refused.list({ limit: Number(limit), ...query })
+  })
+}
+
+export default routes

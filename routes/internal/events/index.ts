@@ -1,0 +1,26 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { FindSchema, ListSchema, RedeliverSchema } from './schema.ts'
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { recordedEvents } = app
+
+  // Nothing here takes a body; many HTTP clients say application/json all the same.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
+
+  app.get('/', { config: { auth: 'internal' }, schema: ListSchema }, async function list(request) {
+    const { limit, ...query } = request.query
+    return recordedEvents.list({ limit: Number(limit), ...query })
+  })
+
+  app.get('/:id', { config: { auth: 'internal' }, schema: FindSchema }, async function find(request) {
+    return recordedEvents.find(request.params.id)
+  })
+
+  app.post('/:id/redeliver', { config: { auth: 'internal' }, schema: RedeliverSchema }, async (request, reply) => {
+    await recordedEvents.redeliver(request.params.id)
+    return reply.code(202).send(null)
+  })
+}
+
+export default routes

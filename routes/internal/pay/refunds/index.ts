@@ -1,0 +1,18 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { FindRefundSchema, RefundSchema } from './schema.ts'
+
+const config = { auth: 'internal' } as const
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { refunds } = app
+
+  app.post('/', { config, schema: RefundSchema }, async function refund(request) {
+    return refunds.create(request.body, request.query)
+  })
+
+  app.get('/:outRefundNo', { config, exposeHeadRoute: false, schema: FindRefundSchema }, async function find(request) {
+    return refunds.find(request.params.outRefundNo, request.query)
+  })
+}
+
+export default routes

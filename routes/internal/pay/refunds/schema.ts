@@ -1,0 +1,74 @@
+import { Type } from '@sinclair/typebox'
+import { problems } from '../../../schemas.ts'
+import { Fen, Hint, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
+
+const Refund = Type.Object(
+  {
+    outRefundNo: Type.String(),
+    refundId: Type.String({ description: "WeChat's number of the refund" }),
+    outTradeNo: Type.String(),
+    transactionId: Type.String(),
+    state: Type.Union(
+      ['PROCESSING', 'SUCCESS', 'CLOSED', 'ABNORMAL'].map((state) => Type.Literal(state)),
+      {
+        description:
+          'SUCCESS and CLOSED are final (CLOSED: refund again under a new number); ABNORMAL waits for a person in the merchant platform'
+      }
+    ),
+    amount: Type.Object({
+      total: Type.Integer({ description: 'fen of the order' }),
+      refund: Type.Integer({ description: 'fen given back' })
+    }),
+    successTime: Type.Optional(Time)
+  },
+  {
+    title: 'Refund',
+    examples: [
+      {
+        outRefundNo: 'R20261123_0001',
+        refundId: '50300002479202611231234567890',
+        outTradeNo: 'T20261123_0001',
+        transactionId: '4200002479202611231234567890',
+        state: 'PROCESSING',
+        amount: { total: 4200, refund: 1200 }
+      }
+    ]
+  }
+)
+
+export const RefundSchema = {
+  operationId: 'createRefund',
+  tags: ['payments'],
+  summary: 'Give a payment back, in whole or in part; the same call again is the same refund',
+  querystring: Hint,
+  body: Type.Object(
+    {
+      outTradeNo: Type.Optional(OutTradeNo),
+      transactionId: Type.Optional(
+        Type.String({
+          pattern: '^[0-9A-Za-z_-]{1,32}$',
+          description: "WeChat's number of the payment, instead of yours"
+        })
+      ),
+      outRefundNo: OutRefundNo,
+      amount: { ...Fen, description: 'fen to give back' },
+      total: { ...Fen, description: 'fen of the order' },
+      reason: Type.Optional(PlainText(80, 'the payer reads it'))
+    },
+    {
+      additionalProperties: false,
+      oneOf: [{ required: ['outTradeNo'] }, { required: ['transactionId'] }],
+      examples: [{ outTradeNo: 'T20261123_0001', outRefundNo: 'R20261123_0001', amount: 1200, total: 4200 }]
+    }
+  ),
+  response: { 200: Refund, ...problems(...PAY_PROBLEMS, 'NOT_FOUND') }
+}
+
+export const FindRefundSchema = {
+  operationId: 'findRefund',
+  tags: ['payments'],
+  summary: 'A refund as WeChat has it now',
+  params: Type.Object({ outRefundNo: OutRefundNo }),
+  querystring: Hint,
+  response: { 200: Refund, ...problems(...PAY_PROBLEMS, 'NOT_FOUND') }
+}

@@ -1,0 +1,123 @@
+/** Who is asked for when, and by whom: the list that all instances share, and the times of it. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import type { Checked } from '../../../lib/pay/reconcile.ts'
+import { type ReconcileReport, startReconciling } from '../../../lib/pay/reconcile-worker.ts'
+import { createWatchList, type Watched, type WatchList } from '../../../lib/pay/watch-list.ts'
+import { createWatchTimes, type Waiting } from '../../../lib/pay/watch-times.ts'
+import { connectPrompt } from '../../../lib/redis/connect.ts'
+import { redisKeys } from '../../../lib/redis/keys.ts'
+import { sharedRedis } from '../../helper.ts'
+
+const MINUTE = 60_000
+const DAY = 86_400_000
+
+async function openList(t: Test): Promise<WatchList> {
+  const { url } = await sharedRedis()
+  const redis = connectPrompt(url, () => undefined)
+  t.teardown(() => redis.disconnect())
+  await once(redis, 'ready')
+  return createWatchList(redis, redisKeys(`t${randomBytes(4).toString('hex')}`))
+}
+
+const order = (number: string): Watched => ({ kind: 'order', mchid: '1900000109', number })
+
+t.test('take() gives what is due, once, and says when the next is', async (t) => {
+  const list = await openList(t)
+  const refund: Watched = { kind: 'refund', mchid: '1900000109', number: 'a|*-@_' }
+  await list.add(order('first'), 100)
+  await list.add(refund, 200)
+  await list.add(order('third'), 300)
+  await list.add(order('third'), 10)
+  t.same(await list.take(99, 1000, 10), { entries: [], nextMs: 100 })
+  t.same(await list.take(250, 1000, 1), { entries: [order('first')], nextMs: 200 })
+  t.same(await list.take(250, 1000, 10), { entries: [refund], nextMs: 300 })
+  t.same(await list.take(250, 1000, 10), { entries: [], nextMs: 300 })
+})
+
+t.test('what a dead instance took is taken by another when its time is over', async (t) => {
+  const list = await openList(t)
+  await list.add(order('first'), 100)
+  await list.take(100, 60_100, 10)
+  t.same((await list.take(60_099, 120_099, 10)).entries, [])
+  t.same((await list.take(60_100, 120_100, 10)).entries, [order('first')])
+})
+
+t.test('postpone() does not bring back what was removed meanwhile', async (t) => {
+  const list = await openList(t)
+  await list.add(order('first'), 100)
+  await list.take(100, 60_100, 10)
+  await list.remove(order('first'))
+  await list.postpone(order('first'), 200)
+  t.same(await list.take(1000, 60_000, 10), { entries: [], nextMs: undefined })
+})
+
+t.test('an order is asked for at growing intervals, and a refund by its own', (t) => {
+  for (const [kind, minutes] of [
+    ['order', [0.5, 1.5, 3.5, 8.5, 18.5, 48.5, 108.5, 288.5, 648.5, 1368.5, 2088.5]],
+    ['refund', [1, 6, 16, 36, 66, 126, 306, 666, 1386, 2106]]
+  ] as const) {
+    const times = createWatchTimes(30_000, () => 0)
+    const due = [times.first(kind, 0)]
+    while (due.length < minutes.length) due.push(times.next({ kind, createdAtMs: 0 }, due.at(-1) ?? 0) ?? 0)
+    t.same(
+      due.map((ms) => ms / MINUTE),
+      minutes,
+      kind
+    )
+  }
+  t.end()
+})
+
+t.test('an order is given up a while after WeChat closed it; no answer is never the end', (t) => {
+  const times = createWatchTimes(30_000, () => 0)
+  const plain: Waiting = { kind: 'order', createdAtMs: 0 }
+  const short: Waiting = { ...plain, timeExpire: new Date(5 * MINUTE).toISOString() }
+  t.equal(times.next(short, 4 * MINUTE), 9 * MINUTE)
+  t.equal(times.next(short, 14 * MINUTE), 15 * MINUTE, 'asked for once more then')
+  t.equal(times.next(short, 15 * MINUTE), undefined)
+  t.equal(times.next(plain, 7 * DAY), 7 * DAY + 10 * MINUTE)
+  t.equal(times.next(plain, 7 * DAY + 10 * MINUTE), undefined)
+  t.equal(times.next({ kind: 'refund', createdAtMs: 0 }, 30 * DAY), undefined)
+  t.equal(times.retry(plain, 30 * DAY), 30 * DAY + 60 * MINUTE)
+  t.equal(createWatchTimes(30_000, () => 0.5).retry(plain, 0), 31_500, 'jittered')
+  t.end()
+})
+
+t.test('startReconciling() goes on when one entry, or Redis, fails', async (t) => {
+  const list = await openList(t)
+  for (const number of ['broken', 'open', 'settled']) await list.add(order(number), 0)
+  const errors: string[] = []
+  const reports: ReconcileReport[] = []
+  const done = Promise.withResolvers<void>()
+  const check = async ({ number }: Watched): Promise<Checked> => {
+    if (number === 'broken') throw new Error('Command timed out')
+    const waiting: Waiting = { kind: 'order', createdAtMs: Date.now() }
+    return number === 'open' ? { status: 'open', waiting } : { status: 'settled', found: false }
+  }
+  let fails = 1
+  const watchList: WatchList = {
+    ...list,
+    take: (...args) => (fails-- > 0 ? Promise.reject(new Error('Connection is closed.')) : list.take(...args))
+  }
+  const worker = startReconciling({
+    watchList,
+    check,
+    times: createWatchTimes(MINUTE),
+    firstMs: MINUTE,
+    onChecked: (report) => void (reports.push(report) === 2 && done.resolve()),
+    onError: ({ message }) => errors.push(message),
+    now: Date.now
+  })
+  await done.promise
+  await worker.close()
+  t.same(reports.map(({ number, status }) => [number, status]).sort(), [
+    ['open', 'open'],
+    ['settled', 'settled']
+  ])
+  t.same(errors.sort(), ['Command timed out', 'Connection is closed.'])
+  t.same((await list.take(Date.now() + MINUTE / 2, Date.now() + 5 * MINUTE, 10)).entries, [], 'held, or not due')
+  const later = await list.take(Date.now() + 2 * MINUTE, Date.now() + 5 * MINUTE, 10)
+  t.same(later.entries.map(({ number }) => number).sort(), ['broken', 'open'])
+})

@@ -1,0 +1,313 @@
+/** What was recorded and how its delivery went, as the merchant's backend sees it; and delivery once more. */
+import type { FastifyInstance, InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import type { EventSummary } from '../../../lib/events/job-reader.ts'
+import type { Event } from '../../../lib/events/queue.ts'
+import { API_KEY, build, type Environment } from '../../helper.ts'
+import { event } from '../../lib/events/world.ts'
+import { bearer, refused } from '../api/client.ts'
+import { ask } from './backend.ts'
+
+const URL = '/internal/events'
+/** Events stay where they are recorded. */
+const NO_RECEIVER = { WEBHOOK_URL: undefined }
+const DAY_MS = 86_400_000
+
+interface EventPage {
+  items: EventSummary[]
+  next?: string
+}
+
+async function start(t: Test, env: Environment = NO_RECEIVER) {
+  const world = await build(t, { env })
+  const { app } = world
+  const idOf = (number: number) => `pay_1_${String(number).padStart(4, '0')}`
+  return {
+    ...world,
+    list: async (query = ''): Promise<EventPage> => (await ask(app, { url: URL + query })).json(),
+    find: async (id: string) => (await ask(app, { url: `${URL}/${id}` })).json(),
+    redeliver: (id: string) => ask(app, { method: 'POST', url: `${URL}/${id}/redeliver` }),
+    idOf,
+    /** One after the other, so that their order is known. */
+    async record(count: number, change: Partial<Event> = {}, first = 1): Promise<string[]> {
+      const ids = Array.from({ length: count }, (_, number) => idOf(first + number))
+      for (const id of ids) await app.events.record(event(id, change))
+      return ids
+    }
+  }
+}
+
+const idsOf = ({ items }: EventPage): string[] => items.map(({ id }) => id)
+
+/** All pages from the first to the last, as their ids. */
+async function pages(list: (query: string) => Promise<EventPage>, query: string): Promise<string[][]> {
+  const found: string[][] = []
+  let cursor: string | undefined = ''
+  while (cursor !== undefined) {
+    const page: EventPage = await list(`?${query}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`)
+    found.push(idsOf(page))
+    cursor = page.next
+  }
+  return found
+}
+
+/** Looks again until the event is as wanted. */
+async function until(find: (id: string) => Promise<EventSummary>, id: string, fits: (event: EventSummary) => boolean) {
+  for (;;) {
+    const found = await find(id)
+    if (fits(found)) return found
+  }
+}
+
+const at = (jobKey: string) => `${jobKey.split(':webhook:')[0]}:webhook:`
+
+/** The names of the jobs of an event. */
+async function jobOf({ redis, keys }: FastifyInstance, id: string): Promise<string> {
+  const [name = ''] = await redis.keys(`${keys.eventQueue}:webhook:${id}.*`)
+  return name.slice(at(name).length)
+}
+
+t.test('GET events/{id} shows an event that waits, is to be tried again, failed, and was delivered', async (t) => {
+  const { app, another, backend, record, find, list, redeliver } = await start(t)
+  const [id = ''] = await record(1, { type: 'refund.closed' })
+  const waiting = await find(id)
+  const { timestamp, data } = event(id)
+  t.match(waiting, { id, type: 'refund.closed', state: 'waiting', attempts: 0, timestamp, data })
+  t.same(Object.keys(waiting), ['id', 'type', 'state', 'recordedAt', 'attempts', 'timestamp', 'data'])
+  t.ok(Math.abs(Date.parse(waiting.recordedAt) - Date.now()) < 60_000)
+
+  backend.respond(503, 1)
+  await another({ WEBHOOK_URL: backend.webhookUrl })
+  const paused = await until(find, id, ({ attempts, nextTryAt }) => attempts === 1 && nextTryAt !== undefined)
+  t.match(paused, { state: 'waiting', lastStatus: 503, lastError: 'the receiver answered 503' })
+  const pauseMs = Date.parse(paused.nextTryAt ?? '') - Date.now()
+  t.ok(pauseMs > 0 && pauseMs <= 5500, `${pauseMs} ms`)
+  t.match(await list('?state=waiting'), { items: [{ id, attempts: 1, nextTryAt: paused.nextTryAt }] })
+
+  backend.respond(410, 1)
+  t.equal((await redeliver(id)).statusCode, 202, 'what pauses is tried at once')
+  const failed = await until(find, id, ({ state }) => state === 'failed')
+  t.match(failed, { attempts: 2, lastStatus: 410, lastError: /410/, failedAt: /Z$/, nextTryAt: undefined })
+  t.same(idsOf(await list('?state=waiting')), [])
+  t.same(idsOf(await list('?state=failed')), [id])
+
+  t.equal((await redeliver(id)).statusCode, 202)
+  const delivered = await until(find, id, ({ state }) => state === 'delivered')
+  t.match(delivered, {
+    attempts: 1,
+    lastStatus: 204,
+    lastError: undefined,
+    failedAt: undefined,
+    deliveredAt: /Z$/,
+    data
+  })
+  t.same(idsOf(await list('?state=failed')), [])
+  t.same(idsOf(await list('?state=delivered')), [id])
+
+  t.equal((await redeliver(id)).statusCode, 202, 'delivered once more')
+  await backend.waitFor((event) => event.id === id && event.attempts === 4)
+  t.equal(await app.events.record(event(id)), 'duplicate', 'and still one event')
+  t.equal(backend.events().length, 1, 'under one webhook-id')
+})
+
+t.test('POST redeliver takes an event that waits, twice, and changes nothing of it', async (t) => {
+  const { app, record, redeliver, list, find } = await start(t)
+  const [id = ''] = await record(1)
+  for (const time of [1, 2]) t.equal((await redeliver(id)).statusCode, 202, `${time}`)
+  t.same(idsOf(await list('?state=waiting')), [id])
+  t.match(await find(id), { state: 'waiting', attempts: 0 })
+  t.match(await app.events.counts(), { waiting: 1 })
+})
+
+t.test('POST redeliver is for every state what it says, also when twenty ask at once', async (t) => {
+  const { app, backend, another, record, redeliver, find } = await start(t)
+  const [id = ''] = await record(1)
+  const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
+  await until(find, id, ({ state }) => state === 'delivered')
+  await worker.close()
+  const answers = await Promise.all(Array.from({ length: 20 }, () => redeliver(id)))
+  t.same(new Set(answers.map(({ statusCode }) => statusCode)), new Set([202]))
+  t.match(await app.events.counts(), { waiting: 1 })
+})
+
+t.test('GET events goes page by page, newest first, in each state and over all of them', async (t) => {
+  const { app, record, list } = await start(t)
+  const ids = await record(250)
+  const newest = ids.toReversed()
+  t.same(
+    (await pages(list, 'limit=100')).map(({ length }) => length),
+    [100, 100, 50]
+  )
+  t.same((await pages(list, 'limit=100&state=waiting')).flat(), newest)
+  t.same((await pages(list, 'limit=7')).flat(), newest)
+  t.same(idsOf(await list()), newest.slice(0, 20))
+
+  // As a worker moves them: every third delivered, every fifth failed.
+  const { eventQueue } = app.keys
+  for (const [number, id] of ids.entries()) {
+    if (number % 3 !== 0 && number % 5 !== 0) continue
+    const job = await jobOf(app, id)
+    const [set, field] = number % 3 === 0 ? ['completed', 'returnvalue'] : ['failed', 'failedReason']
+    const endedAt = Date.now() - 1000 * (250 - number)
+    await app.redis.lrem(`${eventQueue}:webhook:wait`, 1, job)
+    await app.redis.zadd(`${eventQueue}:webhook:${set}`, endedAt, job)
+    await app.redis.hset(
+      `${eventQueue}:webhook:${job}`,
+      field,
+      field === 'returnvalue' ? 204 : 'no answer: ECONNREFUSED',
+      'finishedOn',
+      endedAt,
+      'atm',
+      1
+    )
+  }
+  const numbered = ids.map((id, number) => ({ id, number })).toReversed()
+  const delivered = numbered.filter(({ number }) => number % 3 === 0).map(({ id }) => id)
+  const failed = numbered.filter(({ number }) => number % 3 !== 0 && number % 5 === 0).map(({ id }) => id)
+  const waiting = newest.filter((id) => !delivered.includes(id) && !failed.includes(id))
+  t.same((await pages(list, 'limit=20&state=delivered')).flat(), delivered)
+  t.same((await pages(list, 'limit=20&state=failed')).flat(), failed)
+  t.equal(await app.redis.zcard(`${eventQueue}:waiting`), 250, 'the index still knows them all')
+  t.same((await pages(list, 'limit=20&state=waiting')).flat(), waiting)
+  t.equal(await app.redis.zcard(`${eventQueue}:waiting`), waiting.length, 'and has forgotten who is gone')
+  const all = (await pages(list, 'limit=30')).flat()
+  t.equal(all.length, 250)
+  t.same([...all].sort(), ids)
+  t.match((await list('?state=failed&limit=1')).items, [
+    { lastError: 'no answer: ECONNREFUSED', lastStatus: undefined }
+  ])
+})
+
+t.test('GET events keeps its place while events come and go, those of one millisecond too', async (t) => {
+  const { app, record, list } = await start(t)
+  const ids = await record(12)
+  const index = `${app.keys.eventQueue}:waiting`
+  const members = await app.redis.zrange(index, 0, -1)
+  for (const member of members) await app.redis.zadd(index, 1_700_000_000_000, member)
+  const newest = ids.toReversed()
+  t.same((await pages(list, 'limit=5')).flat(), newest)
+  const { next = '' } = await list('?limit=5')
+  await record(1, {}, 100)
+  await app.redis.zrem(index, members.at(-5) ?? '')
+  t.same(idsOf(await list(`?limit=100&cursor=${next}`)), newest.slice(5), 'who stood at the cursor is gone')
+})
+
+t.test('GET events costs the same with 150 and with 20,000 that wait', async (t) => {
+  const { app, record, list } = await start(t)
+  await record(150)
+  const { redis, keys } = app
+  const reads = async () => {
+    const { next = '' } = await list('?limit=50')
+    await redis.config('RESETSTAT')
+    await list(`?limit=50&cursor=${next}`)
+    const stats = await redis.info('commandstats')
+    return [...stats.matchAll(/cmdstat_(hmget|zrevrangebyscore|evalsha|zscore|lrange):calls=(\d+)/g)].map(String).sort()
+  }
+  const few = await reads()
+  const [sample = ''] = await redis.keys(`${keys.eventQueue}:webhook:pay_*`)
+  const data = await redis.hgetall(sample)
+  const pipeline = redis.pipeline()
+  for (let number = 0; number < 20_000; number += 1) {
+    const job = `pay_2_${number}.aaaaaaaa.bbbbbb`
+    pipeline.hset(`${at(sample)}${job}`, data).zadd(`${keys.eventQueue}:waiting`, 1_600_000_000_000 + number, job)
+  }
+  await pipeline.exec()
+  t.same(await reads(), few)
+})
+
+t.test('GET events/{id} finds what failed or waits though its identity is forgotten after 32 days', async (t) => {
+  const { app, record, find, redeliver } = await start(t)
+  const [waits = '', failed = ''] = await record(2)
+  const job = await jobOf(app, failed)
+  const { eventQueue } = app.keys
+  await app.redis.lrem(`${eventQueue}:webhook:wait`, 1, job)
+  await app.redis.zadd(`${eventQueue}:webhook:failed`, 1_700_000_000_000, job)
+  await app.redis.hset(`${eventQueue}:webhook:${job}`, 'failedReason', 'x', 'finishedOn', 1_700_000_000_000)
+  for (const id of [waits, failed]) t.equal(await app.redis.del(`${eventQueue}:webhook:de:${id}`), 1)
+  t.match(await find(waits), { id: waits, state: 'waiting' })
+  t.match(await find(failed), { id: failed, state: 'failed' })
+  t.equal((await redeliver(failed)).statusCode, 202)
+  t.match(await find(failed), { state: 'waiting' })
+})
+
+t.test('GET events does not show what was delivered more than 48 hours ago', async (t) => {
+  const { app, another, backend, record, find, list } = await start(t)
+  const [id = ''] = await record(1)
+  await another({ WEBHOOK_URL: backend.webhookUrl })
+  await until(find, id, ({ state }) => state === 'delivered')
+  const job = await jobOf(app, id)
+  const shownAt = async (ageMs: number) => {
+    await app.redis.zadd(`${app.keys.eventQueue}:webhook:completed`, Date.now() - ageMs, job)
+    return idsOf(await list('?state=delivered'))
+  }
+  t.same(await shownAt(2 * DAY_MS - 60_000), [id])
+  t.same(await shownAt(2 * DAY_MS + 1000), [])
+})
+
+t.test('a duplicate leaves nothing in the list, and a job that was never made is forgotten', async (t) => {
+  const { app, record, list } = await start(t)
+  const ids = await record(3)
+  await record(3)
+  t.same(idsOf(await list()), ids.toReversed())
+  const index = `${app.keys.eventQueue}:waiting`
+  await app.redis.zadd(index, Date.now(), 'pay_1_young.aaaaaaaa.bbbbbb')
+  await app.redis.zadd(index, Date.now() - 120_000, 'pay_1_old.aaaaaaaa.bbbbbb')
+  t.same(idsOf(await list()), ids.toReversed())
+  t.equal(await app.redis.zscore(index, 'pay_1_old.aaaaaaaa.bbbbbb'), null)
+  t.ok(await app.redis.zscore(index, 'pay_1_young.aaaaaaaa.bbbbbb'), 'its job may be on the way')
+})
+
+t.test('calls about events refuse what is wrong, each with its own code', async (t) => {
+  const { app, record } = await start(t)
+  const [id = ''] = await record(1)
+  const calls: InjectOptions[] = [
+    { url: URL },
+    { url: `${URL}/${id}` },
+    { method: 'POST', url: `${URL}/${id}/redeliver` }
+  ]
+  for (const call of calls) {
+    refused(t, await ask(app, { ...call, headers: {} }), 401, 'TOKEN_MISSING')
+    refused(t, await ask(app, { ...call, headers: bearer(`${API_KEY}x`) }), 401, 'TOKEN_INVALID')
+  }
+  const odd = [
+    'pay_1',
+    `${id}.`,
+    '*',
+    'pay_1_*',
+    '%2e%2e',
+    'a%2Fb',
+    '%00',
+    '%E4%BD%A0',
+    'x'.repeat(128),
+    `${id}%20`,
+    ':'
+  ]
+  for (const wrong of odd) {
+    refused(t, await ask(app, { url: `${URL}/${wrong}` }), 404, 'NOT_FOUND')
+    refused(t, await ask(app, { method: 'POST', url: `${URL}/${wrong}/redeliver` }), 404, 'NOT_FOUND')
+  }
+  for (const query of [
+    'state=',
+    'state=lost',
+    'state=failed&state=failed',
+    'limit=0',
+    'limit=101',
+    'limit=x',
+    'cursor=',
+    'cursor=x',
+    'cursor=a.b:c',
+    'page=2'
+  ])
+    refused(t, await ask(app, { url: `${URL}?${query}` }), 400, 'FST_ERR_VALIDATION')
+  t.equal((await ask(app, { url: `${URL}?cursor=zzzzzzzz.any` })).statusCode, 200, 'a place that nobody was given')
+  const asJson = { authorization: `Bearer ${API_KEY}`, 'content-type': 'application/json' }
+  t.equal((await ask(app, { method: 'POST', url: `${URL}/${id}/redeliver`, headers: asJson })).statusCode, 202)
+})
+
+t.test('calls about events answer 503 while Redis is away', async (t) => {
+  const { app, record } = await start(t)
+  const [id = ''] = await record(1)
+  app.redis.disconnect()
+  for (const url of [URL, `${URL}/${id}`]) refused(t, await ask(app, { url }), 503, 'REDIS_UNAVAILABLE')
+  refused(t, await ask(app, { method: 'POST', url: `${URL}/${id}/redeliver` }), 503, 'REDIS_UNAVAILABLE')
+})
