@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import wxgate, { serverOptions } from '../app.ts'
+import wxgate, { serverOptions, type WxgateOptions } from '../app.ts'
 import { readSettings } from '../lib/settings.ts'
 import { type Backend, startBackend } from '../sandbox/backend.ts'
 import { type Sandbox, startSandbox } from '../sandbox/index.ts'
@@ -46,13 +46,17 @@ export interface BuildOptions {
   env?: Environment
   redis?: PrivateRedis
   now?: () => number
+  overload?: WxgateOptions['overload']
   /** For what has to be hooked in before the service is. */
   prepare?: (app: FastifyInstance) => void
 }
 
 const secret = (bytes: number) => randomBytes(bytes).toString('hex')
 
-export async function build(t: Test, { env: change = {}, redis, now, prepare }: BuildOptions = {}): Promise<World> {
+export async function build(
+  t: Test,
+  { env: change = {}, redis, now, overload, prepare }: BuildOptions = {}
+): Promise<World> {
   const secrets: Secrets = { appSecret: secret(16), otherAppSecret: secret(16), apiV2Key: secret(16) }
   const sandbox = await startSandbox({
     apps: [
@@ -100,7 +104,7 @@ export async function build(t: Test, { env: change = {}, redis, now, prepare }: 
     const app = fastify(serverOptions(settings, stream))
     t.teardown(() => app.close())
     prepare?.(app)
-    await app.register(wxgate, { settings, ...(now && { now }) })
+    await app.register(wxgate, { settings, ...(now && { now }), ...(overload && { overload }) })
     await app.ready()
     return app
   }

@@ -290,7 +290,7 @@ t.test('Basic opens /docs alone', async (t) => {
   const app = await another({ DOCS: 'on' })
   const answer = await app.inject({ method: 'POST', url: '/internal/pay/orders', headers: basic(API_KEY), payload: {} })
   t.match(answer.json(), { statusCode: 401, code: 'TOKEN_INVALID' })
-  t.equal(answer.headers['www-authenticate'], undefined)
+  t.equal(answer.headers['www-authenticate'], 'Bearer')
 })
 
 t.test('/docs is not there without DOCS, without keys, and where no calls are answered', async (t) => {

@@ -1,9 +1,9 @@
 /** Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try. */
-import { setTimeout as pause } from 'node:timers/promises'
 import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { Agent, type Dispatcher } from 'undici'
+import { within } from '../within.ts'
 import { describeFailure } from './last-try.ts'
 import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
 import { pauseMs } from './queue.ts'
@@ -145,14 +145,6 @@ async function post(
   await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
   return answer.statusCode
 }
-
-/** Resolves when `promise` does, or after so many milliseconds. */
-async function within(promise: Promise<void>, timeoutMs: number): Promise<void> {
-  const deadline = new AbortController()
-  await Promise.race([promise, pause(timeoutMs, undefined, { signal: deadline.signal }).catch(() => undefined)])
-  deadline.abort()
-}
-
 /** The kind of failure without addresses or bodies. A DOMException such as a TimeoutError has a number for its code. */
 const failureName = ({ code, name }: Error & { code?: string | number }): string =>
   typeof code === 'string' ? code : name

@@ -201,7 +201,7 @@ const work = {
   EVENT_DURABILITY: choice(
     ['redis', 'fsync'],
     'redis',
-    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk; this version does not serve fsync, and refuses to start with it.'
+    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk: it needs appendonly yes and appendfsync always, or Redis 7.2.'
   )
 }
 

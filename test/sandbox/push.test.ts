@@ -292,7 +292,9 @@ t.test('tries repeat the message in a new query and a new ciphertext, or byte fo
   ]
   for (const concurrent of [false, true]) {
     t.same(statusesOf(await push({ kind: 'text', times: 5, concurrent })), [200, 200, 200, 200, 200])
+    const nonces = new Set(received.map(({ query }) => query.get('nonce'))).size
     t.same(distinct(received.splice(0)), [5, 5, 1])
+    t.equal(nonces, 5)
     await push({ kind: 'text', times: 5, concurrent, identical: true })
     t.same(distinct(received.splice(0)), [1, 1, 1])
   }
@@ -342,6 +344,9 @@ t.test('the URL check is a GET with the same echostr in each try, unencrypted in
     t.same([...query.keys()], ['signature', 'timestamp', 'nonce', 'echostr'])
     t.equal(query.get('signature'), sha1(TOKEN, NOW, query.get('nonce') ?? ''))
   }
+  const queriesOf = ({ deliveries }: PushResult) => new Set(deliveries.map(({ url }) => url)).size
+  t.equal(queriesOf(await push({ kind: 'url_check', times: 2 })), 2)
+  t.equal(queriesOf(await push({ kind: 'url_check', times: 2, identical: true })), 1)
   const { push: toOther } = await world(t, ({ query }) => ({ body: `"${query.get('echostr')}"` }))
   t.match((await toOther({ kind: 'url_check' })).deliveries, [
     { accepted: false, problem: 'the answer is not echostr' }

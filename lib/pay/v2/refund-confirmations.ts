@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Durability } from '../../events/durability.ts'
 import { lazyQueue } from '../../events/open-queue.ts'
 import { pauseMs, TRIES } from '../../events/queue.ts'
+import { within } from '../../within.ts'
 import type { RefundCallbacks } from './refund-callback.ts'
 
 const QUEUE_NAME = 'refund-confirmation'
@@ -13,6 +14,8 @@ const LOCK_MS = 30_000
 const LOOK_MS = 10_000
 /** After a failure of the connection to Redis, which itself comes back within a second. */
 const RETRY_MS = 1000
+/** What confirmations under way get at close(). */
+const CLOSE_MS = 4000
 /** As long as a person may want to know. */
 const FAILED_LIFE_SECONDS = 32 * 86_400
 
@@ -68,7 +71,7 @@ export interface RefundConfirmationOptions {
 }
 
 export interface ConfirmationWorker {
-  /** Takes no more notices and lets those under way end; another worker takes over what does not. Never rejects. */
+  /** Takes no more notices and lets those under way end, in time also while Redis is away; another worker takes over the rest. Never rejects. */
   close(): Promise<void>
 }
 
@@ -96,7 +99,7 @@ export function startRefundConfirmations(options: RefundConfirmationOptions): Co
 
   return {
     async close() {
-      await worker.close(redis.status !== 'ready').catch(onError)
+      await within(worker.close(redis.status !== 'ready').catch(onError), CLOSE_MS)
     }
   }
 }

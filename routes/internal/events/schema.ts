@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems } from '../../schemas.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems } from '../../schemas.ts'
 import { listOf, PLACE_CURSOR, pageFields, Time } from '../list-schemas.ts'
 
 const states = [Type.Literal('waiting'), Type.Literal('delivered'), Type.Literal('failed')]
@@ -87,6 +87,7 @@ export const RedeliverSchema = {
   summary:
     'Deliver an event at once, whatever its state, under the same webhook-id; where it had ended, with all its tries again',
   params,
+  body: NoBody,
   response: {
     202: Type.Null({ description: 'It is posted as soon as what waits before it is.' }),
     ...problems('NOT_FOUND', ...INTERNAL_PROBLEMS)

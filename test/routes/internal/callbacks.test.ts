@@ -67,7 +67,7 @@ t.test('GET refused shows each door, reason and what tells a callback, and no se
   await notify(app, body, { headers: { 'content-encoding': 'gzip' } })
   await notify(app, Buffer.alloc(1024 * 1024 + 1, 'x'))
   const push = plainPush('{}')
-  const query = { ...push.query, signature: 'f'.repeat(40), encrypt_type: 'raw' }
+  const query: Record<string, string> = { ...push.query, signature: 'f'.repeat(40), encrypt_type: 'raw' }
   await app.inject({ method: 'POST', url: `/wechat/push/${APPID}`, query, payload: push.body })
   await app.inject({ method: 'GET', url: `/wechat/push/${APPID}`, query: { ...query, echostr: 'e' } })
 
@@ -181,7 +181,7 @@ t.test('a flood of forgeries costs Redis little, and hides nothing of another ki
 t.test('a refusal is answered at once while Redis is silent or away, and is not kept', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
-  const { app, secrets } = await build(t, { env: NO_WORKER, redis })
+  const { app } = await build(t, { env: NO_WORKER, redis })
   const body = signed(payment(), OTHERS_KEY)
   redis.pause()
   const startedAt = performance.now()
@@ -192,7 +192,6 @@ t.test('a refusal is answered at once while Redis is silent or away, and is not 
   t.equal((await notify(app, body)).statusCode, 401)
   refused(t, await ask(app, { url: REFUSED }), 503, 'REDIS_UNAVAILABLE')
   refused(t, await ask(app, { url: QUARANTINED }), 503, 'REDIS_UNAVAILABLE')
-  t.ok(secrets)
 })
 
 t.test(

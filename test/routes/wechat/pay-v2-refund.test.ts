@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { startRefundConfirmations } from '../../../lib/pay/v2/refund-confirmations.ts'
-import { connectPatient } from '../../../lib/redis/connect.ts'
+import { connectPatient, settled } from '../../../lib/redis/connect.ts'
 import { MCHID, OTHER_APPID } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
 import { answers, keysOf, NO_WORKER, SUCCESS } from './notices.ts'
@@ -234,14 +234,17 @@ t.test('a refund made by v3 is confirmed by v3, and by v2 where that cannot be a
 })
 
 t.test('row 26: no success while Redis does not hold it, confirmed or not', async (t) => {
-  const { app, pay, sealed, idOf } = await buildRefund(t, { env: NO_WORKER })
+  const { app, env, pay, sealed, idOf } = await buildRefund(t, { env: NO_WORKER })
   await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
-  await app.redis.replicaof('127.0.0.1', '1')
-  t.teardown(() => app.redis.replicaof('NO', 'ONE'))
+  const operator = connectPatient(String(env.REDIS_URL), () => undefined)
+  t.teardown(() => operator.disconnect())
+  await operator.replicaof('127.0.0.1', '1')
   answers(t, await tell(app, sealed()), 503)
   pay.fault({ api: 'refundquery', garbage: true })
   answers(t, await tell(app, sealed()), 503)
-  await app.redis.replicaof('NO', 'ONE')
+  await operator.replicaof('NO', 'ONE')
+  await settled(app.redis, 5000)
+  pay.clearFaults()
   answers(t, await tell(app, sealed()), 200)
   t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }])
   t.same(await unconfirmed(app), [])

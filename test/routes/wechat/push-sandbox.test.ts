@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { Forgery } from '../../../sandbox/acts/push-forgery.ts'
 import { MESSAGE_KINDS } from '../../../sandbox/acts/push-message.ts'
-import { type PushDelivery, type PushInput, startSandbox } from '../../../sandbox/index.ts'
+import { type PushDelivery, type PushInput, type PushResult, startSandbox } from '../../../sandbox/index.ts'
 import { APPID, build, type Environment, OTHER_APPID } from '../../helper.ts'
 import { AES_KEY, eventsIn, GH, OPENID, PLAIN, SAFE, TOKEN } from './pushes.ts'
 
@@ -12,7 +12,8 @@ const FORMATS = ['json', 'xml'] as const
 
 /** A gateway that listens, and WeChat with the same Token and key. */
 async function world(t: Test, env: Environment) {
-  const gateway = await build(t, { env })
+  // A busy machine would make it answer 503, rightly, but that is not what is asked here.
+  const gateway = await build(t, { env, overload: { maxEventLoopDelayMs: 0 } })
   const origin = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   const url = `${origin}/wechat/push/${APPID}`
   const settings = { url, token: TOKEN, aesKey: AES_KEY, originalId: GH }
@@ -28,6 +29,9 @@ function faceOf({ status, headers, body }: PushDelivery): string {
   return JSON.stringify([status, body, others])
 }
 
+/** Why WeChat would send again, for each delivery; undefined where it would not. */
+const problemsOf = ({ deliveries }: PushResult) => deliveries.map(({ problem, error }) => error ?? problem)
+
 const forgeries = Forgery.anyOf.map(({ const: name }) => name)
 
 const WAYS = [
@@ -42,14 +46,10 @@ for (const { mode, env } of WAYS) {
     const key = env === SAFE ? 'with' : 'without'
     t.test(`every kind in ${mode} mode as ${format}, ${key} a key, is one event at the backend`, async (t) => {
       const { app, backend, push } = await world(t, { ...env, ...DELIVERING })
+      t.same(problemsOf(await push({ kind: 'url_check', mode })), [undefined])
       for (const kind of MESSAGE_KINDS) {
-        const { deliveries } = await push({ kind, mode, format, times: 3, concurrent: true })
-        const again = await push({ kind: 'url_check' })
-        t.same(
-          [...deliveries, ...again.deliveries].map(({ accepted }) => accepted),
-          [true, true, true, true],
-          kind
-        )
+        const result = await push({ kind, mode, format, times: 3, concurrent: true })
+        t.same(problemsOf(result), [undefined, undefined, undefined], kind)
       }
       const recorded = await eventsIn(app)
       t.equal(recorded.length, MESSAGE_KINDS.length)

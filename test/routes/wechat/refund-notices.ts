@@ -59,7 +59,9 @@ export async function buildRefund(t: Test, { v3 = false, env }: RefundWorldOptio
   const { prepayId } = (await call(app, 'orders', ORDER)).json()
   const { transactionId } = await pay.pay({ prepayId, times: 0 })
   const request = { outTradeNo: ORDER.outTradeNo, outRefundNo: OUT_REFUND_NO, amount: 30, total: ORDER.amount }
-  const { refundId } = (await call(app, 'refunds', request)).json()
+  const made = await call(app, 'refunds', request)
+  if (made.statusCode !== 200) throw new Error(made.body)
+  const { refundId } = made.json()
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   pay.clearCalls()

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems } from '../../../schemas.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems } from '../../../schemas.ts'
 import { listOf, PLACE_CURSOR, pageFields, Time } from '../../list-schemas.ts'
 
 const Quarantined = Type.Object({
@@ -41,6 +41,7 @@ export const RetrySchema = {
   tags: ['callbacks'],
   summary: 'Verify and record a callback in quarantine with the settings of today',
   params: Type.Object({ id: Type.String({ examples: ['Q3cYpB0nT4mJ8xk1d2VfZw'] }) }),
+  body: NoBody,
   response: {
     202: Type.Object(
       {
