@@ -68,7 +68,7 @@ async function deliver(notice: string, doors: Instance[], first: number): Promis
   }
 }
 
-t.test('no payment is lost, none is told under two ids', { timeout: 170_000 }, async (t) => {
+t.test('no payment is lost, none is told under two ids', { timeout: 280_000 }, async (t) => {
   const payments = Array.from({ length: PAYMENTS }, (_, index) => makePayment(index))
   const repeated = Array.from({ length: CALLBACKS - PAYMENTS }, (_, index) => payments[index * 2] as Payment)
   const callbacks = [...payments, ...repeated].sort(() => Math.random() - 0.5)
