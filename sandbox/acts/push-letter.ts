@@ -80,7 +80,9 @@ const countTries = (fields: PushFields, number: number): PushFields =>
 function finish(parcel: Parcel, { forgery, query = {} }: PushInput): Parcel {
   const spoilt = spoilParcel(parcel, forgery)
   const kept = spoilt.query.filter(([name]) => !(name in query))
-  const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null)
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    [value ?? []].flat().map((text): [string, string] => [name, text])
+  )
   return { ...spoilt, query: [...kept, ...given] }
 }
 

@@ -54,8 +54,8 @@ export const PushInput = Type.Object(
     identical: Type.Optional(Type.Boolean({ description: 'every try is the first one again, byte for byte' })),
     timestampOffset: Type.Optional(Type.Integer({ description: 'seconds, of the timestamp in the query' })),
     query: Type.Optional(
-      Type.Record(Type.String(), Type.Union([Type.String(), Type.Null()]), {
-        description: 'parameters in place of those that were signed; null removes'
+      Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String()), Type.Null()]), {
+        description: 'parameters in place of those that were signed; null removes, a list repeats'
       })
     ),
     forgery: Type.Optional(Forgery)

@@ -420,6 +420,8 @@ t.test('the query can be spoilt, aged, and used again', async (t) => {
   await push({ query: { nonce: '7', openid: null, more: 'x y&z' } })
   const { query } = received.at(-1) as Received
   t.same([query.get('nonce'), query.has('openid'), query.get('more')], ['7', false, 'x y&z'])
+  await push({ query: { openid: ['a', 'b'] } })
+  t.same(received.at(-1)?.query.getAll('openid'), ['a', 'b'])
 
   const first = await push({ appid: OTHER_APPID })
   const used = Object.fromEntries(new URL(first.deliveries[0]?.url ?? '').searchParams)

@@ -109,6 +109,8 @@ t.test('every forgery is refused with one face, and leaves nothing behind', asyn
       for (const timestampOffset of [-700, 700]) await refuse({ timestampOffset, mode, format }, 'another time')
       for (const [name, value] of Object.entries({ nonce: '7', timestamp: '1714036504', encrypt_type: 'raw' }))
         await refuse({ mode, format, query: { [name]: value } }, `another ${name}`)
+      for (const [name, value] of Object.entries({ openid: OPENID, encrypt_type: 'aes', more: 'x' }))
+        await refuse({ mode, format, query: { [name]: [value, value] } }, `${name} twice`)
       for (const name of ['timestamp', 'nonce', 'encrypt_type', 'msg_signature'])
         await refuse({ mode, format, query: { [name]: null } }, `without ${name}`)
     }
