@@ -120,7 +120,7 @@ t.test('POST redeliver takes an event that waits, twice, and changes nothing of 
 })
 
 t.test('POST redeliver is for every state what it says, also when twenty ask at once', async (t) => {
-  const { app, backend, another, record, redeliver, find } = await start(t)
+  const { app, backend, another, record, redeliver, find, list } = await start(t)
   const [id = ''] = await record(1)
   const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
   await until(find, id, ({ state }) => state === 'delivered')
@@ -128,6 +128,20 @@ t.test('POST redeliver is for every state what it says, also when twenty ask at 
   const answers = await Promise.all(Array.from({ length: 20 }, () => redeliver(id)))
   t.same(new Set(answers.map(({ statusCode }) => statusCode)), new Set([202]))
   t.match(await app.events.counts(), { waiting: 1 })
+  t.same(idsOf(await list('?state=waiting')), [id])
+})
+
+t.test('POST redeliver ends the pause of what is to be tried again, and what was tried counts on', async (t) => {
+  const { app, backend, another, record, redeliver, find } = await start(t)
+  const [id = ''] = await record(1)
+  backend.respond(503, 1)
+  const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
+  await until(find, id, ({ nextTryAt }) => nextTryAt !== undefined)
+  await worker.close()
+  t.match(await app.events.counts(), { delayed: 1, waiting: 0 })
+  t.equal((await redeliver(id)).statusCode, 202)
+  t.match(await app.events.counts(), { delayed: 0, waiting: 1 })
+  t.match(await find(id), { state: 'waiting', attempts: 1, nextTryAt: undefined })
 })
 
 t.test('GET events goes page by page, newest first, in each state and over all of them', async (t) => {
@@ -246,11 +260,27 @@ t.test('a duplicate leaves nothing in the list, and a job that was never made is
   await record(3)
   t.same(idsOf(await list()), ids.toReversed())
   const index = `${app.keys.eventQueue}:waiting`
+  t.equal(await app.redis.zcard(index), 3)
   await app.redis.zadd(index, Date.now(), 'pay_1_young.aaaaaaaa.bbbbbb')
   await app.redis.zadd(index, Date.now() - 120_000, 'pay_1_old.aaaaaaaa.bbbbbb')
   t.same(idsOf(await list()), ids.toReversed())
   t.equal(await app.redis.zscore(index, 'pay_1_old.aaaaaaaa.bbbbbb'), null)
   t.ok(await app.redis.zscore(index, 'pay_1_young.aaaaaaaa.bbbbbb'), 'its job may be on the way')
+})
+
+t.test('GET events keeps its order though a page ends early, among entries whose jobs are not there yet', async (t) => {
+  const { app, record, list } = await start(t)
+  const [waits = '', failed = ''] = await record(2)
+  const { eventQueue } = app.keys
+  const job = await jobOf(app, failed)
+  await app.redis.lrem(`${eventQueue}:webhook:wait`, 1, job)
+  await app.redis.zadd(`${eventQueue}:webhook:failed`, 1_700_000_000_000, job)
+  await app.redis.hset(`${eventQueue}:webhook:${job}`, { failedReason: 'x', finishedOn: 1_700_000_000_000 })
+  for (let number = 0; number < 100; number += 1)
+    await app.redis.zadd(`${eventQueue}:waiting`, Date.now() + 1000, `pay_2_${number}.aaaaaaaa.bbbbbb`)
+  const found = await pages(list, 'limit=1')
+  t.same(found[0], [], 'a page may be empty while there are more')
+  t.same(found.flat(), [waits, failed])
 })
 
 t.test('calls about events refuse what is wrong, each with its own code', async (t) => {
