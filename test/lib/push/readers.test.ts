@@ -1,13 +1,13 @@
 /** The readers of pushes: what they take, what they refuse, and that no input makes them throw or dwell. */
-import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { XMLParser } from 'fast-xml-parser'
 import t from 'tap'
 import { parseJson } from '../../../lib/push/json.ts'
 import { readFields, readMessage } from '../../../lib/push/message.ts'
 import { parseNestedXml } from '../../../lib/push/xml.ts'
+import { vectors } from '../../vectors.ts'
 
-const hostile = JSON.parse(readFileSync(new URL('../../vectors/pay-xml-hostile.json', import.meta.url), 'utf8'))
+const hostile = vectors('pay-xml-hostile')
 
 /** The fields with ordinary prototypes, or the word of the refusal. */
 function read(xml: string | Buffer): unknown {
@@ -141,7 +141,7 @@ t.test('parseNestedXml() reads what another parser reads', async () => {
   })).object
   const write = (name: string, value: unknown): string => {
     if (Array.isArray(value)) return value.map((inner) => write(name, inner)).join('')
-    return `<${name}>${typeof value === 'string' ? `<![CDATA[${value.replaceAll(']]>', '')}]]>` : inside(value as object)}</${name}>`
+    return `<${name}>${typeof value === 'string' ? `<![CDATA[${value.replaceAll(']]>', ']]]]><![CDATA[>')}]]>` : inside(value as object)}</${name}>`
   }
   const inside = (value: object) =>
     Object.entries(value)
