@@ -7,6 +7,12 @@ type Options = Omit<RedisOptions, 'replyMapping'>
 /** A request whose command hangs may wait for the one before it too, and has to be answered within two seconds. */
 const COMMAND_TIMEOUT_MS = 800
 
+/**
+ * Redis answers within microseconds: a connection that owes an answer for so long is dead, or leads to nobody. It is given up, so
+ * that who comes next fails at once, and a host that went away in silence is replaced. Less than the time-out of a command.
+ */
+const SILENCE_MS = 700
+
 /** Pause before the next attempt to connect: 50 ms doubling to 1 s, so that a returning Redis is found soon. */
 const retryStrategy = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 6), 1000)
 
@@ -14,6 +20,7 @@ const prompt: Options = {
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   commandTimeout: COMMAND_TIMEOUT_MS,
+  socketTimeout: SILENCE_MS,
   connectTimeout: 1000,
   autoResendUnfulfilledCommands: false,
   enableAutoPipelining: true,
@@ -58,7 +65,7 @@ export async function settled(redis: Redis, timeoutMs: number): Promise<void> {
 }
 
 const CONNECTION_TROUBLE =
-  /^(Command timed out|Connection is closed|Stream isn't writeable|Reached the max retries per request limit|None of startup nodes|Connection is in subscriber mode)/
+  /^(Command timed out|Socket timeout|Connection is closed|Stream isn't writeable|Reached the max retries per request limit|None of startup nodes|Connection is in subscriber mode)/
 const SERVER_TROUBLE =
   /^(LOADING|READONLY|OOM|MISCONF|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|NOREPLICAS)\b/
 const SOCKET_TROUBLE = new Set([

@@ -1,7 +1,7 @@
 /** What every /api route has in common: headers, bodies that are refused, and Redis away. */
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { type PrivateRedis, startRedis } from '../../../tools/redis.ts'
@@ -133,6 +133,57 @@ t.test('a Redis that does not answer is named within 2 s at every door, and foun
     (await logIn(world.app, world.sandbox, user.openid)).headers
   ))
     t.equal(answer.statusCode, 200, name)
+})
+
+t.test('calls that need Redis twice are answered within 2 s too, also behind others that wait for it', async (t) => {
+  const redis = await privateRedis(t)
+  const { app, sandbox } = await build(t, { redis })
+  const { headers, refreshToken } = await logIn(app, sandbox)
+  let busy = true
+  const callers = Array.from({ length: 20 }, async () => {
+    while (busy) await get(app, '/api/session', headers)
+  })
+  redis.pause()
+  for (let round = 0; round < 3; round++) {
+    const { code } = sandbox.login({ appid: APPID })
+    const startedAt = performance.now()
+    const answers = [login(app, code), post(app, '/api/token/refresh', { refreshToken })]
+    for (const answer of await Promise.all(answers)) refused(t, answer, 503, 'REDIS_UNAVAILABLE')
+    t.ok(performance.now() - startedAt < 2000, 'within 2 s')
+  }
+  busy = false
+  await Promise.all(callers)
+})
+
+t.test('a Redis whose host went away without a word is found again by its name', async (t) => {
+  const redis = await startRedis({ tcp: true })
+  t.teardown(() => redis.stop())
+  let swallow = false
+  const sockets: Socket[] = []
+  const between = createServer((socket) => {
+    const onward = connect({ port: Number(new URL(redis.url).port), host: '127.0.0.1' })
+    sockets.push(socket, onward)
+    const isOld = () => swallow && sockets[0] === socket
+    socket.on('data', (chunk) => isOld() || onward.write(chunk))
+    onward.on('data', (chunk) => isOld() || socket.write(chunk))
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket]
+    ] as const)
+      one.on('error', () => undefined).on('close', () => other.destroy())
+  })
+  await once(between.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    between.close()
+  })
+  const url = `redis://127.0.0.1:${(between.address() as AddressInfo).port}`
+  const world = await build(t, { env: { REDIS_URL: url, ROLES: 'api' } })
+  const { headers } = await logIn(world.app, world.sandbox)
+  swallow = true
+  refused(t, await get(world.app, '/api/session', headers), 503, 'REDIS_UNAVAILABLE')
+  await until(() => isReady(world))
+  t.equal((await get(world.app, '/api/session', headers)).statusCode, 200)
 })
 
 t.test('a Redis that is gone is named within 2 s at every door, and found again', async (t) => {

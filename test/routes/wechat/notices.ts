@@ -4,6 +4,8 @@ import type { FastifyInstance } from 'fastify'
 import type { InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import { createOrders } from '../../../lib/pay/orders.ts'
+import { settled } from '../../../lib/redis/connect.ts'
+import type { PrivateRedis } from '../../../tools/redis.ts'
 import { APPID, MCHID } from '../../helper.ts'
 
 /** Events stay in the queue, where they can be counted. */
@@ -119,4 +121,32 @@ export async function quarantined(app: FastifyInstance): Promise<{ identity: str
   const { items } = await quarantine.list({ limit: 100 })
   const entries = await Promise.all(items.map(({ id }) => quarantine.find(id)))
   return entries.flatMap((entry) => (typeof entry === 'object' ? [{ ...entry, body: entry.body.toString() }] : []))
+}
+
+type Trouble = readonly [begin: () => unknown, end: () => unknown]
+
+/** Every way in which a Redis can be no help, and how each ends. After silence the gateway has to come back by a new connection. */
+export function redisTroubles(app: FastifyInstance, redis: PrivateRedis): Record<string, Trouble> {
+  const isBack = () => settled(app.redis, 5000)
+  return {
+    readOnly: [() => app.redis.replicaof('127.0.0.1', '1'), () => app.redis.replicaof('NO', 'ONE')],
+    full: [() => app.redis.config('SET', 'maxmemory', '1'), () => app.redis.config('SET', 'maxmemory', '0')],
+    silent: [
+      () => redis.pause(),
+      () => {
+        redis.resume()
+        return isBack()
+      }
+    ],
+    killed: [
+      () => {
+        redis.kill()
+        return new Promise((resolve) => app.redis.once('close', resolve))
+      },
+      async () => {
+        await redis.restart()
+        await isBack()
+      }
+    ]
+  }
 }

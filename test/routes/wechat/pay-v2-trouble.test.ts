@@ -7,7 +7,19 @@ import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { build, MCHID, type World } from '../../helper.ts'
-import { answers, eventsIn, FAIL, keysOf, NO_WORKER, notify, payment, SUCCESS, signed, XML } from './notices.ts'
+import {
+  answers,
+  eventsIn,
+  FAIL,
+  keysOf,
+  NO_WORKER,
+  notify,
+  payment,
+  redisTroubles,
+  SUCCESS,
+  signed,
+  XML
+} from './notices.ts'
 
 async function listen({ app }: World): Promise<AddressInfo> {
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -45,21 +57,7 @@ t.test('row 26: 503 within 2 s while Redis is killed, silent, read-only or full;
   const redis = await startRedis({ persist: true })
   t.teardown(() => redis.stop())
   const { app, secrets } = await build(t, { env: NO_WORKER, redis })
-  const troubles: Record<string, [begin: () => unknown, end: () => unknown]> = {
-    readOnly: [() => app.redis.replicaof('127.0.0.1', '1'), () => app.redis.replicaof('NO', 'ONE')],
-    full: [() => app.redis.config('SET', 'maxmemory', '1'), () => app.redis.config('SET', 'maxmemory', '0')],
-    silent: [() => redis.pause(), () => redis.resume()],
-    killed: [
-      () => {
-        redis.kill()
-        return new Promise((resolve) => app.redis.once('close', resolve))
-      },
-      async () => {
-        await redis.restart()
-        await settled(app.redis, 5000)
-      }
-    ]
-  }
+  const troubles = redisTroubles(app, redis)
   const bodies: string[] = []
   for (const opened of [false, true]) {
     for (const [name, [begin, end]] of Object.entries(troubles)) {
@@ -80,15 +78,22 @@ t.test('row 26: 503 within 2 s while Redis is killed, silent, read-only or full;
 t.test('row 26: a write whose answer came too late makes the next notice a duplicate', async (t) => {
   const redis = await startRedis()
   t.teardown(() => redis.stop())
-  const { app, another, secrets, logs } = await build(t, { env: NO_WORKER, redis })
-  const { redis: operator } = await another()
-  const body = signed(payment(), secrets.apiV2Key)
+  const { app, secrets, logs } = await build(t, { env: NO_WORKER, redis })
+  const fields = payment()
+  const body = signed(fields, secrets.apiV2Key)
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
-  await operator.client('PAUSE', 30_000, 'WRITE')
+  const { stream } = app.redis as unknown as { stream: { write: (...args: unknown[]) => boolean } }
+  const write = stream.write.bind(stream)
+  // What it is to write lies in Redis' socket, to be done when it wakes up.
+  stream.write = (chunk, ...more) => {
+    if (String(chunk).includes(fields.transaction_id as string)) redis.pause()
+    return write(chunk, ...more)
+  }
   const late = await notify(app, body)
   answers(t, late, 503)
   t.equal(late.headers['retry-after'], '1')
-  await operator.client('UNPAUSE')
+  redis.resume()
+  await settled(app.redis, 5000)
   answers(t, await notify(app, body), 200)
   t.match(logs(), '"verdict":"duplicate"')
   t.equal((await eventsIn(app)).length, 2)

@@ -4,10 +4,9 @@ import { type IncomingMessage, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { MCHID } from '../../helper.ts'
-import { keysOf, NO_WORKER } from './notices.ts'
+import { keysOf, NO_WORKER, redisTroubles } from './notices.ts'
 import {
   answers,
   buildV3,
@@ -55,21 +54,7 @@ t.test('row 26: 503 within 2 s while Redis is killed, silent, read-only or full;
   const redis = await startRedis({ persist: true })
   t.teardown(() => redis.stop())
   const { app } = await buildV3(t, { env: NO_WORKER, redis })
-  const troubles: Record<string, [begin: () => unknown, end: () => unknown]> = {
-    readOnly: [() => app.redis.replicaof('127.0.0.1', '1'), () => app.redis.replicaof('NO', 'ONE')],
-    full: [() => app.redis.config('SET', 'maxmemory', '1'), () => app.redis.config('SET', 'maxmemory', '0')],
-    silent: [() => redis.pause(), () => redis.resume()],
-    killed: [
-      () => {
-        redis.kill()
-        return new Promise((resolve) => app.redis.once('close', resolve))
-      },
-      async () => {
-        await redis.restart()
-        await settled(app.redis, 5000)
-      }
-    ]
-  }
+  const troubles = redisTroubles(app, redis)
   answers(t, await notify(app, notice()), 204)
   const unknown = { key: privateKeyOf('platformA'), serial: keys.platformA.serial }
   for (const [name, [begin, end]] of Object.entries(troubles)) {
