@@ -105,7 +105,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
 /** The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at all. */
 const doors = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
-  ignorePattern: /schemas?\.ts$/,
+  ignorePattern: /(schemas?|raw-door)\.ts$/,
   routeParams: true,
   ignoreFilter: (path: string) => !internal && path.startsWith('/internal')
 })

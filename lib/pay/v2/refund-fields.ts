@@ -1,18 +1,10 @@
 /** The facts of a refund in APIv2's fields: of an answer, of one of many in a query's answer, or of a notice. */
-import { type RefundState, refundStateOfV2 } from '../v3/states.ts'
+import type { RefundStatus } from '../api.ts'
+import { refundStateOfV2 } from '../v3/states.ts'
 import { fromBeijingDateTime } from './beijing-time.ts'
 
-export interface RefundV2 {
-  outTradeNo: string
-  transactionId: string
-  outRefundNo: string
-  refundId: string
-  state: RefundState
-  /** Fen. What coupons leave of both is not told here. */
-  amount: { total: number; refund: number }
-  /** ISO 8601, UTC; only with SUCCESS. */
-  successTime?: string
-}
+/** What coupons leave of the amounts is not told here. */
+export type RefundV2 = Omit<RefundStatus, 'api' | 'mchid' | 'raw'>
 
 export type RefundFieldV2 =
   | 'out_trade_no'

@@ -1,7 +1,8 @@
 /** Refunds by APIv2 (pay.md A6, A11): asked for over the merchant's certificate, and queried where it is unclear what came of it. */
 import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings.ts'
-import type { RefundRequest, RefundStatus } from '../api.ts'
+import type { PayApi, RefundRequest, RefundStatus } from '../api.ts'
+import { findLostRefund } from '../lost-refund.ts'
 import { apiOf, type CallerV2, type Fields, simpleCall } from './call.ts'
 import { asServiceErrorV2, unusableAnswer } from './errors.ts'
 import { type RefundNamesV2, readRefundV2 } from './refund-fields.ts'
@@ -19,22 +20,13 @@ const UNCLEAR: ReadonlySet<string> = new Set([
   'WECHAT_BAD_RESPONSE'
 ])
 
-export interface RefundsV2 {
-  /**
-   * Accepted, or accepted before under this number: `state` tells how it stands. Where the answer is lost, or WeChat's fault, the
-   * refund is queried by its number, and asked for once more, unchanged, where WeChat has none.
-   */
-  refund(merchant: Merchant, request: RefundRequest): Promise<RefundStatus>
-  queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus>
-}
-
 export interface RefundOptionsV2 {
   caller: CallerV2
   /** Where WeChat tells how a refund ends; always sent, so that no setting in its platform decides. */
   notifyUrlOf: (mchid: string) => string
 }
 
-export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): RefundsV2 {
+export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Pick<PayApi, 'refund' | 'queryRefund'> {
   async function ask(merchant: Merchant, request: RefundRequest): Promise<RefundStatus> {
     const fields = { ...fieldsOf(request), notify_url: notifyUrlOf(merchant.mchid) }
     const answer = await caller.sendOnce(merchant, { ...simpleCall(merchant, REFUND, fields), secure: true })
@@ -49,19 +41,6 @@ export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Refun
     return statusOf(QUERY, merchant, fields, { suffix, state: 'refund_status', successTime: 'refund_success_time' })
   }
 
-  /** What became of a refund whose answer tells nothing; undefined where WeChat has none. What hinders the query is thrown. */
-  async function lookUp(merchant: Merchant, request: RefundRequest): Promise<RefundStatus | undefined> {
-    const found = await queryRefund(merchant, request.outRefundNo).catch((error: unknown) => {
-      if (error instanceof ServiceError && error.code === 'NOT_FOUND') return undefined
-      throw error
-    })
-    if (found !== undefined && !isSame(found, request))
-      throw new ServiceError('PAY_REJECTED', {
-        message: 'This outRefundNo was used for another refund; take another number'
-      })
-    return found
-  }
-
   return {
     queryRefund,
     async refund(merchant, request) {
@@ -69,7 +48,7 @@ export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Refun
         return await ask(merchant, request)
       } catch (error) {
         if (!(error instanceof ServiceError && UNCLEAR.has(error.code))) throw error
-        const found = await lookUp(merchant, request)
+        const found = await findLostRefund(queryRefund(merchant, request.outRefundNo), request)
         return found ?? (await ask(merchant, request))
       }
     }
@@ -83,12 +62,6 @@ const fieldsOf = ({ transactionId, outTradeNo, outRefundNo, amount, total, reaso
   refund_fee: String(amount),
   refund_desc: reason
 })
-
-function isSame(found: RefundStatus, { outTradeNo, transactionId, amount, total }: RefundRequest): boolean {
-  const isOfOrder =
-    transactionId === undefined ? found.outTradeNo === outTradeNo : found.transactionId === transactionId
-  return isOfOrder && found.amount.refund === amount && found.amount.total === total
-}
 
 /** Which of the refunds in an answer is ours. */
 function suffixOf(fields: Fields, outRefundNo: string): string | undefined {

@@ -1,8 +1,9 @@
 /** What APIv3 answers to calls that went well, as the contract names it. Read these only after `verifyV3`. */
+import type { OrderStatus } from '../api.ts'
 import { FieldReader, type JsonObject, parseJsonObject } from './fields.ts'
 import { readCurrency } from './payment.ts'
 import { type RefundV3, readRefundV3 } from './refund.ts'
-import { ORDER_STATES, type OrderState } from './states.ts'
+import { ORDER_STATES } from './states.ts'
 
 /** `reason` is the place of the fault, such as `amount.total`, or `body`. */
 export interface BadAnswerV3 {
@@ -12,21 +13,9 @@ export interface BadAnswerV3 {
 
 export type AnswerV3<T> = { status: 'ok'; answer: T } | BadAnswerV3
 
-/** An order as the contract shows it. Unpaid ones have neither transactionId nor openid. Amounts are fen. */
-export interface OrderV3 {
+export interface OrderV3 extends OrderStatus {
   api: 'v3'
-  appid: string
-  mchid: string
-  outTradeNo: string
-  transactionId?: string
-  state: OrderState
-  amount?: { total: number; payerTotal?: number; currency: string }
-  openid?: string
-  /** ISO 8601, UTC. */
-  successTime?: string
-  attach?: string
-  bankType?: string
-  /** Every field as it came: `readPaymentV3` makes the payment of it where state is SUCCESS or REFUND. */
+  /** `readPaymentV3` makes the payment of it where state is SUCCESS or REFUND. */
   raw: JsonObject
 }
 

@@ -1,18 +1,11 @@
 /** The facts of a refund in APIv3's JSON: of a callback's resource, or of an answer (pay.weixin.qq.com/doc/v3/merchant/4013071196). */
+import type { RefundStatus } from '../api.ts'
 import { FieldReader, type JsonObject } from './fields.ts'
 import type { MalformedV3 } from './payment.ts'
-import { REFUND_STATES, type RefundState } from './states.ts'
+import { REFUND_STATES } from './states.ts'
 
-export interface RefundV3 {
-  outTradeNo: string
-  transactionId: string
-  outRefundNo: string
-  refundId: string
-  state: RefundState
-  amount: { total: number; refund: number }
-  /** ISO 8601, UTC; only with SUCCESS. */
-  successTime?: string
-  /** Every field as it came. */
+/** `mchid` stands in callbacks only. */
+export interface RefundV3 extends Omit<RefundStatus, 'api' | 'mchid'> {
   raw: JsonObject
 }
 
