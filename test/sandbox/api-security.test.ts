@@ -14,7 +14,8 @@ import {
 import t, { type Test } from 'tap'
 import type { ApiSecurity, Sandbox, SecurityFault } from '../../sandbox/index.ts'
 import { additionalData, open, seal, signatureHolds } from '../../sandbox/wire/api-security.ts'
-import { APPID, askToken, build, type Json, OTHER_APPID, postJson, readJson, SECRET, vectors } from './client.ts'
+import { vectors } from '../vectors.ts'
+import { APPID, askToken, build, type Json, OTHER_APPID, postJson, readJson, SECRET } from './client.ts'
 
 interface SignatureVector {
   urlpath: string

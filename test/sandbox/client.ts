@@ -1,6 +1,5 @@
 /** What the sandbox tests share: one app and one merchant at WeChat, and the calls that a gateway would make. */
 import { createDecipheriv, createHash, createHmac } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import { type Sandbox, type SandboxOptions, startSandbox } from '../../sandbox/index.ts'
 
@@ -34,10 +33,6 @@ export async function build(t: Test, options: Partial<SandboxOptions> = {}): Pro
       ms += by
     }
   }
-}
-
-export function vectors<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), 'utf8')) as T
 }
 
 export type Json = Record<string, unknown>

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { makeCertified, type Sandbox, type SandboxOptions } from '../../sandbox/index.ts'
 import { sealReqInfo } from '../../sandbox/wire/req-info.ts'
-import { KEY, signed, vectors, xmlFields, xmlOf } from './client.ts'
+import { vectors } from '../vectors.ts'
+import { KEY, signed, xmlFields, xmlOf } from './client.ts'
 import { app, buildPay, type Json, merchant, notified, secrets } from './pay-client.ts'
 
 const HOUR_MS = 3600 * 1000

@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { makeCertified, startSandbox } from '../../sandbox/index.ts'
 import { readAuthorization, requestHolds, signMessage } from '../../sandbox/wire/v3-signature.ts'
-import { vectors } from './client.ts'
+import { vectors } from '../vectors.ts'
 import { app, buildPay, holds, type Json, merchant, orderBody, sdk, secrets } from './pay-client.ts'
 
 const HOUR_MS = 3600 * 1000

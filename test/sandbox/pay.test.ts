@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { type SignType, sign, stringToSign } from '../../sandbox/wire/pay-sign.ts'
 import { readXml } from '../../sandbox/wire/xml-reader.ts'
 import { writeXml } from '../../sandbox/wire/xml-writer.ts'
+import { vectors } from '../vectors.ts'
 import {
   APPID,
   build,
@@ -16,7 +17,6 @@ import {
   postJson,
   readJson,
   signed,
-  vectors,
   xmlFields
 } from './client.ts'
 

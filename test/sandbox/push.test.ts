@@ -9,7 +9,8 @@ import { MESSAGE_KINDS } from '../../sandbox/acts/push-message.ts'
 import type { PushInput, PushResult } from '../../sandbox/index.ts'
 import { decryptPush, encryptPush, pushSignature } from '../../sandbox/wire/push-crypt.ts'
 import { listenFor } from '../listen.ts'
-import { APPID, build, type Json, OTHER_APPID, postJson, SECRET, vectors } from './client.ts'
+import { vectors } from '../vectors.ts'
+import { APPID, build, type Json, OTHER_APPID, postJson, SECRET } from './client.ts'
 
 const TOKEN = 'AToken2025'
 /** As in the official demo, its last two bits are not zero. */

@@ -3,7 +3,8 @@ import { createHmac } from 'node:crypto'
 import t from 'tap'
 import type { Sandbox } from '../../sandbox/index.ts'
 import { signWithSession } from '../../sandbox/wire/session-signature.ts'
-import { APPID, askToken, build, type Json, OTHER_APPID, postJson, readJson, session, vectors } from './client.ts'
+import { vectors } from '../vectors.ts'
+import { APPID, askToken, build, type Json, OTHER_APPID, postJson, readJson, session } from './client.ts'
 
 const RID = /, rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$/
 

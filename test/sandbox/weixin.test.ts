@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { seal, signRawData } from '../../sandbox/wire/open-data.ts'
+import { vectors } from '../vectors.ts'
 import {
   APPID,
   askPhone,
@@ -13,8 +14,7 @@ import {
   postJson,
   readJson,
   SECRET,
-  session,
-  vectors
+  session
 } from './client.ts'
 
 const RID = /, rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$/

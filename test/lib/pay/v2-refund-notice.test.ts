@@ -1,10 +1,10 @@
 /** The APIv2 refund notice as pure functions: the published vectors, an independent package, and fields that make no sense. */
 import { createCipheriv, createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import t from 'tap'
 import { fromBeijingDateTime } from '../../../lib/pay/v2/beijing-time.ts'
 import { readRefundNotice } from '../../../lib/pay/v2/refund-notice.ts'
+import { vectors } from '../../vectors.ts'
 
 const KEY = 'throwAwayApiV2Key000000000000001'
 const FIELDS = {
@@ -35,9 +35,7 @@ const noticeOf = (reqInfo: string) =>
 const readFields = (change: object) => readRefundNotice(noticeOf(seal(flat('root', { ...FIELDS, ...change }))), KEY)
 
 t.test('readRefundNotice() opens what the 12 vectors say opens, and nothing else', async (t) => {
-  const { cases } = JSON.parse(
-    readFileSync(new URL('../../vectors/pay-v2-refund-notify.json', import.meta.url), 'utf8')
-  )
+  const { cases } = vectors('pay-v2-refund-notify')
   const states: Record<string, string> = { SUCCESS: 'SUCCESS', CHANGE: 'ABNORMAL', REFUNDCLOSE: 'CLOSED' }
   for (const { name, input, expected } of cases) {
     const read = readRefundNotice(Buffer.from(input.body), input.key)

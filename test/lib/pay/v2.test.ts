@@ -1,5 +1,4 @@
 /** WeChat Pay APIv2 as pure functions, against the published vectors: signatures, pay parameters, unified order, payment notice. */
-import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
 import { readAnswerV2 } from '../../../lib/pay/v2/answer.ts'
@@ -23,15 +22,16 @@ import {
   type UnifiedOrderV2
 } from '../../../lib/pay/v2/unified-order.ts'
 import { buildFlatXml, parseFlatXml } from '../../../lib/pay/xml.ts'
+import { vectors } from '../../vectors.ts'
 
-const keys = loadVectors('pay-keys.json')
-const notices = loadVectors('pay-v2-pay-notify.json')
-const unifiedOrders = loadVectors('pay-v2-unifiedorder.json')
+const keys = vectors('pay-keys')
+const notices = vectors('pay-v2-pay-notify')
+const unifiedOrders = vectors('pay-v2-unifiedorder')
 const key: string = keys.apiV2Key
 const goodFields: Record<string, string> = notices.cases[0].expected.fields
 
 t.test('signV2() gives the signatures of every vector, and verifyV2() accepts them', async (t) => {
-  const { cases } = loadVectors('pay-v2-sign.json')
+  const { cases } = vectors('pay-v2-sign')
   for (const { name, input, expected } of cases) {
     const params = Object.entries<string>(input.params)
     t.equal(signV2(params, input.key, 'MD5'), expected.md5, name)
@@ -74,7 +74,7 @@ t.test('verifyV2() knows two sign types and believes the length of sign more tha
 })
 
 t.test('payParamsV2() gives the paySign of every vector', async (t) => {
-  const { cases } = loadVectors('pay-v2-paysign.json')
+  const { cases } = vectors('pay-v2-paysign')
   for (const { name, input, expected } of cases) {
     const { appId, package: prepay, ...handedOver } = input.params
     const prepayId = prepay.replace('prepay_id=', '')
@@ -354,11 +354,6 @@ t.test('toBeijingTime() and fromBeijingTime() are each other undone', async (t) 
 })
 
 // The files of vectors are JSON of many shapes.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-function loadVectors(name: string): any {
-  return JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-}
-
 function vectorOrder(): UnifiedOrderV2 {
   const { params } = unifiedOrders.cases[0].input
   return {

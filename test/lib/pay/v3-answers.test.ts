@@ -1,6 +1,5 @@
 /** What WeChat Pay APIv3 answers, against the published vectors: orders, refunds, errors, platform certificates, bills. */
 import { createCipheriv, createHash, createPrivateKey, createPublicKey, sign, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
@@ -15,15 +14,16 @@ import { createApiV3Key } from '../../../lib/pay/v3/credentials.ts'
 import { asServiceErrorV3, type CallV3, meaningV3, type RepeatV3, readErrorBodyV3 } from '../../../lib/pay/v3/errors.ts'
 import { readPaymentV3 } from '../../../lib/pay/v3/payment.ts'
 import { ORDER_STATES, orderStateOfV2, REFUND_STATES, refundStateOfV2 } from '../../../lib/pay/v3/states.ts'
+import { vectors } from '../../vectors.ts'
 
-const keys = loadVectors('pay-keys.json')
+const keys = vectors('pay-keys')
 const apiV3Key = createApiV3Key(keys.apiV3Key)
-const certificates = loadVectors('pay-v3-certificates.json').cases
+const certificates = vectors('pay-v3-certificates').cases
 const [rotation, fromSdk, keyOnly] = certificates
 const rotationMs = 1_770_000_000_000
-const notices = loadVectors('pay-v3-notify.json').cases
+const notices = vectors('pay-v3-notify').cases
 const paid = notices[0].expected.resource
-const bills = loadVectors('pay-v3-bill.json').cases
+const bills = vectors('pay-v3-bill').cases
 
 t.test('readPrepayV3() reads a prepay_id', async (t) => {
   t.strictSame(readPrepayV3(json({ prepay_id: 'wx01' })), { status: 'ok', answer: { prepayId: 'wx01' } })
@@ -377,11 +377,6 @@ t.test('openBillV3() passes every text through unchanged, however it is cut', as
 })
 
 // The files of vectors are JSON of many shapes.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-function loadVectors(name: string): any {
-  return JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-}
-
 /** Each piece has gone through before the next one comes. */
 async function* arriving(pieces: string[]) {
   for (const piece of pieces) {

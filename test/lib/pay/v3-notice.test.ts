@@ -1,6 +1,5 @@
 /** Callbacks of WeChat Pay APIv3 as typed facts, against the published vectors and table E of the protocol page. */
 import { createCipheriv, createPublicKey, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
 import { createApiV3Key } from '../../../lib/pay/v3/credentials.ts'
@@ -10,9 +9,10 @@ import { failReplyV3, type NoticeV3, readNoticeV3 } from '../../../lib/pay/v3/no
 import { readPaymentV3 } from '../../../lib/pay/v3/payment.ts'
 import { toIsoUtc } from '../../../lib/pay/v3/rfc3339.ts'
 import { verifyV3 } from '../../../lib/pay/v3/verify.ts'
+import { vectors } from '../../vectors.ts'
 
-const keys = loadVectors('pay-keys.json')
-const { cases } = loadVectors('pay-v3-notify.json')
+const keys = vectors('pay-keys')
+const { cases } = vectors('pay-v3-notify')
 const apiV3Key = createApiV3Key(keys.apiV3Key)
 const payment = findCase('payment, platform certificate').expected.resource
 const refund = findCase('refund success').expected.resource
@@ -307,11 +307,6 @@ t.test('toIsoUtc() reads RFC 3339, and nothing that is no date', async (t) => {
 })
 
 // The files of vectors are JSON of many shapes.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-function loadVectors(name: string): any {
-  return JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-}
-
 function findCase(wanted: string) {
   return cases.find(({ name }: { name: string }) => name === wanted)
 }

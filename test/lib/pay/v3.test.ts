@@ -10,7 +10,6 @@ import {
   verify,
   X509Certificate
 } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
 import { authorizationV3 } from '../../../lib/pay/v3/authorization.ts'
@@ -19,8 +18,9 @@ import { payParamsV3 } from '../../../lib/pay/v3/pay-params.ts'
 import { openResource } from '../../../lib/pay/v3/resource.ts'
 import { joinLines } from '../../../lib/pay/v3/sign.ts'
 import { isCertificateSerial, type SignedV3, verifyV3 } from '../../../lib/pay/v3/verify.ts'
+import { vectors } from '../../vectors.ts'
 
-const keys = loadVectors('pay-keys.json')
+const keys = vectors('pay-keys')
 const merchantKey = createPrivateKey({ key: keys.merchant.privateJwk, format: 'jwk' })
 const platformKey = createPrivateKey({ key: keys.platformA.privateJwk, format: 'jwk' })
 const serial: string = keys.platformA.serial
@@ -28,7 +28,7 @@ const heldKeys = new Map([[serial, createPublicKey(platformKey)]])
 const nowMs = 1_735_689_702_000
 
 t.test('authorizationV3() signs every request of the vectors', async (t) => {
-  const { cases } = loadVectors('pay-v3-request-sign.json')
+  const { cases } = vectors('pay-v3-request-sign')
   const own = cases.filter((each: { expected: object }) => 'authorization' in each.expected)
   for (const { name, input, expected } of own) {
     const { url: path, mchid, serial: certSerial, ...request } = input
@@ -42,7 +42,7 @@ t.test('authorizationV3() signs every request of the vectors', async (t) => {
 })
 
 t.test('joinLines() builds the messages that WeChat published signatures for', async (t) => {
-  const { cases } = loadVectors('pay-v3-request-sign.json')
+  const { cases } = vectors('pay-v3-request-sign')
   for (const { name, input, expected } of cases) {
     const message = joinLines([input.method, input.url, input.timestamp, input.nonce, Buffer.from(input.body)])
     t.equal(message.toString(), expected.message, name)
@@ -62,7 +62,7 @@ t.test('authorizationV3() takes a request without a body, and a path as it is se
 })
 
 t.test('payParamsV3() gives the paySign of every vector', async (t) => {
-  const [official, own] = loadVectors('pay-v3-paysign.json').cases
+  const [official, own] = vectors('pay-v3-paysign').cases
   const { appId, timeStamp, nonceStr, package: prepay } = own.input
   const prepayId = prepay.replace('prepay_id=', '')
   const params = payParamsV3({ appid: appId, prepayId, privateKey: merchantKey, timeStamp, nonceStr })
@@ -106,7 +106,7 @@ t.test('verifyV3() gives the verdict of every vector', async (t) => {
     signature: 'bad-signature',
     probe: 'bad-signature'
   }
-  const { cases } = loadVectors('pay-v3-verify.json')
+  const { cases } = vectors('pay-v3-verify')
   const seen: Record<string, number> = {}
   for (const { name, input, expected } of cases) {
     const message = { headers: input.headers, body: Buffer.from(input.body) }
@@ -276,7 +276,7 @@ t.test('isCertificateSerial() knows what can be fetched', async (t) => {
 })
 
 t.test('openResource() opens, or refuses, every vector', async (t) => {
-  const { cases } = loadVectors('pay-v3-gcm.json')
+  const { cases } = vectors('pay-v3-gcm')
   for (const { name, input, expected } of cases) {
     const { key, associatedData: associated_data, ...sealed } = input
     const opened = openResource({ ...sealed, associated_data }, createApiV3Key(key))
@@ -327,13 +327,8 @@ t.test('openResource() opens nothing that had a bit changed', async () => {
 })
 
 // The files of vectors are JSON of many shapes.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-function loadVectors(name: string): any {
-  return JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-}
-
 function findCase(file: string, start: string) {
-  return loadVectors(file).cases.find(({ name }: { name: string }) => name.startsWith(start))
+  return vectors(file.replace('.json', '')).cases.find(({ name }: { name: string }) => name.startsWith(start))
 }
 
 /** A vector's trust: serial → "pay-keys.json <name>", or a PEM. */

@@ -1,11 +1,11 @@
 /** The XML door of WeChat Pay: what it takes, what it refuses and by which word, and that no input makes it throw or dwell. */
-import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
 import { buildFlatXml, type FlatXml, MAX_XML_BYTES, parseFlatXml } from '../../../lib/pay/xml.ts'
+import { vectors } from '../../vectors.ts'
 
-const hostile = loadVectors('pay-xml-hostile.json')
-const notices = loadVectors('pay-v2-pay-notify.json')
+const hostile = vectors('pay-xml-hostile')
+const notices = vectors('pay-v2-pay-notify')
 const goodXml: string = hostile.cases[0].input.body
 
 t.test(
@@ -23,7 +23,7 @@ t.test(
 )
 
 t.test('parseFlatXml() says in one word why a hostile vector was refused', async (t) => {
-  const reasons = hostile.cases.slice(6).map(({ input }) => reasonOf(bytesOf(input)))
+  const reasons = hostile.cases.slice(6).map(({ input }: { input: { body: string } }) => reasonOf(bytesOf(input)))
   t.strictSame(reasons, [
     ...Array(7).fill('doctype'),
     'doctype', // the entity bomb
@@ -272,17 +272,6 @@ t.test('parseFlatXml() never throws on damaged XML, and what it takes reads as a
   )
   t.ok(seen.parsed > 50 && seen.refused > 50, `both happened: ${JSON.stringify(seen)}`)
 })
-
-interface VectorFile {
-  fields: Record<string, string>
-  // The files of vectors are JSON of many shapes.
-  // biome-ignore lint/suspicious/noExplicitAny: see above
-  cases: any[]
-}
-
-function loadVectors(name: string): VectorFile {
-  return JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-}
 
 function bytesOf(input: { body?: string; bodyBase64?: string }): Buffer {
   return input.body === undefined ? Buffer.from(input.bodyBase64 ?? '', 'base64') : Buffer.from(input.body)

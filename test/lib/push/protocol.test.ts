@@ -1,5 +1,4 @@
 /** The cryptography of message push against WeChat's published samples and against another implementation. */
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
@@ -8,9 +7,9 @@ import { decryptPush, encryptPush } from '../../../lib/push/encryption.ts'
 import { type Opened, openPush, readQuery } from '../../../lib/push/open.ts'
 import { signPush, verifyPush } from '../../../lib/push/sign.ts'
 import { AES_KEY, encryptBytes } from '../../routes/wechat/pushes.ts'
+import { vectors } from '../../vectors.ts'
 
-const vectors = JSON.parse(readFileSync(new URL('../../vectors/message-push.json', import.meta.url), 'utf8'))
-const { officialJson, officialXmlSample, sdkSamples, synthetic } = vectors
+const { officialJson, officialXmlSample, sdkSamples, synthetic } = vectors('message-push')
 
 interface Crypt {
   getSignature(timestamp: string, nonce: string, encrypted: string): string

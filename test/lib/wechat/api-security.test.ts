@@ -12,8 +12,6 @@ import {
   verify,
   X509Certificate
 } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
@@ -21,8 +19,9 @@ import { openAnswer } from '../../../lib/wechat/api-security-answer.ts'
 import { readMembers, writeMembers } from '../../../lib/wechat/api-security-members.ts'
 import { freshnessAt, sealRequest, signRequest } from '../../../lib/wechat/api-security-request.ts'
 import type { Incoming } from '../../../lib/wechat/http.ts'
+import { vectors } from '../../vectors.ts'
 
-const vector = JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors/api-signature.json'), 'utf8'))
+const vector = vectors('api-signature')
 const ours = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const wechat = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 })

@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
@@ -99,6 +98,3 @@ export async function startHeldWechat(t: Test): Promise<HeldWechat> {
     }
   }
 }
-
-export const vectors = <T>(name: string): T =>
-  JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), 'utf8')) as T

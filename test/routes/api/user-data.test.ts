@@ -2,18 +2,8 @@
 import t, { type Test } from 'tap'
 import { seal, signRawData } from '../../../sandbox/wire/open-data.ts'
 import { APPID, type BuildOptions, build, type LoggedIn, logIn, type World } from '../../helper.ts'
-import {
-  type Answer,
-  callsOf,
-  type Headers,
-  hold,
-  keysOf,
-  post,
-  refused,
-  sessionKeyOf,
-  severalApps,
-  vectors
-} from './client.ts'
+import { vectors } from '../../vectors.ts'
+import { type Answer, callsOf, type Headers, hold, keysOf, post, refused, sessionKeyOf, severalApps } from './client.ts'
 
 interface Encrypted {
   name: string

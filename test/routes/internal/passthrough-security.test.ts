@@ -1,10 +1,11 @@
 /** The passthrough and our own calls under WeChat's API security mode: sealed and signed on the way, plain JSON for the caller. */
 import { createPrivateKey, createPublicKey, type JsonWebKey, randomBytes } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type ApiSecurity, type PlatformKey, type SecurityFault, startSandbox } from '../../../sandbox/index.ts'
 import { API_KEY, APPID, build, OTHER_APPID, type World } from '../../helper.ts'
+import { vectors } from '../../vectors.ts'
 import { passing } from './passing.ts'
 
 interface KeyPair {
@@ -13,7 +14,7 @@ interface KeyPair {
   privateJwk: JsonWebKey
 }
 
-const keys = JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors/pay-keys.json'), 'utf8'))
+const keys = vectors('pay-keys')
 const { merchant: ours, platformA, platformB } = keys as Record<'merchant' | 'platformA' | 'platformB', KeyPair>
 
 const pemOf = ({ privateJwk }: KeyPair) =>

@@ -1,9 +1,8 @@
 /** Every published vector of notices and of hostile XML, through the door of a gateway that serves the vectors' merchant. */
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { build } from '../../helper.ts'
+import { vectors } from '../../vectors.ts'
 import {
   eventsIn,
   FAIL,
@@ -45,9 +44,7 @@ interface Vectors {
   cases: Case[]
 }
 
-const load = <T>(name: string): T => JSON.parse(readFileSync(join(import.meta.dirname, '../../vectors', name), 'utf8'))
-
-const keys = load<Keys>('pay-keys.json')
+const keys = vectors<Keys>('pay-keys')
 
 /** What table E says of each verdict. */
 const STATUS: Record<string, number> = {
@@ -102,7 +99,7 @@ async function check(t: Test, app: FastifyInstance, { name, input, expected }: C
 }
 
 t.test('POST notify answers all 31 payment notices as their verdicts ask for', async (t) => {
-  const { cases, successReply, failReply } = load<Vectors>('pay-v2-pay-notify.json')
+  const { cases, successReply, failReply } = vectors<Vectors>('pay-v2-pay-notify')
   t.same([successReply, failReply], [SUCCESS, FAIL])
   const app = await gateway(t)
   for (const each of cases) await check(t, app, each, each.expected.fields)
@@ -111,7 +108,7 @@ t.test('POST notify answers all 31 payment notices as their verdicts ask for', a
 })
 
 t.test('POST notify takes the 6 harmless spellings and refuses all 38 hostile ones, quickly', async (t) => {
-  const { cases, fields } = load<Vectors>('pay-xml-hostile.json')
+  const { cases, fields } = vectors<Vectors>('pay-xml-hostile')
   const app = await gateway(t)
   const startedAt = performance.now()
   for (const each of cases) await check(t, app, each, fields)

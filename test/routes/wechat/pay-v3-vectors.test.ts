@@ -1,9 +1,10 @@
 /** Whole APIv3 callbacks of the published vectors through the door, at their time, with both kinds of platform keys. */
 import t from 'tap'
+import { vectors } from '../../vectors.ts'
 import { NO_WORKER, remember } from './notices.ts'
-import { answers, buildV3, eventsIn, keys, loadVectors, notify, quarantined } from './v3-notices.ts'
+import { answers, buildV3, eventsIn, keys, notify, quarantined } from './v3-notices.ts'
 
-const { cases } = loadVectors('pay-v3-notify.json')
+const { cases } = vectors('pay-v3-notify')
 
 /** Status by what the vectors call it; table E. */
 const STATUS: Record<string, number> = {

@@ -1,20 +1,16 @@
 /** What the tests of APIv3 share: a merchant with the throw-away keys of the vectors, and callbacks signed by hand. */
 import { createCipheriv, createPrivateKey, type KeyObject, randomBytes, randomInt, sign } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import type { InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
 import { startSandbox } from '../../../sandbox/index.ts'
 import { APPID, type BuildOptions, build, MCHID } from '../../helper.ts'
+import { vectors } from '../../vectors.ts'
 import { keysOf, type RecordedEvent } from './notices.ts'
 
 export const FAIL = '{"code":"FAIL","message":"失败"}'
 
-// biome-ignore lint/suspicious/noExplicitAny: vectors are JSON of many shapes
-export const loadVectors = (name: string): any =>
-  JSON.parse(readFileSync(new URL(`../../vectors/${name}`, import.meta.url), 'utf8'))
-
-export const keys = loadVectors('pay-keys.json')
+export const keys = vectors('pay-keys')
 
 export const pemOf = (key: KeyObject): string => String(key.export({ type: 'pkcs8', format: 'pem' }))
 export const privateKeyOf = (name: string): KeyObject => createPrivateKey({ key: keys[name].privateJwk, format: 'jwk' })
