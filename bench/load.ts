@@ -46,7 +46,8 @@ async function openLane(port: number): Promise<Lane> {
   return lane
 }
 
-function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge): Promise<void> {
+async function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge): Promise<void> {
+  if (lanes.some(({ socket }) => socket.destroyed)) throw new Error('the server closed idle connections')
   return new Promise((resolve, reject) => {
     let next = 0
     let answered = 0
