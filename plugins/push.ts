@@ -16,8 +16,8 @@ declare module 'fastify' {
 
 export default fp<PushOptions>(
   async (app: FastifyInstance, { now }) => {
-    const { redis, keys, apps, events } = app
-    app.decorate('pushes', createPushes({ apps, events, queries: createPushQueries(redis, keys), now }))
+    const { redis, keys, apps, events, meters } = app
+    app.decorate('pushes', createPushes({ apps, events, queries: createPushQueries(redis, keys), meters, now }))
   },
-  { name: 'push', dependencies: ['wechat', 'events'], fastify: '5.x' }
+  { name: 'push', dependencies: ['wechat', 'events', 'meters'], fastify: '5.x' }
 )

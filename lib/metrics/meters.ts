@@ -60,6 +60,12 @@ export const CALLBACK_REASONS = [
   'req_info',
   // Of a kind that is not ours.
   'other-event',
+  // What the door for message push looks at.
+  'query',
+  'downgrade',
+  'encryption',
+  'format',
+  'replay',
   // What contradicts our settings or our order.
   'wrong-merchant',
   'wrong-appid',
@@ -79,6 +85,8 @@ export const CALLBACK_VERDICTS = [
   'duplicate',
   'not-success',
   'other',
+  // The console's question whether the address of message push answers.
+  'checked',
   // Stored, and to be confirmed by WeChat before it is recorded.
   'unconfirmed',
   'refused',

@@ -1,5 +1,6 @@
 /** What becomes of a push at our door: the rows of table 9.2 in mini-program.md, up to the answer. */
 import type { EventRecorder } from '../events/queue.ts'
+import type { Meters } from '../metrics/meters.ts'
 import type { App } from '../settings.ts'
 import type { Apps } from '../wechat/apps.ts'
 import { type Answer, accept, echo, postpone, REFUSED } from './answer.ts'
@@ -13,8 +14,8 @@ type Query = Readonly<Record<string, unknown>>
 const MOST_SHOWN = 64
 
 export interface PushOutcome {
-  /** unstored: right, but nobody knows whether Redis holds it; `cause` says why. */
-  verdict: 'checked' | 'recorded' | 'duplicate' | 'refused' | 'unstored'
+  /** failed: right, but nobody knows whether Redis holds it; `cause` says why. */
+  verdict: 'checked' | 'recorded' | 'duplicate' | 'refused' | 'failed'
   /** For log and metrics, never for the answer; as the next ones. */
   reason?: PushRefusal
   /** The webhook-id. */
@@ -38,10 +39,11 @@ export interface PushesOptions {
   apps: Apps
   events: Pick<EventRecorder, 'record'>
   queries: PushQueries
+  meters: Pick<Meters, 'callback'>
   now: () => number
 }
 
-export function createPushes({ apps, events, queries, now }: PushesOptions): Pushes {
+export function createPushes({ apps, events, queries, meters, now }: PushesOptions): Pushes {
   const find = (appid: string): App | undefined => (apps.knows(appid) ? apps.pick(appid) : undefined)
 
   /** The webhook-id and whether it is new; undefined where the query is another message's. */
@@ -63,28 +65,35 @@ export function createPushes({ apps, events, queries, now }: PushesOptions): Pus
       const stored = await store(app.appid, push)
       return stored === undefined ? refuse('replay') : { ...stored, kind, answer }
     } catch (cause) {
-      return { verdict: 'unstored', kind, cause, answer: postpone(push) }
+      return { verdict: 'failed', kind, cause, answer: postpone(push) }
     }
+  }
+
+  function judgeCheck(appid: string, query: Query): PushOutcome {
+    const token = find(appid)?.pushToken
+    if (token === undefined) return refuse('appid')
+    const { timestamp, nonce, signature, echostr = '' } = readQuery(query) ?? {}
+    if (timestamp === undefined || nonce === undefined || echostr === '') return refuse('query')
+    const isSigned = verifyPush([token, timestamp, nonce], signature)
+    return isSigned ? { verdict: 'checked', answer: echo(echostr) } : refuse('signature')
+  }
+
+  async function judge(appid: string, query: Query, body: Buffer): Promise<PushOutcome> {
+    const app = find(appid)
+    if (app === undefined) return refuse('appid')
+    const opened = openPush(app, readQuery(query), body, now())
+    return opened.status === 'opened' ? storeOrPostpone(app, opened) : refuse(opened.reason)
+  }
+
+  function counted(outcome: PushOutcome): PushOutcome {
+    meters.callback('push', outcome.verdict, outcome.reason)
+    return outcome
   }
 
   return {
     refusal: REFUSED,
-
-    check(appid, query) {
-      const token = find(appid)?.pushToken
-      if (token === undefined) return refuse('appid')
-      const { timestamp, nonce, signature, echostr = '' } = readQuery(query) ?? {}
-      if (timestamp === undefined || nonce === undefined || echostr === '') return refuse('query')
-      const isSigned = verifyPush([token, timestamp, nonce], signature)
-      return isSigned ? { verdict: 'checked', answer: echo(echostr) } : refuse('signature')
-    },
-
-    async receive(appid, query, body) {
-      const app = find(appid)
-      const opened = app === undefined ? undefined : openPush(app, readQuery(query), body, now())
-      if (app === undefined || opened === undefined) return refuse('appid')
-      return opened.status === 'opened' ? storeOrPostpone(app, opened) : refuse(opened.reason)
-    }
+    check: (appid, query) => counted(judgeCheck(appid, query)),
+    receive: async (appid, query, body) => counted(await judge(appid, query, body))
   }
 }
 

@@ -10,6 +10,7 @@ import { bearer, get, hold, login, post, refused, startHeldWechat, until } from 
 import { order } from './internal/order.ts'
 import { fetchMetrics, scrape, valuesOf } from './metrics.ts'
 import { notify, payment, remember, signed } from './wechat/notices.ts'
+import { plainPush, SAFE, safePush, send as sendPush, textMessage } from './wechat/pushes.ts'
 
 t.test('/metrics is for holders of an API key, whatever ROLES says, and not there without keys', async (t) => {
   const { app, another } = await build(t)
@@ -161,6 +162,31 @@ t.test('callbacks are counted by verdict and reason, and when none was reached',
     'pay-v2 quarantined amount-mismatch': 1,
     'pay-v2 unknown-merchant ': 1,
     'pay-v2 failed ': 1
+  })
+})
+
+t.test('pushes are counted too, the URL check among them', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const { app } = await build(t, { env: SAFE, redis })
+  const good = safePush(JSON.stringify(textMessage()))
+  const { signature = '', timestamp = '', nonce = '' } = plainPush('').query
+  await app.inject({ url: `/wechat/push/${APPID}`, query: { signature, timestamp, nonce, echostr: 'hello' } })
+  await sendPush(app, good)
+  await sendPush(app, good)
+  await sendPush(app, plainPush('{}'))
+  await sendPush(app, { ...good, query: { ...good.query, msg_signature: '0'.repeat(40) } })
+  await sendPush(app, good, 'wx0000000000000000')
+  await app.redis.config('SET', 'maxmemory', '1')
+  await sendPush(app, safePush(JSON.stringify(textMessage())))
+  t.same(await valuesOf(app, 'callbacks_total'), {
+    'push checked ': 1,
+    'push recorded ': 1,
+    'push duplicate ': 1,
+    'push refused downgrade': 1,
+    'push refused signature': 1,
+    'push refused appid': 1,
+    'push failed ': 1
   })
 })
 

@@ -36,7 +36,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     const outcome = await pushes.receive(appid, request.query, rawBody(request))
     const { verdict, reason, id, kind, cause, answer } = outcome
     noteOutcome(request, { verdict, reason, kind, webhookId: id })
-    if (verdict === 'unstored') return send(reply, noteFailure(app, cause, request, reply), answer)
+    if (verdict === 'failed') return send(reply, noteFailure(app, cause, request, reply), answer)
     return send(reply, verdict === 'refused' ? REFUSED : 200, answer)
   })
 }

@@ -466,7 +466,7 @@ t.test('row 7: Redis away is 503, for virtual payment in its own form, and what 
     answers(t, answer, 503, body, contentType)
     t.equal(answer.headers['retry-after'], '1')
   }
-  t.match(safe.logs(), '"verdict":"unstored"')
+  t.match(safe.logs(), '"verdict":"failed"')
   t.match(safe.logs(), '"code":"REDIS_UNAVAILABLE"')
   answers(t, await send(safe.app, plainPush('{}')), 403, REFUSED)
 
