@@ -44,16 +44,21 @@ const randomHex = (bytes: number) => randomBytes(bytes).toString('hex')
 const signingKey = () =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
+/** 43 characters, as the console makes it: 32 bytes of Base64 without its =. */
+const encodingAesKey = () => randomBytes(32).toString('base64').slice(0, 43)
+
 export async function startDevWorld({ port, log }: DevWorldOptions): Promise<RunningWorld> {
-  const app = { appid: 'wx0123456789abcdef', secret: randomHex(16), unionids: true }
-  const { merchant, secrets } = makeMerchant({ appids: [app.appid] })
+  const gatewayPort = port === 0 ? await freePort() : port
+  const gateway = `http://127.0.0.1:${gatewayPort}`
+  const appid = 'wx0123456789abcdef'
+  const push = { url: `${gateway}/wechat/push/${appid}`, token: randomHex(16), aesKey: encodingAesKey() }
+  const app = { appid, secret: randomHex(16), unionids: true, push }
+  const { merchant, secrets } = makeMerchant({ appids: [appid] })
   const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
   const apiKey = randomHex(24)
   const redis = await startRedis()
   const sandbox = await startSandbox({ apps: [app], merchants: [merchant] })
   const backend = await startBackend({ secret: webhookSecret })
-  const gatewayPort = port === 0 ? await freePort() : port
-  const gateway = `http://127.0.0.1:${gatewayPort}`
 
   const server = spawn(process.execPath, [join(ROOT, 'server.ts')], {
     stdio: ['ignore', log, 'inherit'],
@@ -64,8 +69,10 @@ export async function startDevWorld({ port, log }: DevWorldOptions): Promise<Run
       REDIS_URL: redis.url,
       ENCRYPTION_KEYS: `dev:${randomBytes(32).toString('base64')}`,
       JWT_KEYS: signingKey(),
-      WECHAT_APPID: app.appid,
+      WECHAT_APPID: appid,
       WECHAT_SECRET: app.secret,
+      WECHAT_PUSH_TOKEN: push.token,
+      WECHAT_PUSH_AES_KEY: push.aesKey,
       WECHAT_PAY_MCHID: secrets.mchid,
       WECHAT_PAY_API_V2_KEY: secrets.apiV2Key,
       WECHAT_PAY_API_V3_KEY: secrets.apiV3Key,
@@ -103,7 +110,7 @@ export async function startDevWorld({ port, log }: DevWorldOptions): Promise<Run
     gateway,
     sandbox: sandbox.origin,
     backend: backend.origin,
-    appid: app.appid,
+    appid,
     mchid: merchant.mchid,
     apiKey,
     server,

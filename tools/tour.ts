@@ -87,6 +87,7 @@ async function walk(world: DevWorld): Promise<void> {
     expectStatus(await call(`${gateway}/api/phone`, { bearer: user.token, send: button }), 200)
   )
 
+  await writeToService(world, user.openid)
   for (const api of ['v3', 'v2'] as const) await buyAndReturn(world, user.openid, api)
 
   await step('POST /api/logout, and the token is refused from now on', async () => {
@@ -94,6 +95,18 @@ async function walk(world: DevWorld): Promise<void> {
     const body = expectStatus(await call(`${gateway}/api/session`, { bearer: user.token }), 401)
     return { code: text(body, 'code') }
   })
+}
+
+/** What a user writes to customer service comes by message push, encrypted. */
+async function writeToService({ sandbox, backend, appid }: DevWorld, openid: string): Promise<void> {
+  await step('the user writes to customer service; WeChat pushes it, and once more', async () => {
+    const send = { appid, openid, kind: 'text', times: 2 }
+    const body = expectStatus(await call(`${sandbox}/sandbox/push`, { send }), 200)
+    return { message: text(body, 'message'), pushes: taken(body, 'deliveries') }
+  })
+  await step('the backend receives one signed event', () =>
+    receivedOnce(backend, 'message.received', (data) => data.openid === openid)
+  )
 }
 
 /** An order is paid, told to the backend, given back, and told again. */
@@ -129,11 +142,11 @@ async function buyAndReturn(world: DevWorld, openid: string, api: 'v2' | 'v3'): 
   )
 }
 
-/** The statuses that WeChat got for its notices; any refusal ends the tour. */
-function taken(body: Fields): unknown[] {
-  const statuses = list(body, 'notices').map(({ status }) => Number(status))
+/** The statuses that WeChat got; any refusal ends the tour. */
+function taken(body: Fields, name: 'notices' | 'deliveries' = 'notices'): unknown[] {
+  const statuses = list(body, name).map(({ status }) => Number(status))
   if (statuses.length === 0 || statuses.some((status) => status >= 300))
-    throw new Error(`the gateway did not take every notice: ${JSON.stringify(body.notices)}`)
+    throw new Error(`the gateway did not take all ${name}: ${JSON.stringify(body[name])}`)
   return statuses
 }
 
