@@ -9,6 +9,8 @@ import { compileFunction } from 'node:vm'
 import t, { type Test } from 'tap'
 import { ERRORS } from '../lib/errors.ts'
 import { readSettings } from '../lib/settings.ts'
+import { makeMerchant } from '../sandbox/index.ts'
+import { type DevWorld, startDevWorld } from '../tools/dev-world.ts'
 import { freePort } from '../tools/free-port.ts'
 import { onPath } from '../tools/shell.ts'
 import { API_KEY, APPID, type BuildOptions, build, logIn, type World } from './helper.ts'
@@ -21,6 +23,7 @@ const errorsPage = read('docs/errors.md')
 const backendPage = read('docs/backend.md')
 const eventsPage = read('docs/events.md')
 const operationsPage = read('docs/operations.md')
+const paymentsPage = read('docs/payments.md')
 const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
 
 /** The one code block of a language that holds `mark`. */
@@ -108,7 +111,7 @@ const otherNames = new Set([
 
 t.test('every setting that README.md names is in docs/settings.md', async (t) => {
   const known = new Set([...read('docs/settings.md').matchAll(/`([A-Z][A-Z0-9_]+)`/g)].map(([, name = '']) => name))
-  const prose = readme.replace(/^```(?:js|php|python).*?^```$/gms, '').replace(/\$\{?\w+/g, '')
+  const prose = readme.replace(/^```(?:js|php|python).*?^```$/gms, '').replace(/\$\{?\w+|PUB_KEY_ID_\d+/g, '')
   const named = [...prose.matchAll(/\b[A-Z]{2,}(?:_[A-Z0-9]+)+\b|(?<=`)[A-Z]{4,}(?=`)/g)].map(([name]) => name)
   const unknown = named.filter((name) => !known.has(name) && !known.has(name.replace(/_FILE$/, '')))
   t.same(
@@ -137,14 +140,21 @@ async function ended(child: ChildProcess): Promise<Ended> {
 }
 
 t.test('the keys and settings that README.md shows make a start', { skip: !onPath('openssl') }, async (t) => {
-  const folder = t.testdir({ wechat_secret: '0123456789abcdef', wechat_pay_api_v2_key: 'a'.repeat(32) })
+  const { secrets } = makeMerchant({ appids: [APPID] })
+  const folder = t.testdir({
+    wechat_secret: '0123456789abcdef',
+    wechat_pay_api_v3_key: secrets.apiV3Key,
+    'apiclient_key.pem': secrets.privateKeyPem,
+    'apiclient_cert.pem': secrets.certificatePem,
+    'pub_key.pem': secrets.publicKeyPem ?? ''
+  })
   const { status } = await ended(start('bash', ['--norc', '-ec', block(readme, 'sh', 'jwt_keys.pem')], { cwd: folder }))
   t.equal(status, 0)
   const lines = block(readme, 'ini', 'PUBLIC_URL').replaceAll('/etc/wxgate', folder).trim().split('\n')
   const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/, 2)))
   const settings = readSettings(env)
   t.equal(settings.jwtKeys[0]?.alg, 'EdDSA')
-  t.equal(settings.merchants.length, 1)
+  t.match(settings.merchants, [{ certSerial: secrets.certSerial, apiV3Key: secrets.apiV3Key }])
 })
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
@@ -230,16 +240,32 @@ interface Pasted extends Ended {
 }
 
 /** Runs commands as somebody does who pastes them in the folder of a running `npm run dev`. */
-async function paste(
-  t: Test,
-  { gateway, sandbox, backend }: World & { gateway: string },
-  code: string
-): Promise<Pasted> {
+async function paste(t: Test, world: World & { gateway: string }, code: string): Promise<Pasted> {
+  const { gateway, sandbox, backend } = world
   const note = { gateway, sandbox: sandbox.origin, backend: backend.origin, appid: APPID, apiKey: API_KEY }
+  return pasteBeside(t, note, code)
+}
+
+async function pasteBeside(t: Test, note: Omit<DevWorld, 'mchid'>, code: string): Promise<Pasted> {
   const folder = t.testdir({ '.dev': { 'world.json': JSON.stringify(note) } })
   const shell = start('bash', ['--norc', '-eu', '-o', 'pipefail', '-c', code], { cwd: folder })
   return { folder, ...(await ended(shell)) }
 }
+
+t.test('the commands of docs/payments.md order, pay, close and give back', { skip: isAbsent('curl') }, async (t) => {
+  const { server: _server, stop, ...note } = await startDevWorld({ port: 0, log: 'ignore' })
+  t.teardown(stop)
+  const blocks = [...paymentsPage.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code = '']) => code)
+  const { status, stdout } = await pasteBeside(t, note, blocks.join('\n'))
+  t.equal(status, 0)
+  const lines = stdout.split('\n').filter((line) => line !== '')
+  const [paid, closed, asked, given, bill] = lines
+  t.match(JSON.parse(paid ?? ''), { api: 'v3', state: 'SUCCESS', amount: { total: 1800 } })
+  t.equal(closed, '204')
+  t.match(JSON.parse(asked ?? ''), { state: 'PROCESSING', amount: { total: 1800, refund: 800 } })
+  t.match(JSON.parse(given ?? ''), { state: 'SUCCESS', amount: { total: 1800, refund: 800 } })
+  t.match(bill, '交易时间')
+})
 
 t.test('the commands of README.md log in, order and pay', { skip: isAbsent('curl') }, async (t) => {
   const { status, stdout } = await paste(t, await listening(t), block(readme, 'sh', 'world()'))

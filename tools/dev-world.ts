@@ -48,10 +48,8 @@ const signingKey = () =>
 const encodingAesKey = () => randomBytes(32).toString('base64').slice(0, 43)
 
 export async function startDevWorld({ port, log }: DevWorldOptions): Promise<RunningWorld> {
-  const gatewayPort = port === 0 ? await freePort() : port
-  const gateway = `http://127.0.0.1:${gatewayPort}`
   const appid = 'wx0123456789abcdef'
-  const push = { url: `${gateway}/wechat/push/${appid}`, token: randomHex(16), aesKey: encodingAesKey() }
+  const push = { token: randomHex(16), aesKey: encodingAesKey() }
   const app = { appid, secret: randomHex(16), unionids: true, push }
   const { merchant, secrets } = makeMerchant({ appids: [appid] })
   const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
@@ -59,6 +57,9 @@ export async function startDevWorld({ port, log }: DevWorldOptions): Promise<Run
   const redis = await startRedis()
   const sandbox = await startSandbox({ apps: [app], merchants: [merchant] })
   const backend = await startBackend({ secret: webhookSecret })
+  // Last, since what listens on any free port could take this one.
+  const gatewayPort = port === 0 ? await freePort() : port
+  const gateway = `http://127.0.0.1:${gatewayPort}`
 
   const server = spawn(process.execPath, [join(ROOT, 'server.ts')], {
     stdio: ['ignore', log, 'inherit'],

@@ -98,9 +98,9 @@ async function walk(world: DevWorld): Promise<void> {
 }
 
 /** What a user writes to customer service comes by message push, encrypted. */
-async function writeToService({ sandbox, backend, appid }: DevWorld, openid: string): Promise<void> {
+async function writeToService({ gateway, sandbox, backend, appid }: DevWorld, openid: string): Promise<void> {
   await step('the user writes to customer service; WeChat pushes it, and once more', async () => {
-    const send = { appid, openid, kind: 'text', times: 2 }
+    const send = { appid, url: `${gateway}/wechat/push/${appid}`, openid, kind: 'text', times: 2 }
     const body = expectStatus(await call(`${sandbox}/sandbox/push`, { send }), 200)
     return { message: text(body, 'message'), pushes: taken(body, 'deliveries') }
   })
