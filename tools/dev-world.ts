@@ -44,8 +44,8 @@ const randomHex = (bytes: number) => randomBytes(bytes).toString('hex')
 const signingKey = () =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 
-/** 43 characters, as the console makes it: 32 bytes of Base64 without its =. */
-const encodingAesKey = () => randomBytes(32).toString('base64').slice(0, 43)
+/** 43 letters and digits, as the console makes it. */
+const encodingAesKey = () => randomHex(22).slice(0, 43)
 
 export async function startDevWorld({ port, log }: DevWorldOptions): Promise<RunningWorld> {
   const appid = 'wx0123456789abcdef'
