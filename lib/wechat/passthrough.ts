@@ -24,7 +24,7 @@ export interface Passthrough {
    * WeChat's answer with its own status and bytes, whatever it says; of its headers those that tell about the bytes.
    * After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent twice.
    * An access_token in the query is replaced by ours. Undefined, with nothing sent: the call has to go out under API security,
-   * and its body is no JSON object. Throws WECHAT_*.
+   * and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a session_key.
    */
   send(call: PassedCall): Promise<Incoming | undefined>
 }
@@ -73,6 +73,7 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
     methods: UPSTREAM_METHODS,
 
     async send(call) {
+      withholdSessionKeys(call.target)
       const send = prepare(call)
       if (send === undefined) return undefined
       const { token } = await accessTokens.get(call.appid)
@@ -83,6 +84,20 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
       return presentable(again.answer)
     }
   }
+}
+
+/** Calls that answer with a session_key, which leaves this house in no answer, and the door that does their work. */
+const WITHHELD: ReadonlyMap<string, string> = new Map([
+  ['jscode2session', 'POST /api/login exchanges login codes'],
+  ['resetusersessionkey', 'POST /internal/apps/{appid}/users/{openid}/session-key/reset does this']
+])
+
+/** Anywhere in the path, however it is spelt: how a server in between would read it is not known here. */
+function withholdSessionKeys(target: string): void {
+  const path = decodeURIComponent(target.split(/[?#]/, 1)[0] ?? '').toLowerCase()
+  for (const [name, instead] of WITHHELD)
+    if (path.includes(name))
+      throw new ServiceError('NOT_FOUND', { message: `This call answers with a session_key; ${instead}` })
 }
 
 const ANY_ACCESS_TOKEN = /access|%/

@@ -96,7 +96,7 @@ t.test('path and query keep their spelling; the token is added last, and never s
     ['/x?q=access_token=1', `/x?q=access_token=1&${TOKEN}`],
     ['/x?a=1#access_token', `/x?a=1&${TOKEN}`],
     ['/cgi-bin/token?grant_type=client_credential', `/cgi-bin/token?grant_type=client_credential&${TOKEN}`],
-    ['/sns/jscode2session?js_code=1', `/sns/jscode2session?js_code=1&${TOKEN}`]
+    ['/sns/userinfo?js_code=1', `/sns/userinfo?js_code=1&${TOKEN}`]
   ]
   for (const [asked] of rows) t.equal((await pass(asked)).status, 200, asked)
   t.same(
@@ -320,6 +320,17 @@ t.test('what is ours to refuse has our form', async (t) => {
   const compressed = { method: 'POST', body: 'x', headers: { 'content-encoding': 'gzip' } }
   t.match((await pass('/x', compressed)).json(), { statusCode: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' })
   for (const method of ['HEAD', 'OPTIONS', 'TRACE']) t.equal((await pass('/x', { method })).status, 404, method)
+  t.same(echo.reached, [])
+})
+
+t.test('what WeChat would answer with a session_key is not called, however it is spelt', async (t) => {
+  const { pass, echo } = await echoing(t)
+  const paths = ['/wxa/resetusersessionkey?openid=o', '/wxa//ResetUserSessionKey/', '/wxa/reset%75sersessionkey;x']
+  for (const path of paths)
+    t.match((await pass(path)).json(), { statusCode: 404, code: 'NOT_FOUND', message: /session-key\/reset/ }, path)
+  const login = await pass('/sns/jscode2session?js_code=x')
+  t.match(login.json(), { statusCode: 404, code: 'NOT_FOUND', message: /POST \/api\/login/ })
+  t.match((await pass('/%ff')).json(), { statusCode: 400 })
   t.same(echo.reached, [])
 })
 

@@ -24,7 +24,7 @@ export const PassSchema = {
   }),
   response: {
     '2xx': bytes("WeChat's answer, byte for byte"),
-    ...problems(...INTERNAL_PROBLEMS, 'APP_UNKNOWN', ...WECHAT_PROBLEMS)
+    ...problems(...INTERNAL_PROBLEMS, 'APP_UNKNOWN', 'NOT_FOUND', ...WECHAT_PROBLEMS)
   }
 }
 
