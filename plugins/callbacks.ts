@@ -1,5 +1,5 @@
 /** `app.callbacks`: what WeChat's doors refused or put aside, and how what was put aside comes in again. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { CallbackDoor } from '../lib/callbacks/doors.ts'
 import { createQuarantine, type QuarantineStore } from '../lib/callbacks/quarantine.ts'
@@ -40,11 +40,15 @@ export default fp<CallbacksOptions>(
     app.decorate('callbacks', { quarantine, refused, ...createRetries(quarantine) })
 
     // Before the answer leaves, so that who has it finds the entry; but nobody waits for Redis.
-    app.addHook('onSend', function noteRefusal(request, reply, _payload, done) {
-      const { door } = request.routeOptions.config
-      const entry = door && entryOf(door, request, reply)
-      if (entry !== undefined) refused.note(entry)
-      done()
+    app.addHook('onRoute', function watch(route) {
+      const door = route.config?.door
+      if (door === undefined) return
+      const noteRefusal: onSendHookHandler = (request, reply, _payload, done) => {
+        const entry = entryOf(door, request, reply)
+        if (entry !== undefined) refused.note(entry)
+        done()
+      }
+      route.onSend = [noteRefusal, ...[route.onSend ?? []].flat()]
     })
   },
   { name: 'callbacks', dependencies: ['sessions', 'redis'], fastify: '5.x' }
