@@ -2,7 +2,9 @@
 import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
-import { APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'
+import { API_KEY, APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'
+import { ask } from './backend.ts'
+import { NO_AMOUNTS, NO_JSON, spelled } from './numbers.ts'
 import { ORDER, order, refused } from './order.ts'
 import { fakeUpstream } from './upstream.ts'
 
@@ -243,4 +245,18 @@ t.test('POST orders takes nothing that WeChat could misread', async (t) => {
     'the sandbox, not the schema'
   )
   refused(t, await order(app, { api: 'v3' }), 422, 'PAY_REJECTED')
+})
+
+t.test('POST orders takes whole fen only, however the number is written', async (t) => {
+  const { app, sandbox } = await build(t)
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${API_KEY}` }
+  const amount = (text?: string) =>
+    ask(app, { method: 'POST', url: '/internal/pay/orders', headers, payload: spelled(ORDER, 'amount', text) })
+  for (const text of [...NO_AMOUNTS, undefined])
+    refused(t, await amount(text), 400, 'FST_ERR_VALIDATION', { message: /amount/ })
+  for (const text of NO_JSON) refused(t, await amount(text), 400, 'FST_ERR_CTP_INVALID_JSON_BODY')
+  t.same(sandbox.calls(), [])
+  const answers = [await amount('88'), await amount('88.0'), await amount('8.8e1')]
+  t.same(new Set(answers.map((answer) => answer.json().prepayId)), new Set([sandbox.order(ORDER.outTradeNo).prepayId]))
+  t.equal(sandbox.order(ORDER.outTradeNo).totalFen, 88)
 })

@@ -1,6 +1,8 @@
 /** /internal/pay/refunds: one refund for each number, whatever happens on the way, and no step back. */
 import t from 'tap'
-import { APPID, MCHID } from '../../helper.ts'
+import { API_KEY, APPID, MCHID } from '../../helper.ts'
+import { ask } from './backend.ts'
+import { NO_AMOUNTS, NO_JSON, spelled } from './numbers.ts'
 import { ORDER, refused } from './order.ts'
 import { buildPay, call, OTHER_MCHID, paidOrder } from './pay-world.ts'
 
@@ -130,6 +132,48 @@ t.test('POST a refund that cannot be right is refused before WeChat is asked', a
   })
   t.same(pay.calls(), [])
 })
+
+t.test('POST a refund takes whole fen only, however the number is written', async (t) => {
+  const world = await buildPay(t)
+  const { app, pay } = world
+  await paidOrder(world)
+  pay.clearCalls()
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${API_KEY}` }
+  const post = (name: string, text?: string) =>
+    ask(app, { method: 'POST', url: '/internal/pay/refunds', headers, payload: spelled(REFUND, name, text) })
+  for (const name of ['amount', 'total']) {
+    for (const text of [...NO_AMOUNTS, undefined])
+      refused(t, await post(name, text), 400, 'FST_ERR_VALIDATION', { message: new RegExp(name) })
+    for (const text of NO_JSON) refused(t, await post(name, text), 400, 'FST_ERR_CTP_INVALID_JSON_BODY')
+  }
+  t.same(pay.calls(), [])
+  for (const text of ['30', '30.0', '3e1']) t.equal((await post('amount', text)).json().amount.refund, 30)
+  t.match(pay.order(ORDER.outTradeNo).refunds, [{ refundFen: 30 }])
+})
+
+for (const api of ['v2', 'v3']) {
+  t.test(
+    `POST a refund by ${api} above what was paid is refused, here and by WeChat, and nothing is given back`,
+    async (t) => {
+      const world = await buildPay(t)
+      const { app, pay } = world
+      const { transactionId } = await paidOrder(world, { api })
+      const { outTradeNo: _, ...request } = { ...REFUND, transactionId }
+      for (const change of [{ amount: 89 }, { amount: 89, total: 89 }, { total: 89 }])
+        refused(t, await call(app, 'refunds', { ...REFUND, ...change }), 422, 'PAY_REJECTED')
+      t.same(
+        pay.calls().filter(({ api: name }) => name.includes('refund')),
+        []
+      )
+      // By this number the gateway does not know the order, and so not its amount.
+      for (const change of [{ amount: 89, total: 89 }, { total: 87 }])
+        refused(t, await call(app, `refunds?api=${api}`, { ...request, ...change }), 422, 'PAY_REJECTED', {
+          wechat: { code: /./ }
+        })
+      t.same(pay.order(ORDER.outTradeNo).refunds, [])
+    }
+  )
+}
 
 t.test('a refund that nobody knows is NOT_FOUND', async (t) => {
   const { app } = await buildPay(t)

@@ -6,10 +6,13 @@ import type { Test } from 'tap'
 import { createOrders } from '../../../lib/pay/orders.ts'
 import { settled } from '../../../lib/redis/connect.ts'
 import type { PrivateRedis } from '../../../tools/redis.ts'
-import { APPID, MCHID } from '../../helper.ts'
+import { APPID, MCHID, type World } from '../../helper.ts'
+import { valuesOf } from '../metrics.ts'
 
 /** Events stay in the queue, where they can be counted. */
 export const NO_WORKER = { ROLES: 'api' }
+/** A process that has more to do than it can, as soon as it has looked. */
+export const FULL_HEAP = { maxHeapUsedBytes: 1, sampleIntervalMs: 50 }
 export const XML = 'text/xml; charset=utf-8'
 
 export const SUCCESS =
@@ -121,6 +124,47 @@ export async function quarantined(app: FastifyInstance): Promise<{ identity: str
   const { items } = await quarantine.list({ limit: 100 })
   const entries = await Promise.all(items.map(({ id }) => quarantine.find(id)))
   return entries.flatMap((entry) => (typeof entry === 'object' ? [{ ...entry, body: entry.body.toString() }] : []))
+}
+
+export type Counts = Record<string, number>
+
+export function tally(kinds: Iterable<string>): Counts {
+  const counts: Counts = {}
+  for (const kind of kinds) counts[kind] = (counts[kind] ?? 0) + 1
+  return counts
+}
+
+const isRefusal = (kind: string) => /^\S+ (?:refused|unknown-merchant|quarantined) /.test(kind)
+
+/**
+ * Every callback so far, and no other, was counted as `door verdict reason` and has one line in the log, without its content;
+ * those that were not taken stand in the list for the operator. `unread`: what stands there without a verdict.
+ */
+export async function counted(t: Test, { app, logs }: World, expected: Counts, unread: Counts = {}): Promise<void> {
+  t.same(await valuesOf(app, 'callbacks_total'), expected, 'counted')
+  const { items } = await app.callbacks.refused.list({ limit: 1000 })
+  const listed = items.map(({ door, verdict, reason }) => `${door} ${verdict} ${reason === verdict ? '' : reason}`)
+  const refusals = Object.entries(expected).filter(([kind]) => isRefusal(kind))
+  t.same(tally(listed), { ...Object.fromEntries(refusals), ...unread }, 'listed')
+  t.same(tally(verdictsIn(logs())), tally(Object.entries(expected).flatMap(spread)), 'logged')
+  t.notMatch(logs(), /oUpF8uMuAJO|from-the-payer|bank card|招商银行|ciphertext|req_info[^"]/, 'without content')
+}
+
+/** What was not judged, Redis being away, has a line without a verdict. */
+const spread = ([kind, times]: [string, number]): string[] => {
+  const [, verdict = '', reason = ''] = kind.split(' ')
+  return verdict === 'failed' ? [] : Array(times).fill(`${verdict} ${reason}`)
+}
+
+function verdictsIn(logs: string): string[] {
+  const lines = logs.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]))
+  const requests = lines.filter(({ msg, verdict }) => msg === 'request' && verdict !== undefined)
+  return requests.map(({ verdict, reason = '' }) => `${verdict} ${reason}`)
+}
+
+/** How often a door answered with this status, however far the callback came. */
+export async function answeredBy(app: FastifyInstance, path: string, status: number): Promise<number> {
+  return (await valuesOf(app, 'http_requests_total'))[`POST /wechat/pay/${path} ${status}`] ?? 0
 }
 
 type Trouble = readonly [begin: () => unknown, end: () => unknown]

@@ -2,11 +2,25 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import { createOrders } from '../../../lib/pay/orders.ts'
+import { createRefundRecords } from '../../../lib/pay/refund-records.ts'
 import { startRefundConfirmations } from '../../../lib/pay/v2/refund-confirmations.ts'
-import { connectPatient, settled } from '../../../lib/redis/connect.ts'
+import { connectPatient } from '../../../lib/redis/connect.ts'
 import { MCHID, OTHER_APPID } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
-import { answers, keysOf, NO_WORKER, SUCCESS } from './notices.ts'
+import {
+  answeredBy,
+  answers,
+  counted,
+  eventsIn,
+  keysOf,
+  NO_WORKER,
+  notify,
+  payment,
+  SUCCESS,
+  signed,
+  tally
+} from './notices.ts'
 import {
   API_V2_KEY,
   buildRefund,
@@ -45,114 +59,148 @@ t.test('rows 1 and 2: what WeChat confirms is recorded once, and every repeat ge
   })
   t.match(successTime, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$/)
   t.match(raw, { refund_status: 'SUCCESS', refund_fee: '30', refund_recv_accout: '支付用户零钱' })
-  t.match(logs(), '"verdict":"duplicate"')
+  await counted(t, world, { 'pay-v2-refund recorded ': 1, 'pay-v2-refund duplicate ': 2 })
   t.same(apisAsked(world), ['refundquery', 'refundquery', 'refundquery'])
   t.equal(backend.events().filter(({ type }) => type.startsWith('refund')).length, 1)
   t.notMatch(logs(), '支付用户零钱')
 })
 
-t.test('row 23: each state is an event of its own, and a late notice of an earlier one is none', async (t) => {
-  const { app, pay, notifyUrls, idOf } = await buildRefund(t, { env: NO_WORKER })
-  const tellState = (status: 'SUCCESS' | 'ABNORMAL', noticeOnly = false) =>
-    pay.refund({ outRefundNo: OUT_REFUND_NO, status, noticeOnly, notifyUrls })
-  t.match((await tellState('ABNORMAL')).notices, [{ status: 200 }])
-  t.match(await refundEvents(app), [{ id: idOf('ABNORMAL'), type: 'refund.abnormal' }])
-  t.match((await tellState('SUCCESS')).notices, [{ status: 200 }])
-  t.match((await tellState('ABNORMAL', true)).notices, [{ status: 200 }])
-  const ids = (await refundEvents(app)).map(({ id }) => id)
-  t.same(ids.sort(), [idOf('ABNORMAL'), idOf('SUCCESS')])
+t.test(
+  'row 23: each state is an event of its own, also before its payment; a late notice of an earlier one is none',
+  async (t) => {
+    const world = await buildRefund(t, { env: NO_WORKER })
+    const { app, pay, notifyUrls, idOf } = world
+    const tellState = (status: 'SUCCESS' | 'ABNORMAL', noticeOnly = false) =>
+      pay.refund({ outRefundNo: OUT_REFUND_NO, status, noticeOnly, notifyUrls })
+    t.match((await tellState('ABNORMAL')).notices, [{ status: 200 }])
+    t.match(await refundEvents(app), [{ id: idOf('ABNORMAL'), type: 'refund.abnormal' }])
+    t.match((await tellState('SUCCESS')).notices, [{ status: 200 }])
+    t.match((await tellState('ABNORMAL', true)).notices, [{ status: 200 }])
+    const ids = (await refundEvents(app)).map(({ id }) => id)
+    t.same(ids.sort(), [idOf('ABNORMAL'), idOf('SUCCESS')])
+    const records = createRefundRecords(app.redis, app.keys)
+    t.equal(await records.advance(MCHID, OUT_REFUND_NO, 'PROCESSING'), 'SUCCESS', 'its state goes forward only')
+    await counted(t, world, { 'pay-v2-refund recorded ': 2, 'pay-v2-refund duplicate ': 1 })
 
-  const closed = await buildRefund(t, { env: NO_WORKER })
-  await closed.pay.refund({ outRefundNo: OUT_REFUND_NO, status: 'CLOSED', times: 0 })
-  answers(t, await tell(closed.app, closed.sealed({ refund_status: 'CHANGE' })), 200)
-  t.match(
-    await refundEvents(closed.app),
-    [{ id: closed.idOf('CLOSED'), type: 'refund.closed', data: { raw: { refund_status_0: 'REFUNDCLOSE' } } }],
-    'what WeChat says now counts'
-  )
-})
+    const { out_trade_no = '', transaction_id = '', total_fee = '' } = world.fields()
+    const paid = payment({ out_trade_no, transaction_id, total_fee })
+    answers(t, await notify(app, signed(paid, API_V2_KEY)), 200)
+    t.match(await eventsIn(app), [{ type: 'payment.succeeded', data: { transactionId: transaction_id } }])
+    t.equal(
+      await createOrders(app.redis, app.keys).stateOf(MCHID, out_trade_no),
+      'REFUND',
+      'a late payment undoes nothing'
+    )
 
-t.test('rows 4, 10, 11 and 15: what does not open is shown one face, and leaves nothing behind', async (t) => {
+    const closed = await buildRefund(t, { env: NO_WORKER })
+    await closed.pay.refund({ outRefundNo: OUT_REFUND_NO, status: 'CLOSED', times: 0 })
+    answers(t, await tell(closed.app, closed.sealed({ refund_status: 'CHANGE' })), 200)
+    t.match(
+      await refundEvents(closed.app),
+      [{ id: closed.idOf('CLOSED'), type: 'refund.closed', data: { raw: { refund_status_0: 'REFUNDCLOSE' } } }],
+      'what WeChat says now counts'
+    )
+  }
+)
+
+t.test('rows 4, 10, 11, 15 and 29: what does not open is shown one face, and leaves nothing behind', async (t) => {
   const world = await buildRefund(t, { env: NO_WORKER })
-  const { app, fields, sealed, logs } = world
+  const { app, fields, sealed } = world
   const inner = rootOf(fields())
-  const forgeries: Record<string, string> = {
-    'sealed under another key': noticeOf(seal(inner, randomBytes(16).toString('hex'))),
-    'not sealed': noticeOf(Buffer.from(inner).toString('base64')),
-    'cut short': noticeOf(seal(inner, API_V2_KEY).slice(0, 64)),
-    'not base64': noticeOf('***'),
-    empty: noticeOf(''),
-    'another root': noticeOf(seal(inner.replaceAll('root>', 'xml>'), API_V2_KEY)),
-    'a DOCTYPE inside': noticeOf(seal(`<!DOCTYPE root [<!ENTITY a SYSTEM "file:///etc/passwd">]>${inner}`, API_V2_KEY)),
-    'a DOCTYPE': `<!DOCTYPE xml [<!ENTITY a SYSTEM "file:///etc/passwd">]>${sealed()}`,
-    'an attribute': sealed().replace('<appid>', '<appid x="1">'),
-    'an element twice': sealed().replace('</xml>', '<appid>x</appid></xml>'),
-    'return_code FAIL': '<xml><return_code>FAIL</return_code></xml>',
-    'v3 JSON': '{"id":"EV-2018","event_type":"REFUND.SUCCESS"}',
-    nothing: ''
+  const forgeries: Record<string, [reason: string, body: string]> = {
+    'sealed under another key': ['req_info', noticeOf(seal(inner, randomBytes(16).toString('hex')))],
+    'not sealed': ['req_info', noticeOf(Buffer.from(inner).toString('base64'))],
+    'cut short': ['req_info', noticeOf(seal(inner, API_V2_KEY).slice(0, 64))],
+    'not base64': ['req_info', noticeOf('***')],
+    empty: ['req_info', noticeOf('')],
+    'another root': ['req_info', noticeOf(seal(inner.replaceAll('root>', 'xml>'), API_V2_KEY))],
+    'a DOCTYPE inside': [
+      'req_info',
+      noticeOf(seal(`<!DOCTYPE root [<!ENTITY a SYSTEM "file:///etc/passwd">]>${inner}`, API_V2_KEY))
+    ],
+    'a DOCTYPE': ['doctype', `<!DOCTYPE xml [<!ENTITY a SYSTEM "file:///etc/passwd">]>${sealed()}`],
+    'an attribute': ['attribute', sealed().replace('<appid>', '<appid x="1">')],
+    'an element twice': ['duplicate', sealed().replace('</xml>', '<appid>x</appid></xml>')],
+    'an element in another': ['nested', sealed().replace('</xml>', '<a><b>x</b></a></xml>')],
+    'return_code FAIL': ['req_info', '<xml><return_code>FAIL</return_code></xml>'],
+    'v3 JSON': ['shape', '{"id":"EV-2018","event_type":"REFUND.SUCCESS"}'],
+    nothing: ['shape', '']
   }
   const before = await tracesIn(app)
   const faces = new Set<string>()
-  for (const [name, body] of Object.entries(forgeries)) {
+  for (const [name, [, body]] of Object.entries(forgeries)) {
     const answer = await tell(app, body)
     answers(t, answer, 401)
     const { date: _, 'x-request-id': __, ...headers } = answer.headers
     faces.add(JSON.stringify([answer.statusCode, answer.body, headers]))
     t.same(await tracesIn(app), before, `${name} leaves nothing in Redis`)
   }
-  t.equal(Object.keys(forgeries).length, 13)
+  t.equal(Object.keys(forgeries).length, 14)
   t.equal(faces.size, 1)
   t.same(apisAsked(world), [], 'WeChat is not asked for anybody')
-  t.match(logs(), '"reason":"req_info"')
+  await counted(t, world, tally(Object.values(forgeries).map(([reason]) => `pay-v2-refund refused ${reason}`)))
 })
 
 t.test('row 8: an address of no merchant of ours, or of one without an APIv2 key, is 404', async (t) => {
-  const { app, another, sealed } = await buildRefund(t, { v3: true, env: NO_WORKER })
+  const world = await buildRefund(t, { v3: true, env: NO_WORKER })
+  const { app, another, sealed } = world
   for (const mchid of ['1900000110', 'x', '__proto__'])
     answers(t, await tell(app, sealed(), { url: `/wechat/pay/v2/${mchid}/refund` }), 404)
+  await counted(t, world, { 'pay-v2-refund unknown-merchant ': 3 })
   answers(t, await tell(await another({ WECHAT_PAY_API_V2_KEY: undefined }), sealed()), 404)
   t.same(await refundEvents(app), [])
 })
 
 t.test('rows 12 and 13: bytes decide and not their label, but what is compressed is not taken', async (t) => {
-  const { app, pay, sealed } = await buildRefund(t, { env: NO_WORKER })
+  const world = await buildRefund(t, { env: NO_WORKER })
+  const { app, pay, sealed } = world
   await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
   for (const label of ['text/xml', 'application/json', 'nonsense', ''])
     answers(t, await tell(app, sealed(), { headers: { 'content-type': label } }), 200)
   for (const encoding of ['gzip', 'br', 'identity, gzip'])
     answers(t, await tell(app, sealed(), { headers: { 'content-encoding': encoding } }), 415)
-  answers(t, await tell(app, Buffer.alloc(1024 * 1024 + 1, 'x')), 413)
+  const taken = { 'pay-v2-refund recorded ': 1, 'pay-v2-refund duplicate ': 3 }
+  await counted(t, world, taken, { 'pay-v2-refund refused encoding': 3 })
+  t.equal(await answeredBy(app, 'v2/:mchid/refund', 415), 3)
 })
 
-t.test('rows 16 to 18: what contradicts our settings, our order or WeChat is refused and kept, once', async (t) => {
-  const { app, pay, sealed, idOf, logs } = await buildRefund(t, { env: NO_WORKER })
-  await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
-  const contradictions: [string, string][] = [
-    ['wrong-merchant', sealed({ refund_id: '50001' }, { mch_id: '1900000110' })],
-    ['wrong-appid', sealed({ refund_id: '50002' }, { appid: OTHER_APPID })],
-    ['amount-mismatch', sealed({ refund_id: '50003', total_fee: '89' })],
-    ['other-content', sealed({ refund_id: '50004' })],
-    ['other-content', sealed({ refund_fee: '31' })],
-    ['unknown-refund', sealed({ refund_id: '50006', out_refund_no: 'NOBODYS_1' })],
-    ['refund_fee', sealed({ refund_fee: '89' })],
-    ['refund_status', sealed({ refund_status: 'DONE' })]
-  ]
-  for (const [, body] of contradictions) {
-    answers(t, await tell(app, body), 500)
-    answers(t, await tell(app, body), 500)
+t.test(
+  'rows 16, 17 and 18: what contradicts our settings, our order or WeChat is refused and kept, once',
+  async (t) => {
+    const world = await buildRefund(t, { env: NO_WORKER })
+    const { app, pay, sealed, idOf, logs } = world
+    await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
+    const contradictions: [string, string][] = [
+      ['wrong-merchant', sealed({ refund_id: '50001' }, { mch_id: '1900000110' })],
+      ['wrong-appid', sealed({ refund_id: '50002' }, { appid: OTHER_APPID })],
+      ['amount-mismatch', sealed({ refund_id: '50003', total_fee: '89' })],
+      ['other-content', sealed({ refund_id: '50004' })],
+      ['other-content', sealed({ refund_fee: '31' })],
+      ['unknown-refund', sealed({ refund_id: '50006', out_refund_no: 'NOBODYS_1' })],
+      ['refund_fee', sealed({ refund_fee: '89' })],
+      ['refund_status', sealed({ refund_status: 'DONE' })]
+    ]
+    for (const [, body] of contradictions) {
+      answers(t, await tell(app, body), 500)
+      answers(t, await tell(app, body), 500)
+    }
+    const wanted = contradictions.map(([reason, body]) => `pay-v2-refund ${MCHID} ${reason} ${body}`)
+    t.same((await putAside(app)).sort(), wanted.sort())
+    t.same(await refundEvents(app), [])
+    for (const reason of ['wrong-merchant', 'wrong-appid', 'amount-mismatch', 'other-content', 'unknown-refund'])
+      t.match(logs(), new RegExp(`"level":50,[^\\n]*"verdict":"quarantined","reason":"${reason}"`), 'an alarm')
+    const kinds = contradictions.flatMap(([reason]) => Array(2).fill(`pay-v2-refund quarantined ${reason}`))
+    await counted(t, world, tally(kinds))
+    answers(t, await tell(app, sealed()), 200)
+    t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }], 'the true one is not held up by them')
   }
-  const wanted = contradictions.map(([reason, body]) => `pay-v2-refund ${MCHID} ${reason} ${body}`)
-  t.same((await putAside(app)).sort(), wanted.sort())
-  t.same(await refundEvents(app), [])
-  t.match(logs(), /"level":50,[^\n]*"verdict":"quarantined","reason":"other-content"/)
-  answers(t, await tell(app, sealed()), 200)
-  t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }], 'the true one is not held up by them')
-})
+)
 
 t.test('row 21: a refund that is still under way is nothing to tell', async (t) => {
   const world = await buildRefund(t, { env: NO_WORKER })
   answers(t, await tell(world.app, world.sealed({ refund_status: 'PROCESSING' })), 200)
   t.same([...apisAsked(world), ...(await refundEvents(world.app)), ...(await unconfirmed(world.app))], [])
+  await counted(t, world, { 'pay-v2-refund not-success ': 1 })
 })
 
 t.test('row 24: where WeChat cannot be asked the notice is stored, and any worker has it confirmed', async (t) => {
@@ -162,11 +210,14 @@ t.test('row 24: where WeChat cannot be asked the notice is stored, and any worke
   const troubles = [{ garbage: true }, { errmsg: '签名错误' }, { reset: true }, { delayMs: 120_000 }]
   for (const trouble of troubles) {
     pay.fault({ api: 'refundquery', ...trouble })
+    const startedAt = performance.now()
     answers(t, await tell(app, sealed()), 200)
+    t.ok(performance.now() - startedAt < 2000, JSON.stringify(trouble))
   }
+  t.same(apisAsked(world), Array(troubles.length).fill('refundquery'), 'asked first, each time')
   t.same(await unconfirmed(app), [idOf('SUCCESS')], 'once')
   t.same(await refundEvents(app), [], 'nobody is told yet')
-  t.match(logs(), '"verdict":"unconfirmed"')
+  await counted(t, world, { 'pay-v2-refund unconfirmed ': troubles.length })
   const waiting = await app.redis.hget(`${app.keys.refundConfirmations}:refund-confirmation:${idOf('SUCCESS')}`, 'data')
   t.notMatch(waiting, 'bank card', 'it waits as it came, sealed')
 
@@ -174,6 +225,8 @@ t.test('row 24: where WeChat cannot be asked the notice is stored, and any worke
   t.match(await backend.waitFor(({ accepted }) => accepted), { id: idOf('SUCCESS'), type: 'refund.succeeded' })
   answers(t, await tell(app, sealed()), 200)
   t.match(logs(), '"verdict":"duplicate"')
+  t.equal(backend.events().length, 1)
+  t.same([...(await refundEvents(app)).map(({ id }) => id), ...(await unconfirmed(app))], [idOf('SUCCESS')], 'once')
 })
 
 t.test('row 24: a worker asks again until WeChat says what its notice says', async (t) => {
@@ -230,22 +283,5 @@ t.test('a refund made by v3 is confirmed by v3, and by v2 where that cannot be a
   pay.fault({ api: 'v3_refund_query', errcode: 'NO_AUTH', httpStatus: 403 })
   answers(t, await tell(app, sealed()), 200)
   t.same(apisAsked(world), ['v3_refund_query', 'refundquery'])
-  t.same(await unconfirmed(app), [])
-})
-
-t.test('row 26: no success while Redis does not hold it, confirmed or not', async (t) => {
-  const { app, env, pay, sealed, idOf } = await buildRefund(t, { env: NO_WORKER })
-  await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
-  const operator = connectPatient(String(env.REDIS_URL), () => undefined)
-  t.teardown(() => operator.disconnect())
-  await operator.replicaof('127.0.0.1', '1')
-  answers(t, await tell(app, sealed()), 503)
-  pay.fault({ api: 'refundquery', garbage: true })
-  answers(t, await tell(app, sealed()), 503)
-  await operator.replicaof('NO', 'ONE')
-  await settled(app.redis, 5000)
-  pay.clearFaults()
-  answers(t, await tell(app, sealed()), 200)
-  t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }])
   t.same(await unconfirmed(app), [])
 })

@@ -1,16 +1,17 @@
 /** The door for v2 payment notices when something is wrong around it: the other rows of table E in pay.md. */
-import { once } from 'node:events'
-import { type IncomingMessage, request as send } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
-import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
-import { build, MCHID, type World } from '../../helper.ts'
+import { build, MCHID } from '../../helper.ts'
+import { until } from '../api/client.ts'
+import { valuesOf } from '../metrics.ts'
 import {
+  answeredBy,
   answers,
+  counted,
   eventsIn,
   FAIL,
+  FULL_HEAP,
   keysOf,
   NO_WORKER,
   notify,
@@ -20,43 +21,33 @@ import {
   signed,
   XML
 } from './notices.ts'
-
-async function listen({ app }: World): Promise<AddressInfo> {
-  await app.listen({ host: '127.0.0.1', port: 0 })
-  return app.server.address() as AddressInfo
-}
+import { closingDoor, postTooMuch } from './wire.ts'
 
 t.test('row 9: a body above 1 MiB is 413 and the connection is closed, whether it was announced or not', async (t) => {
   const world = await build(t, { env: NO_WORKER })
-  const { port } = await listen(world)
-  const big = Buffer.alloc(1024 * 1024 + 1, 'x')
-  for (const announced of [true, false]) {
-    const request = send({
-      port,
-      method: 'POST',
-      path: `/wechat/pay/v2/${MCHID}/notify`,
-      headers: announced ? { 'content-length': big.length } : { 'transfer-encoding': 'chunked' }
-    })
-    request.on('error', () => undefined)
-    request.end(big)
-    const [answer] = (await once(request, 'response')) as [IncomingMessage]
-    t.match(answer, { statusCode: 413, headers: { 'content-type': XML, connection: 'close' } })
-    t.equal(await text(answer), FAIL)
-  }
-  t.same(await keysOf(world.app), [])
+  const { app } = world
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  for (const answer of await postTooMuch(app, `/wechat/pay/v2/${MCHID}/notify`))
+    t.same(answer, { status: 413, type: XML, connection: 'close', body: FAIL })
+  t.same(await keysOf(app), [])
+  await counted(t, world, {}, { 'pay-v2 refused size': 2 })
+  t.equal(await answeredBy(app, 'v2/:mchid/notify', 413), 2)
 })
 
 t.test('row 25: success does not wait for the merchant, whose backend is away', async (t) => {
-  const { app, backend, secrets } = await build(t)
+  const world = await build(t)
+  const { app, backend, secrets } = world
   await backend.close()
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
   t.equal((await eventsIn(app)).length, 1)
+  await counted(t, world, { 'pay-v2 recorded ': 1 })
 })
 
 t.test('row 26: 503 within 2 s while Redis is killed, silent, read-only or full; then all is well', async (t) => {
   const redis = await startRedis({ persist: true })
   t.teardown(() => redis.stop())
-  const { app, secrets } = await build(t, { env: NO_WORKER, redis })
+  const world = await build(t, { env: NO_WORKER, redis })
+  const { app, secrets } = world
   const troubles = redisTroubles(app, redis)
   const bodies: string[] = []
   for (const opened of [false, true]) {
@@ -73,6 +64,9 @@ t.test('row 26: 503 within 2 s while Redis is killed, silent, read-only or full;
   }
   for (const body of bodies) answers(t, await notify(app, body), 200)
   t.equal((await eventsIn(app)).length, bodies.length)
+  const recorded = { 'pay-v2 recorded ': bodies.length, 'pay-v2 duplicate ': Object.keys(troubles).length }
+  await counted(t, world, { ...recorded, 'pay-v2 failed ': bodies.length })
+  t.equal(world.logs().split('"code":"REDIS_UNAVAILABLE"').length - 1, bodies.length)
 })
 
 t.test('row 26: a write whose answer came too late makes the next notice a duplicate', async (t) => {
@@ -100,37 +94,38 @@ t.test('row 26: a write whose answer came too late makes the next notice a dupli
 })
 
 t.test(
-  'row 27: while the door closes, what is still on an open connection is stored and gets its success, then it ends',
+  'row 27: while the door closes, what is on an open connection is stored and answered, then it ends',
   async (t) => {
-    const closing = Promise.withResolvers<void>()
-    const routed = Promise.withResolvers<void>()
-    const world = await build(t, {
-      env: NO_WORKER,
-      prepare: (app) => {
-        app.addHook('onRequest', async () => routed.resolve())
-        app.addHook('preClose', async () => closing.resolve())
-      }
-    })
+    const door = closingDoor()
+    const world = await build(t, { env: NO_WORKER, prepare: door.prepare })
     const { app, another, secrets } = world
-    const { port } = await listen(world)
+    await app.listen({ host: '127.0.0.1', port: 0 })
     const watcher = await another()
-    const [first, second] = [signed(payment(), secrets.apiV2Key), signed(payment(), secrets.apiV2Key)] as const
-    const head = (body: string) =>
-      `POST /wechat/pay/v2/${MCHID}/notify HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n`
-    const socket = connect(port)
-    socket.write(head(first) + first.slice(0, 10))
-    await routed.promise
-    const closed = app.close()
-    await closing.promise
-    socket.write(first.slice(10) + head(second) + second)
-    const answer = await text(socket)
-    await closed
+    const message = () => ({ body: signed(payment(), secrets.apiV2Key) })
+    const answer = await door.send(app, `/wechat/pay/v2/${MCHID}/notify`, [message(), message()])
     t.equal(answer.split('HTTP/1.1 200 OK').length - 1, 2)
     t.equal(answer.split(SUCCESS).length - 1, 2)
     t.match(answer, /connection: close/)
     t.equal((await eventsIn(watcher)).length, 2)
   }
 )
+
+t.test('row 27: an overloaded process answers 503 and FAIL at both doors of APIv2, and stores nothing', async (t) => {
+  const { app, secrets, logs } = await build(t, { env: NO_WORKER, overload: FULL_HEAP })
+  await until(async () => (await notify(app, '')).statusCode === 503)
+  const before = (await valuesOf(app, 'refusals_total')).OVERLOADED ?? Number.NaN
+  const body = signed(payment(), secrets.apiV2Key)
+  for (const door of ['notify', 'refund']) {
+    const answer = await notify(app, body, { url: `/wechat/pay/v2/${MCHID}/${door}` })
+    answers(t, answer, 503)
+    t.equal(answer.headers['retry-after'], '1')
+  }
+  t.equal((await valuesOf(app, 'refusals_total')).OVERLOADED, before + 2)
+  t.equal(await answeredBy(app, 'v2/:mchid/refund', 503), 1)
+  t.match(logs(), /"route":"POST \/wechat\/pay\/v2\/:mchid\/refund","status":503,[^\n]*"code":"OVERLOADED"/)
+  t.notMatch(logs(), 'oUpF8uMuAJO')
+  t.same(await keysOf(app), [])
+})
 
 t.test('row 28: other methods are no way in', async (t) => {
   const { app, secrets } = await build(t, { env: NO_WORKER })
@@ -146,7 +141,8 @@ t.test('row 30: the unforeseen is 500 and FAIL, with a stack but without the bod
     throw new TypeError(`cannot read ${body}`)
   }
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 500)
-  t.match(logs(), /"code":"INTERNAL"/)
+  t.match(logs(), /"level":50,[^\n]*"status":500,[^\n]*"code":"INTERNAL"/)
+  t.equal(await answeredBy(app, 'v2/:mchid/notify', 500), 1)
   t.match(logs(), 'pay-v2-trouble.test')
   t.notMatch(logs(), 'oUpF8uMuAJO')
 })

@@ -15,20 +15,23 @@ const by = (name: string, nowMs = Date.now()) => ({
 const notice = (signing: object) => signed(envelope(payment()), signing)
 const questions = (pay: Sandbox) => pay.calls().filter(({ api }) => api === 'v3_certificates').length
 
-t.test('certificates come for the first callback that names one, in either mode, and are shared sealed', async (t) => {
-  for (const mode of ['both', 'certificates'] as const) {
-    const { app, another, pay } = await buildV3(t, { mode, env: NO_WORKER })
-    const others = [await another(), await another()]
-    for (const each of [app, ...others])
-      for (const name of ['platformA', 'platformB'])
-        answers(t, await notify(each, notice(by(name))), 204, `${mode} ${name}`)
-    t.equal(questions(pay), 1, 'one instance asks once')
-    const place = app.keys.platformCertificates(MCHID)
-    t.notMatch(String(await app.redis.getBuffer(place)), keys.platformA.serial)
-    await pay.close()
-    answers(t, await notify(await another(), notice(by('platformB'))), 204, 'a new instance needs no WeChat')
+t.test(
+  'row 7: certificates come for the first callback that names one, in either mode, and are shared sealed',
+  async (t) => {
+    for (const mode of ['both', 'certificates'] as const) {
+      const { app, another, pay } = await buildV3(t, { mode, env: NO_WORKER })
+      const others = [await another(), await another()]
+      for (const each of [app, ...others])
+        for (const name of ['platformA', 'platformB'])
+          answers(t, await notify(each, notice(by(name))), 204, `${mode} ${name}`)
+      t.equal(questions(pay), 1, 'one instance asks once')
+      const place = app.keys.platformCertificates(MCHID)
+      t.notMatch(String(await app.redis.getBuffer(place)), keys.platformA.serial)
+      await pay.close()
+      answers(t, await notify(await another(), notice(by('platformB'))), 204, 'a new instance needs no WeChat')
+    }
   }
-})
+)
 
 t.test('by the public key alone nobody asks for certificates, and both serials are taken side by side', async (t) => {
   const { app, pay } = await buildV3(t, { mode: 'both', env: NO_WORKER })
@@ -39,7 +42,7 @@ t.test('by the public key alone nobody asks for certificates, and both serials a
   t.equal(questions(pay), 1)
 })
 
-t.test('unknown serials are refused, and ask WeChat once a minute over all instances', async (t) => {
+t.test('row 7: unknown serials are refused, and ask WeChat once a minute over all instances', async (t) => {
   const { app, another, pay } = await buildV3(t, { mode: 'certificates', env: NO_WORKER })
   const both = [app, await another()]
   const { privateKey: key } = generateKeyPairSync('rsa', { modulusLength: 2048 })
@@ -55,7 +58,7 @@ t.test('unknown serials are refused, and ask WeChat once a minute over all insta
   for (const answer of await Promise.all(all)) answers(t, answer, 401)
   t.equal(questions(pay), 1)
   const leftMs = await app.redis.pttl(app.keys.platformCertificatesPause(MCHID))
-  t.ok(leftMs > 0 && leftMs <= 60_000, `${leftMs} ms`)
+  t.ok(leftMs > 50_000 && leftMs <= 60_000, `${leftMs} ms`)
   await app.redis.del(app.keys.platformCertificatesPause(MCHID))
   answers(t, await notify(app, forged()), 401)
   t.equal(questions(pay), 2)
@@ -113,18 +116,21 @@ t.test(
   }
 )
 
-t.test('a silent WeChat is waited for 1.5 s at most, and a start needs neither it nor certificates', async (t) => {
-  const { app, pay, logs } = await buildV3(t, { mode: 'both', env: NO_WORKER })
-  pay.fault({ api: 'v3_certificates', delayMs: 20_000, times: 0 })
-  const startedAt = performance.now()
-  const all = [1, 2, 3].map(() => notify(app, notice(by('platformA'))))
-  for (const answer of await Promise.all(all)) answers(t, answer, 401)
-  t.ok(performance.now() - startedAt < 2000)
-  answers(t, await notify(app, notice({})), 204, 'the public key needs nobody')
-  t.same((await eventsIn(app)).length, 1)
-  await app.close()
-  t.notMatch(logs(), '"level":50')
-})
+t.test(
+  'row 7: a silent WeChat is waited for 1.5 s at most, and a start needs neither it nor certificates',
+  async (t) => {
+    const { app, pay, logs } = await buildV3(t, { mode: 'both', env: NO_WORKER })
+    pay.fault({ api: 'v3_certificates', delayMs: 20_000, times: 0 })
+    const startedAt = performance.now()
+    const all = [1, 2, 3].map(() => notify(app, notice(by('platformA'))))
+    for (const answer of await Promise.all(all)) answers(t, answer, 401)
+    t.ok(performance.now() - startedAt < 2000)
+    answers(t, await notify(app, notice({})), 204, 'the public key needs nobody')
+    t.same((await eventsIn(app)).length, 1)
+    await app.close()
+    t.notMatch(logs(), '"level":50')
+  }
+)
 
 t.test('a list sealed under another APIv3 key than ours, or signed by nobody, is not taken', async (t) => {
   const { app, another, pay, logs } = await buildV3(t, { mode: 'both', env: NO_WORKER })

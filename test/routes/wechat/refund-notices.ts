@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index.ts'
-import { APPID, build, type Environment, MCHID, type World } from '../../helper.ts'
+import { APPID, type BuildOptions, build, type Environment, MCHID, type World } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
 import { call } from '../internal/pay-world.ts'
 import { type Fields, keysOf, notify, xml } from './notices.ts'
@@ -34,17 +34,21 @@ export interface RefundWorld extends World {
   sealed(change?: Fields, envelope?: Fields): string
 }
 
-export interface RefundWorldOptions {
+export interface RefundWorldOptions extends Pick<BuildOptions, 'redis' | 'prepare'> {
   /** The merchant has the keys of APIv3 too, and order and refund are made by that. */
   v3?: boolean
   env?: Environment
 }
 
 /** A gateway that serves WeChat's notices, an order of 88 fen that was paid, and 30 of them on their way back. */
-export async function buildRefund(t: Test, { v3 = false, env }: RefundWorldOptions = {}): Promise<RefundWorld> {
+export async function buildRefund(
+  t: Test,
+  { v3 = false, env, ...options }: RefundWorldOptions = {}
+): Promise<RefundWorld> {
   const pay = await startSandbox({ apps: [{ appid: APPID, secret: 'not used' }], merchants: [merchant] })
   t.teardown(() => pay.close())
   const world = await build(t, {
+    ...options,
     env: {
       WECHAT_PAY_API_V2_KEY: API_V2_KEY,
       WECHAT_PAY_PRIVATE_KEY: secrets.privateKeyPem,
