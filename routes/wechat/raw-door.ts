@@ -5,6 +5,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 export const BODY_LIMIT_BYTES = 1024 * 1024
 /** WeChat has its own pauses; this is for whoever stands in between. */
 const RETRY_AFTER_SECONDS = 1
+const TOO_LARGE = 413
 
 export interface RawDoor {
   /** Answers what was sent compressed: that is not what was signed. */
@@ -20,12 +21,25 @@ export function takeRaw(app: FastifyInstance, { refuseCompressed, fail }: RawDoo
 
   app.addHook('onRequest', async function relabel(request, reply) {
     const encoding = request.headers['content-encoding'] || 'identity'
-    if (encoding.toLowerCase() !== 'identity') return refuseCompressed(request, reply)
+    if (encoding.toLowerCase() !== 'identity') {
+      countUnread(app, request, 'encoding')
+      return refuseCompressed(request, reply)
+    }
     request.headers['content-type'] = 'application/octet-stream'
     return
   })
 
-  app.setErrorHandler<FastifyError>((error, request, reply) => fail(reply, noteFailure(app, error, request, reply)))
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const status = noteFailure(app, error, request, reply)
+    if (status === TOO_LARGE) countUnread(app, request, 'size')
+    return fail(reply, status)
+  })
+}
+
+/** Refused before there was anything to judge. */
+function countUnread({ meters }: FastifyInstance, request: FastifyRequest, reason: 'size' | 'encoding'): void {
+  const { door } = request.routeOptions.config
+  if (door !== undefined) meters.callback(door, 'refused', reason)
 }
 
 /** For the log, and with the time to come again; answers the status. */

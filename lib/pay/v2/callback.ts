@@ -7,6 +7,7 @@ import { isWechatId, type Payment, paymentEvent, paymentEventId } from '../event
 import type { Merchants } from '../merchants.ts'
 import type { Orders } from '../orders.ts'
 import { failReply, judgeIdentity, judgePayment, type PaymentV2, readPaymentNotice, successReply } from './notice.ts'
+import { reasonUnlessJson } from './wrong-door.ts'
 
 type Verdict =
   /** It is stored, or was stored before: success. `id` is the webhook-id. */
@@ -98,7 +99,7 @@ export function createPaymentCallbacks({
       case 'malformed':
         return notice.authentic
           ? setAside(namelessIdentity(authentic), notice.reason, authentic)
-          : { verdict: 'refused', reason: notice.reason }
+          : { verdict: 'refused', reason: reasonUnlessJson(body, notice.reason) }
       case 'not-success': {
         const judged = judgeIdentity(notice.notice, merchant)
         return judged === 'accept'

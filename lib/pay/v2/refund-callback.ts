@@ -13,6 +13,7 @@ import { failReply, judgeIdentity, successReply } from './notice.ts'
 import { type Confirmation, confirmRefund } from './refund-confirmation.ts'
 import type { RefundConfirmations } from './refund-confirmations.ts'
 import { type RefundNoticeV2, readRefundNotice } from './refund-notice.ts'
+import { reasonUnlessJson } from './wrong-door.ts'
 
 type Verdict =
   /** It is stored, or was stored before: success. `id` is the webhook-id. */
@@ -125,7 +126,7 @@ export function createRefundCallbacks(options: RefundCallbackOptions): RefundCal
     const read = readRefundNotice(body, merchant.apiV2Key)
     switch (read.status) {
       case 'refused':
-        return { verdict: 'refused', reason: read.reason }
+        return { verdict: 'refused', reason: reasonUnlessJson(body, read.reason) }
       case 'malformed':
         return setAside(namelessIdentity(mchid, body), read.reason, { owner: mchid, body })
       case 'refund':

@@ -123,7 +123,7 @@ t.test('rows 4, 10, 11, 15 and 29: what does not open is shown one face, and lea
     'an element twice': ['duplicate', sealed().replace('</xml>', '<appid>x</appid></xml>')],
     'an element in another': ['nested', sealed().replace('</xml>', '<a><b>x</b></a></xml>')],
     'return_code FAIL': ['req_info', '<xml><return_code>FAIL</return_code></xml>'],
-    'v3 JSON': ['shape', '{"id":"EV-2018","event_type":"REFUND.SUCCESS"}'],
+    'v3 JSON': ['wrong-door', '{"id":"EV-2018","event_type":"REFUND.SUCCESS"}'],
     nothing: ['shape', '']
   }
   const before = await tracesIn(app)

@@ -121,7 +121,7 @@ t.test('rows 4, 10, 11 and 29: whoever cannot sign is shown one face, and leaves
     'an element in another': ['nested', good.replace('<![CDATA[100]]>', '<fen>100</fen>')],
     '70 KiB': ['size', good.replace('</xml>', `<attach2>${'x'.repeat(70 * 1024)}</attach2></xml>`)],
     'v3 JSON': [
-      'shape',
+      'wrong-door',
       JSON.stringify({ id: 'EV-2018', event_type: 'TRANSACTION.SUCCESS', resource: { ciphertext: 'AAAA' } })
     ]
   }
