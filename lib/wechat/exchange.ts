@@ -24,22 +24,19 @@ export interface Incoming {
   body: Buffer
 }
 
-/** Settles `answer` once, at the latest when `deadline` aborts, also while the request still waits for a connection. */
-export class Exchange implements Dispatcher.DispatchHandler {
-  readonly answer: Promise<Incoming>
+/** What both kinds of answer have in common. Settles `answer` once, at the latest when `deadline` aborts, also while the request still waits for a connection. */
+export abstract class Exchange<Answer> implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<Answer>
   /** Whether the request was written to a connection; while it was not, it may be tried elsewhere. */
   sent = false
+  protected controller: Dispatcher.DispatchController | undefined
   readonly #deadline: AbortSignal
-  readonly #resolve: (answer: Incoming) => void
+  readonly #resolve: (answer: Answer) => void
   readonly #reject: (error: unknown) => void
-  readonly #expire = () => this.#fail(new ServiceError('WECHAT_TIMEOUT'))
-  #controller: Dispatcher.DispatchController | undefined
-  #head: Pick<Incoming, 'status' | 'headers'> = { status: 0, headers: {} }
-  #chunks: Buffer[] = []
-  #size = 0
+  readonly #expire = () => this.fail(new ServiceError('WECHAT_TIMEOUT'))
 
   constructor(deadline: AbortSignal) {
-    const { promise, resolve, reject } = Promise.withResolvers<Incoming>()
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     this.answer = promise
     this.#resolve = resolve
     this.#reject = reject
@@ -49,28 +46,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
+    this.controller = controller
     if (this.#deadline.aborted) this.#expire()
     else this.sent = true
-  }
-
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Incoming['headers']): void {
-    this.#head = { status, headers }
-  }
-
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#chunks.push(chunk)
-    this.#size += chunk.length
-    if (this.#size > MAX_ANSWER_BYTES)
-      this.#fail(new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the answer is larger than 10 MiB' }))
-  }
-
-  onResponseEnd(): void {
-    this.#deadline.removeEventListener('abort', this.#expire)
-    const { status, headers } = this.#head
-    const [only] = this.#chunks
-    const body = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.#size)
-    this.#resolve({ status, headers, body })
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -78,9 +56,47 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#reject(error)
   }
 
-  #fail(error: ServiceError): void {
+  abstract onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Incoming['headers']
+  ): void
+  abstract onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void
+  abstract onResponseEnd(): void
+
+  protected settle(answer: Answer): void {
+    this.#deadline.removeEventListener('abort', this.#expire)
+    this.#resolve(answer)
+  }
+
+  protected fail(error: ServiceError): void {
     this.#reject(error)
+    this.controller?.abort(error)
+  }
+}
+
+/** The answer once all of it is there. */
+export class WholeAnswer extends Exchange<Incoming> {
+  #head: Pick<Incoming, 'status' | 'headers'> = { status: 0, headers: {} }
+  #chunks: Buffer[] = []
+  #size = 0
+
+  override onResponseStart(_controller: unknown, status: number, headers: Incoming['headers']): void {
+    this.#head = { status, headers }
+  }
+
+  override onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.#chunks.push(chunk)
+    this.#size += chunk.length
+    if (this.#size <= MAX_ANSWER_BYTES) return
     this.#chunks = []
-    this.#controller?.abort(error)
+    this.fail(new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the answer is larger than 10 MiB' }))
+  }
+
+  override onResponseEnd(): void {
+    const { status, headers } = this.#head
+    const [only] = this.#chunks
+    const body = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.#size)
+    this.settle({ status, headers, body })
   }
 }

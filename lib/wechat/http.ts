@@ -1,9 +1,11 @@
 /** Calls to WeChat's servers: kept-alive connections, one deadline over everything, and errors that say whether WeChat may have acted. */
 import { errors, Pool } from 'undici'
 import { ServiceError } from '../errors.ts'
-import { Exchange, type Incoming, type Outgoing } from './exchange.ts'
+import { type Exchange, type Incoming, type Outgoing, WholeAnswer } from './exchange.ts'
+import { OpenAnswer, type OpenIncoming } from './open-answer.ts'
 
 export type { Incoming, Outgoing } from './exchange.ts'
+export type { OpenIncoming } from './open-answer.ts'
 
 export interface Upstream {
   /**
@@ -11,6 +13,11 @@ export interface Upstream {
    * that was sent is ever sent twice. `attempt`, from 0, for a repetition by the caller: each begins at the next origin. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
    */
   send(request: Outgoing, attempt?: number): Promise<Incoming>
+  /**
+   * As `send`, for answers of any length: resolves with the head, and the body is read as it comes. The deadline is that of
+   * the head; after it no more than `timeoutMs` may pass without a byte that somebody waits for.
+   */
+  open(request: Outgoing): Promise<OpenIncoming>
   close(): Promise<void>
 }
 
@@ -41,26 +48,37 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
     return [...pools.slice(first), ...pools.slice(0, first), ...pools.slice(first, first + 1)]
   }
 
+  async function within<Answer>(work: (deadline: AbortSignal) => Promise<Answer>): Promise<Answer> {
+    const deadline = new AbortController()
+    const timer = setTimeout(() => deadline.abort(), timeoutMs)
+    try {
+      return await work(deadline.signal)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   return {
-    async send(request, attempt = 0) {
-      const deadline = new AbortController()
-      const timer = setTimeout(() => deadline.abort(), timeoutMs)
-      try {
-        return await firstReachable(poolsFrom(attempt), request, deadline.signal)
-      } finally {
-        clearTimeout(timer)
-      }
-    },
+    send: (request, attempt = 0) =>
+      within((deadline) => firstReachable(poolsFrom(attempt), request, () => new WholeAnswer(deadline))),
+    open: (request) =>
+      within((deadline) =>
+        firstReachable(poolsFrom(0), { ...request, bodyTimeout: timeoutMs }, () => new OpenAnswer(deadline))
+      ),
     async close() {
       await Promise.all(pools.map((pool) => pool.destroy()))
     }
   }
 }
 
-async function firstReachable(pools: readonly Pool[], request: Outgoing, deadline: AbortSignal): Promise<Incoming> {
+async function firstReachable<Answer>(
+  pools: readonly Pool[],
+  request: Outgoing & { bodyTimeout?: number },
+  begin: () => Exchange<Answer>
+): Promise<Answer> {
   let cause: unknown
   for (const pool of pools) {
-    const exchange = new Exchange(deadline)
+    const exchange = begin()
     pool.dispatch({ body: null, ...request }, exchange)
     try {
       return await exchange.answer

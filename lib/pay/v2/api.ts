@@ -68,7 +68,7 @@ async function bill(caller: CallerV2, merchant: Merchant, { kind, date }: BillRe
   const bill_date = date.replaceAll('-', '')
   const common = { appid, mch_id: merchant.mchid, bill_date, bill_type: 'ALL', tar_type: 'GZIP' }
   const build = (signing: SigningV2) => buildRequestV2({ ...common, nonce_str: makeNonce() }, signing)
-  const { answer } = await caller.send(merchant, { path: '/pay/downloadbill', appid, build, read: readBillV2 })
-  if (answer.status === 'ok') return { csv: answer.csv() }
+  const answer = await caller.openFile(merchant, { path: '/pay/downloadbill', build, open: readBillV2 })
+  if (answer.status === 'ok') return { csv: answer.csv }
   throw billErrorV2(answer)
 }

@@ -1,5 +1,6 @@
 /** One call to APIv2: signed, posted, counted, and its answer read; repeated only where WeChat asks for it. */
 import { randomBytes } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import type { Merchant } from '../../settings.ts'
@@ -25,6 +26,12 @@ export interface CallV2<T extends { status: 'ok' } | FailureV2> {
   read(body: Buffer, expected: ExpectedV2): T
 }
 
+/** A call that is answered with a file. */
+export interface FileCallV2<T extends { status: 'ok' } | FailureV2> extends Pick<CallV2<T>, 'path' | 'build'> {
+  /** Reads what is needed to tell a file from a failure. */
+  open(answer: Readable): Promise<T>
+}
+
 /** Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and WECHAT_CONFIG_INVALID. */
 export interface CallerV2 {
   sendOnce<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: CallV2<T>): Promise<T>
@@ -33,6 +40,8 @@ export interface CallerV2 {
     merchant: Merchant,
     call: CallV2<T>
   ): Promise<{ answer: T; repeated: boolean }>
+  /** Once: a file is nothing that WeChat asks to repeat. */
+  openFile<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: FileCallV2<T>): Promise<T>
   /**
    * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as `send`, and
    * throws the error that any answer but a success stands for.
@@ -71,6 +80,11 @@ export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOp
   return {
     sendOnce,
     send,
+    async openFile(merchant, { path, build, open }) {
+      const body = build({ key: keyOf(merchant), signType: SIGN_TYPE })
+      const post = async () => open((await upstream.open({ method: 'POST', path, headers: HEADERS, body })).body)
+      return observedCall(meters, apiOf(path), post, outcomeOfV2)
+    },
     async ask(merchant, path, fields) {
       const { answer } = await send(merchant, simpleCall(merchant, path, fields))
       if (answer.status !== 'ok') throw asServiceErrorV2(apiOf(path), answer)

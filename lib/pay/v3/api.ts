@@ -1,5 +1,4 @@
 /** WeChat Pay by APIv3, in the shape that both APIs share. */
-import { Readable } from 'node:stream'
 import type { Merchant } from '../../settings.ts'
 import type { Bill, BillRequest, OrderStatus, PayApi } from '../api.ts'
 import type { AccountsV3 } from './accounts.ts'
@@ -49,9 +48,9 @@ export function createPayApiV3({ accounts, client, sender, publicUrl, now }: Pay
     const read = readBillV3(body)
     if (read.status === 'bad') throw unusableAnswerV3('bill', read.reason)
     const { hashValue, path } = read.answer
-    const file = await sender.send(credentials, { call: 'bill', method: 'GET', path, isFile: true })
-    if (file.status !== 200) throw asServiceErrorV3('bill', file.status, file.body)
-    return { csv: openBillV3(Readable.from([file.body]), { hashValue, isGzip: true }) }
+    const got = await sender.open(credentials, 'bill', path)
+    if (got.status === 'open') return { csv: openBillV3(got.file, { hashValue, isGzip: true }) }
+    throw asServiceErrorV3('bill', got.answer.status, got.answer.body)
   }
 
   return {

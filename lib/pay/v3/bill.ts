@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ServiceError } from '../../errors.ts'
+import { brokenFile } from '../bill-file.ts'
 
 export interface BillFile {
   /** SHA-1 in hex. */
@@ -50,9 +51,6 @@ class HashCheck extends Transform {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    done(error === null || error instanceof ServiceError ? error : brokenFile(error))
+    done(error && brokenFile(error))
   }
 }
-
-const brokenFile = (cause: Error): ServiceError =>
-  new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the bill broke off, or is not the gzip it should be', cause })

@@ -1,5 +1,6 @@
 /** What APIv3's errors mean for us (pay.md B15): the code for our caller, and whether the call may be repeated. */
 import { type ErrorCode, ServiceError } from '../../errors.ts'
+import { BILL_IN_THE_MAKING, NO_BILL } from '../bill-file.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'
 
 /** Which kind of call was answered: the same code asks for different steps. */
@@ -93,8 +94,11 @@ export function readErrorBodyV3(body: Buffer): ErrorBodyV3 | undefined {
   return { code, message: fields.text('message'), ...(field !== '' && { field }) }
 }
 
-/** A bill is made in the morning (Beijing); nobody need ask again every second. */
-const BILL_PAUSE_SECONDS = 600
+/** What these codes mean is about a bill, and nothing else. */
+const ABOUT_BILLS: ReadonlyMap<string | undefined, object> = new Map([
+  ['NO_STATEMENT_EXIST', NO_BILL],
+  ['STATEMENT_CREATING', BILL_IN_THE_MAKING]
+])
 
 /** The error for our caller. What `detail.value` holds is not kept: it may be a payer's openid. */
 export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): ServiceError {
@@ -104,7 +108,7 @@ export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): Se
   return new ServiceError(error, {
     ...(said && { wechat: { code: said.code, message: said.message } }),
     detail: `WeChat answered the ${call} call with ${said?.code ?? 'no code'} (HTTP ${status}${place})`,
-    ...(said?.code === 'STATEMENT_CREATING' && { retryAfterSeconds: BILL_PAUSE_SECONDS })
+    ...ABOUT_BILLS.get(said?.code)
   })
 }
 

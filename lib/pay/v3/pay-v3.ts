@@ -24,7 +24,7 @@ export interface PayV3 {
 
 export interface PayOptionsV3 {
   merchants: readonly Merchant[]
-  upstream: Pick<Upstream, 'send'>
+  upstream: Pick<Upstream, 'send' | 'open'>
   /** Of one request to WeChat. */
   timeoutMs: number
   /** Where WeChat reaches us, without a trailing slash. */

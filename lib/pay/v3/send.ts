@@ -1,7 +1,9 @@
 /** One request to APIv3: signed, sent, counted. Nobody has verified what comes back. */
 import { randomBytes } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import type { Incoming, Upstream } from '../../wechat/http.ts'
+import { collect } from '../bill-file.ts'
 import { authorizationV3 } from './authorization.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { type CallV3, readErrorBodyV3 } from './errors.ts'
@@ -16,8 +18,6 @@ export interface OutgoingV3 {
   path: string
   /** Becomes JSON. */
   body?: object
-  /** What is asked for is a file, not JSON. */
-  isFile?: boolean
 }
 
 export interface SenderV3 {
@@ -26,31 +26,56 @@ export interface SenderV3 {
    * WECHAT_BAD_RESPONSE as Upstream does; HTTP errors are answers.
    */
   send(credentials: CredentialsV3, request: OutgoingV3, attempt?: number): Promise<Incoming>
+  /** Asks once for the file at `path`, of any length; where there is none the answer says why. Throws as `send`. */
+  open(credentials: CredentialsV3, call: CallV3, path: string): Promise<FileV3>
 }
 
+export type FileV3 = { status: 'open'; file: Readable } | { status: 'failed'; answer: Incoming }
+
+const MAX_FAILURE_BYTES = 64 * 1024
+
 export interface SenderOptionsV3 {
-  upstream: Pick<Upstream, 'send'>
+  upstream: Pick<Upstream, 'send' | 'open'>
   meters: Pick<Meters, 'upstreamCall'>
   /** Milliseconds since 1970. */
   now: () => number
 }
 
 export function createSenderV3({ upstream, meters, now }: SenderOptionsV3): SenderV3 {
+  const signed = (
+    credentials: CredentialsV3,
+    request: Pick<OutgoingV3, 'method' | 'path'> & { body?: string },
+    accept: string
+  ) => ({
+    ...HEADERS,
+    accept,
+    authorization: authorizationV3(
+      { ...request, timestamp: Math.floor(now() / 1000), nonce: makeNonce() },
+      credentials
+    ),
+    // Answers are then signed with this key (pay.md B5).
+    ...(credentials.publicKey && { 'wechatpay-serial': credentials.publicKey.id })
+  })
+
   return {
-    send(credentials, { call, method, path, body: content, isFile = false }, attempt = 0) {
+    send(credentials, { call, method, path, body: content }, attempt = 0) {
       const body = content && JSON.stringify(content)
       const request = { method, path, ...(body !== undefined && { body }) }
-      const timestamp = Math.floor(now() / 1000)
-      const headers = {
-        ...HEADERS,
-        accept: isFile ? '*/*' : 'application/json',
-        authorization: authorizationV3({ ...request, timestamp, nonce: makeNonce() }, credentials),
-        ...(body !== undefined && { 'content-type': 'application/json; charset=utf-8' }),
-        // Answers are then signed with this key (pay.md B5).
-        ...(credentials.publicKey && { 'wechatpay-serial': credentials.publicKey.id })
+      const type = body !== undefined && { 'content-type': 'application/json; charset=utf-8' }
+      const headers = { ...signed(credentials, request, 'application/json'), ...type }
+      return observedCall(meters, meterNameV3(call), () => upstream.send({ ...request, headers }, attempt), outcomeOf)
+    },
+
+    open(credentials, call, path) {
+      const request = { method: 'GET', path } as const
+      const headers = signed(credentials, request, '*/*')
+      const get = async (): Promise<FileV3> => {
+        const { body: file, ...head } = await upstream.open({ ...request, headers })
+        if (head.status === 200) return { status: 'open', file }
+        return { status: 'failed', answer: { ...head, body: await collect(file, MAX_FAILURE_BYTES) } }
       }
-      const send = () => upstream.send({ ...request, headers }, attempt)
-      return observedCall(meters, meterNameV3(call, isFile), send, outcomeOf)
+      const outcome = (got: FileV3) => (got.status === 'open' ? 'ok' : outcomeOf(got.answer))
+      return observedCall(meters, meterNameV3(call, true), get, outcome)
     }
   }
 }

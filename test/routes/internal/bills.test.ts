@@ -1,10 +1,16 @@
 /** GET /internal/pay/bills: whole, or plainly broken off. */
+
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { get, type IncomingMessage } from 'node:http'
+import { get, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { pipeline } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import t from 'tap'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createGzip } from 'node:zlib'
+import t, { type Test } from 'tap'
 import { API_KEY, MCHID } from '../../helper.ts'
+import { listenFor } from '../../listen.ts'
 import { refused } from './order.ts'
 import { buildPay, call, OTHER_MCHID } from './pay-world.ts'
 
@@ -25,10 +31,11 @@ for (const [kind, api] of [
     t.match(answer.headers, { 'content-type': 'text/csv; charset=utf-8', 'cache-control': 'no-store' })
     t.equal(answer.body, CSV)
     pay.bill({ ...name, status: 'none' })
-    refused(t, await call(app, `bills/${kind}?date=${DATE}&api=${api}`), 404, 'NOT_FOUND')
+    const none = await call(app, `bills/${kind}?date=${DATE}&api=${api}`)
+    refused(t, none, 404, 'NOT_FOUND', { message: /no bill of this day/ })
     pay.bill({ ...name, status: 'creating' })
     const creating = await call(app, `bills/${kind}?date=${DATE}&api=${api}`)
-    refused(t, creating, 503, 'WECHAT_BUSY')
+    refused(t, creating, 503, 'WECHAT_BUSY', { message: /still making this bill/ })
     t.ok(Number(creating.headers['retry-after']) > 60)
   })
 }
@@ -92,4 +99,97 @@ t.test('GET a bill whose hash is another never gives it as a whole one', async (
   t.notOk(answer.headers['content-length'])
   await t.rejects(buffer(answer), { code: 'ECONNRESET' })
   t.equal(answer.complete, false)
+})
+
+/** A WeChat that answers every question for a bill with what `write` puts into the connection. */
+async function fetching(t: Test, write: (response: ServerResponse) => unknown) {
+  const { origin } = await listenFor(t, (request, response) => {
+    request.resume().once('end', () => write(response))
+  })
+  const { app } = await buildPay(t, { env: { WECHAT_PAY_ORIGIN: origin, WECHAT_TIMEOUT_MS: '1000' } })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  return async () => {
+    const path = `/internal/pay/bills/trade?date=${DATE}&api=v2`
+    const request = get({ port, path, headers: { authorization: `Bearer ${API_KEY}` } })
+    const [answer] = (await once(request, 'response')) as [IncomingMessage]
+    return answer
+  }
+}
+
+const PIECE = randomBytes(512 * 1024).toString('hex')
+const PIECES = 64
+
+/** 64 MiB that gzip makes half of. `sent` counts what the connection has taken. */
+async function* bill(sent: { bytes: number }, breakOff?: () => Promise<void>) {
+  for (let piece = 0; piece < PIECES; piece += 1) {
+    if (piece === PIECES / 2) await breakOff?.()
+    sent.bytes += PIECE.length
+    yield PIECE
+  }
+}
+
+t.test('GET a bill of any length passes through: WeChat sends no faster than the caller reads', async (t) => {
+  const sent = { bytes: 0 }
+  const fetch = await fetching(t, (response) => pipeline(bill(sent), createGzip({ level: 1 }), response, () => {}))
+  const answer = await fetch()
+  t.equal(answer.statusCode, 200)
+  answer.pause()
+  for (let before = -1; before < sent.bytes; await pause(500)) before = sent.bytes
+  t.ok(sent.bytes < (PIECES * PIECE.length) / 2, `${sent.bytes} bytes were sent to nobody who reads`)
+
+  let size = 0
+  for await (const chunk of answer) size += chunk.length
+  t.equal(size, PIECES * PIECE.length)
+})
+
+t.test('GET a bill that stops coming ends after WECHAT_TIMEOUT_MS', async (t) => {
+  const gzip = Buffer.from('1f8b0800000000000003', 'hex')
+  const atOnce = await fetching(t, (response) => response.writeHead(200).write(gzip))
+  const early = await atOnce()
+  t.match(JSON.parse((await buffer(early)).toString()), { statusCode: 504, code: 'WECHAT_TIMEOUT' })
+
+  const forEver = () => new Promise<void>(() => {})
+  const later = await fetching(t, (response) =>
+    pipeline(bill({ bytes: 0 }, forEver), createGzip({ level: 1 }), response, () => {})
+  )
+  const half = await later()
+  t.equal(half.statusCode, 200)
+  await t.rejects(buffer(half), { code: 'ECONNRESET' })
+})
+
+t.test('GET a bill whose connection breaks is broken off too', async (t) => {
+  const fetch = await fetching(t, (response) => {
+    const fail = async () => void response.destroy()
+    pipeline(bill({ bytes: 0 }, fail), createGzip({ level: 1 }), response, () => {})
+  })
+  await t.rejects(buffer(await fetch()), { code: 'ECONNRESET' })
+  const atOnce = await fetching(t, (response) => void response.writeHead(200).write('x', () => response.destroy()))
+  t.match(JSON.parse((await buffer(await atOnce())).toString()), { statusCode: 502, code: /^WECHAT_/ })
+})
+
+t.test('GET a bill, and leave: WeChat need not go on', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const fetch = await fetching(t, (response) => {
+    response.once('close', left.resolve)
+    pipeline(bill({ bytes: 0 }), createGzip({ level: 1 }), response, () => {})
+  })
+  const answer = await fetch()
+  answer.destroy()
+  await left.promise
+  t.pass('the connection to WeChat was closed')
+})
+
+t.test('GET a bill that is no bill is refused by its first bytes', async (t) => {
+  const answers: [body: string | Buffer, code: string][] = [
+    ['<html>busy</html>', 'WECHAT_BAD_RESPONSE'],
+    ['', 'WECHAT_BAD_RESPONSE'],
+    [`<xml><return_msg>${'x'.repeat(70_000)}</return_msg></xml>`, 'WECHAT_BAD_RESPONSE'],
+    [Buffer.from('no UTF-8: \xe4\xf6', 'latin1'), 'WECHAT_BAD_RESPONSE'],
+    ['<xml><return_code>FAIL</return_code><return_msg>NO Bill Exist</return_msg></xml>', 'NOT_FOUND']
+  ]
+  for (const [body, code] of answers) {
+    const fetch = await fetching(t, (response) => response.end(body))
+    t.match(JSON.parse((await buffer(await fetch())).toString()), { code }, String(body).slice(0, 20))
+  }
 })

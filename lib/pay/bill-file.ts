@@ -1,0 +1,54 @@
+/** Files of WeChat Pay as they come: what both of its APIs need to look into them, and to say that one is broken. */
+import type { Readable } from 'node:stream'
+import { ServiceError } from '../errors.ts'
+
+/** What our caller is told where WeChat has no file, by either API. A bill is made in the morning (Beijing); nobody need ask again every second. */
+export const NO_BILL = { message: 'There is no bill of this day' }
+export const BILL_IN_THE_MAKING = {
+  message: 'WeChat is still making this bill; try again after the time in Retry-After',
+  retryAfterSeconds: 600
+}
+
+/** The first `bytes` of a stream, less where it is shorter, and all of it to go on with. Throws what the stream ends with. */
+export async function peek(stream: Readable, bytes: number): Promise<{ start: Buffer; all: AsyncIterable<Buffer> }> {
+  const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]()
+  let begun: Buffer = Buffer.alloc(0)
+  while (begun.length < bytes) {
+    const { done, value } = await chunks.next()
+    if (done) break
+    begun = Buffer.concat([begun, value])
+  }
+  return { start: begun.subarray(0, bytes), all: rejoin(stream, begun, chunks) }
+}
+
+async function* rejoin(stream: Readable, begun: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield begun
+    for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value
+  } finally {
+    // Whoever stops reading here gives up the whole.
+    stream.destroy()
+  }
+}
+
+/** All of it. Throws WECHAT_BAD_RESPONSE where that is more than `maxBytes`, and what the stream ends with. */
+export async function collect(stream: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of stream) {
+    chunks.push(chunk)
+    size += chunk.length
+    if (size > maxBytes)
+      throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `the answer is larger than ${maxBytes} bytes` })
+  }
+  return Buffer.concat(chunks)
+}
+
+/** What the reader of a broken bill is told: the reason where it is known. */
+export const brokenFile = (cause: Error): ServiceError =>
+  cause instanceof ServiceError
+    ? cause
+    : new ServiceError('WECHAT_BAD_RESPONSE', {
+        detail: 'the bill broke off, or is not the text or gzip it should be',
+        cause
+      })
