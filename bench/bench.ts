@@ -11,9 +11,12 @@ import { createRunner, measure, type Plan } from './measure.ts'
 import { listen, type Noise } from './noise.ts'
 import { type Options, readOptions } from './options.ts'
 import { type CpuProfile, summarise } from './profile.ts'
+import { connectRecorded } from './recorded.ts'
 import { connectSessions, type Sessions } from './sessions.ts'
+import { measureSteady } from './steady.ts'
 import { putInto, writeTable } from './table.ts'
 import { logInUsers } from './users.ts'
+import { measureWaiting } from './waiting.ts'
 import { type Side, startWorld, type World } from './world.ts'
 
 const README = join(import.meta.dirname, 'README.md')
@@ -23,6 +26,7 @@ const USERS = 1000
 const WEIGHED = 100_000
 const MANY = 1_000_000
 const FULL: Plan = { rounds: 20, burstMs: 500, warmUpMs: 3000 }
+const SHORT: Plan = { ...FULL, rounds: 10 }
 const QUICK: Plan = { rounds: 6, burstMs: 300, warmUpMs: 1500 }
 const PROFILED: Plan = { rounds: 10, burstMs: 1000, warmUpMs: 5000 }
 
@@ -45,8 +49,9 @@ try {
 async function compareAll(world: World, { only, quick, write }: Options): Promise<string> {
   await sleep(REST_MS)
   const restingMib = (await world.gateway.server.rssBytes()) / MIB
-  const sessions = await connectSessions(world)
-  const known = createCases(world, await getReady(world, sessions))
+  const ready = await getReady(world)
+  const { sessions, recorded } = ready
+  const known = createCases(world, ready)
   const cases = only.map((name): [CaseName, Case] => [name, known[name]])
   const hear = listen(world.cores?.server)
   const cpuBefore = await cpuOfServers(world)
@@ -54,17 +59,25 @@ async function compareAll(world: World, { only, quick, write }: Options): Promis
   const noise = hear((await cpuOfServers(world)) - cpuBefore)
   for (const [, { proveDone }] of cases) await proveDone?.()
   const sessionBytes = await weighSessions(sessions)
-  const million = quick ? undefined : await measureAmongMany(world, sessions, known)
+  const wants = (...names: CaseName[]) => !quick && names.every((name) => only.includes(name))
+  const waiting = wants('notify') ? await measureWaiting(world, known, recorded, SHORT, tell) : undefined
+  const steady = wants('notify', 'payV3') ? await measureSteady(world, known, recorded, tell) : undefined
+  const million = wants('session') ? await measureAmongMany(world, sessions, known) : undefined
   sessions.close()
-  const findings = { cases, ...measured, restingMib, sessionBytes, million }
+  await recorded.close()
+  const findings = { cases, ...measured, restingMib, sessionBytes, million, waiting, steady }
   const table = writeTable({ ...findings, circumstances: circumstances(world, noise) })
   if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
   return table
 }
 
-async function getReady(world: World, sessions: Sessions): Promise<Ready> {
-  const users = await logInUsers(world, world.gateway, USERS)
-  return { users, es256Users: await logInUsers(world, world.es256, USERS), sessions }
+async function getReady(world: World): Promise<Ready> {
+  return {
+    users: await logInUsers(world, world.gateway, USERS),
+    es256Users: await logInUsers(world, world.es256, USERS),
+    sessions: await connectSessions(world),
+    recorded: await connectRecorded(world)
+  }
 }
 
 async function weighSessions({ open, usedBytes }: Sessions): Promise<number> {
@@ -89,7 +102,7 @@ async function reconnected({ server, load }: Side): Promise<Side> {
 }
 
 async function profileOne(world: World, { only, keep }: Options): Promise<string> {
-  const known = createCases(world, await getReady(world, await connectSessions(world)))
+  const known = createCases(world, await getReady(world))
   const [name = 'test'] = only
   const side = world[known[name].side ?? 'gateway']
   const { server } = side

@@ -1,14 +1,11 @@
 /** What is measured: for each case its requests, and how a right answer looks. */
-import { QUEUE_NAME } from '../lib/events/open-queue.ts'
-import { createOrders } from '../lib/pay/orders.ts'
-import { connectPatient, settled } from '../lib/redis/connect.ts'
-import { redisKeys } from '../lib/redis/keys.ts'
+import { createCallbackCases } from './callbacks.ts'
 import { request } from './http.ts'
 import type { Answer } from './load.ts'
-import { writeNotice } from './notices.ts'
+import type { Recorded } from './recorded.ts'
 import type { Sessions } from './sessions.ts'
 import type { User } from './users.ts'
-import { REDIS_PREFIX, type World } from './world.ts'
+import type { World } from './world.ts'
 
 export const CASE_NAMES = [
   'test',
@@ -19,7 +16,9 @@ export const CASE_NAMES = [
   'phone',
   'proxy',
   'passthrough',
-  'notify'
+  'notify',
+  'payV3',
+  'push'
 ] as const
 export type CaseName = (typeof CASE_NAMES)[number]
 
@@ -31,6 +30,8 @@ export interface Case {
   side?: 'es256' | 'proxy'
   /** `count` requests; those that work only once are made anew. */
   prepare(count: number): Promise<Buffer[]>
+  /** Of every right answer; 200 where nothing is said. */
+  status?: number
   /** In every right answer, and in no other. */
   mark: Buffer
   /** Looks closer, at the first answers. */
@@ -46,9 +47,10 @@ export interface Ready {
   /** The same users, with tokens of the other gateway. */
   es256Users: User[]
   sessions: Sessions
+  recorded: Recorded
 }
 
-export function createCases(world: World, { users, es256Users, sessions }: Ready): Record<CaseName, Case> {
+export function createCases(world: World, { users, es256Users, sessions, recorded }: Ready): Record<CaseName, Case> {
   const session: Case = {
     title: '`GET /api/session`: token (HS256), one look into Redis',
     target: 3.5,
@@ -103,7 +105,7 @@ export function createCases(world: World, { users, es256Users, sessions }: Ready
       ...toWechat(`/internal/apps/${world.payee.appid}/wechat/wxa/msg_sec_check`, world.apiKey),
       title: '`POST /internal/apps/{appid}/wechat/…`: the same by the gateway, with its access token'
     },
-    notify: createNotifyCase(world)
+    ...createCallbackCases(world, recorded)
   }
 }
 
@@ -130,44 +132,6 @@ async function prepareLogins({ wechat }: World, count: number): Promise<Buffer[]
   const openids = Array.from({ length: count }, () => `oBenchLogin${String(logins++ % LOGIN_USERS).padStart(17, '0')}`)
   const codes = await wechat.codes(openids)
   return codes.map((code) => request('POST', '/api/login', { json: { code } }))
-}
-
-/** Orders were made through the gateway, as merchants are told to: it knows them, and compares. */
-function createNotifyCase({ redis, payee }: World): Case {
-  const connection = connectPatient(redis.url, () => {
-    // A Redis that is away shows in the answers.
-  })
-  const keys = redisKeys(REDIS_PREFIX)
-  const orders = createOrders(connection, keys)
-  const { appid, mchid } = payee
-  const common = { api: 'v2' as const, appid, mchid, currency: 'CNY', description: 'bench' }
-  let made = 0
-
-  async function payOne(): Promise<Buffer> {
-    const number = ++made
-    const order = {
-      outTradeNo: `BENCH${String(number).padStart(12, '0')}`,
-      openid: `oBenchPayer${String(number).padStart(17, '0')}`,
-      totalFen: 1000 + (number % 90_000)
-    }
-    await orders.remember({ ...common, ...order, createdAt: Math.floor(Date.now() / 1000) })
-    return request('POST', `/wechat/pay/v2/${mchid}/notify`, { xml: writeNotice(payee, order) })
-  }
-
-  return {
-    title: '`POST /wechat/pay/v2/{mchid}/notify`: 25 fields, verified, compared with the order, recorded once',
-    target: 14,
-    async prepare(count) {
-      await settled(connection, 5000)
-      return Promise.all(Array.from({ length: count }, payOne))
-    },
-    mark: Buffer.from('<return_code><![CDATA[SUCCESS]]></return_code>'),
-    isRight: ({ status }) => status === 200,
-    async proveDone() {
-      const recorded = await connection.llen(`${keys.eventQueue}:${QUEUE_NAME}:wait`)
-      if (recorded !== made) throw new Error(`${made} payments were notified, ${recorded} events recorded`)
-    }
-  }
 }
 
 function hasTexts(...names: string[]): Case['isRight'] {

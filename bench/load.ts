@@ -13,9 +13,14 @@ export interface Answer {
 
 export type Judge = (answer: Answer) => void
 
+/** `ms` since the moment of the request, whether or not a connection was free then. */
+export type OnTimedAnswer = (answer: Answer, ms: number) => void
+
 export interface Load {
   /** Sends every request once. Rejects with what `judge` throws, and when a connection ends. */
   send(requests: readonly Buffer[], judge: Judge): Promise<void>
+  /** Each request at its own moment, as if nobody waited for answers; where every connection is busy it waits for one. */
+  sendAtRate(requests: readonly Buffer[], perSecond: number, onAnswer: OnTimedAnswer): Promise<void>
   close(): void
 }
 
@@ -31,6 +36,7 @@ export async function openLoad(port: number, connections = 64): Promise<Load> {
   const lanes = await Promise.all(Array.from({ length: connections }, () => openLane(port)))
   return {
     send: (requests, judge) => sendAll(lanes, requests, judge),
+    sendAtRate: (requests, perSecond, onAnswer) => sendAllAtRate(lanes, requests, perSecond, onAnswer),
     close: () => lanes.forEach(({ socket }) => void socket.destroy())
   }
 }
@@ -46,8 +52,12 @@ async function openLane(port: number): Promise<Lane> {
   return lane
 }
 
-async function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge): Promise<void> {
+function checkOpen(lanes: Lane[]): void {
   if (lanes.some(({ socket }) => socket.destroyed)) throw new Error('the server closed idle connections')
+}
+
+async function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge): Promise<void> {
+  checkOpen(lanes)
   return new Promise((resolve, reject) => {
     let next = 0
     let answered = 0
@@ -65,6 +75,45 @@ async function sendAll(lanes: Lane[], requests: readonly Buffer[], judge: Judge)
       feed(lane)
     }
   })
+}
+
+async function sendAllAtRate(
+  lanes: Lane[],
+  requests: readonly Buffer[],
+  perSecond: number,
+  onAnswer: OnTimedAnswer
+): Promise<void> {
+  checkOpen(lanes)
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const idle = [...lanes]
+  const startedAt = performance.now()
+  let next = 0
+  let answered = 0
+
+  function sendOne(lane: Lane, request: Buffer, dueAt: number): void {
+    lane.onAnswer = (answer) => {
+      onAnswer(answer, performance.now() - dueAt)
+      idle.push(lane)
+      if (++answered === requests.length) resolve()
+    }
+    lane.socket.write(request)
+  }
+
+  function sendDue(): void {
+    for (;;) {
+      const dueAt = startedAt + (next * 1000) / perSecond
+      const request = requests[next]
+      if (request === undefined || dueAt > performance.now()) return
+      const lane = idle.shift()
+      if (lane === undefined) return
+      next += 1
+      sendOne(lane, request, dueAt)
+    }
+  }
+
+  for (const lane of lanes) lane.onFailure = reject
+  const timer = setInterval(sendDue, 1)
+  await promise.finally(() => clearInterval(timer))
 }
 
 /** Returns true: go on reading. */

@@ -63,12 +63,15 @@ export function createRunner({ server, load }: Side, subject: Case): Runner {
   }
 }
 
-function createJudge({ title, mark, isRight }: Case): Judge {
+/** At a glance: by status and mark. */
+export const looksRight = ({ status = 200, mark }: Case, answer: Answer): boolean =>
+  answer.status === status && answer.body.includes(mark)
+
+function createJudge(subject: Case): Judge {
   let closeLooks = CLOSE_LOOKS
   return (answer: Answer) => {
-    const { status, body } = answer
-    const right = status === 200 && body.includes(mark) && (closeLooks-- <= 0 || isRight(answer))
-    if (!right) throw new Error(`${title} was answered wrongly, with ${status}: ${body}`)
+    const right = looksRight(subject, answer) && (closeLooks-- <= 0 || subject.isRight(answer))
+    if (!right) throw new Error(`${subject.title} was answered wrongly, with ${answer.status}: ${answer.body}`)
   }
 }
 

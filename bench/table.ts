@@ -1,10 +1,14 @@
 /** The results as Markdown. */
 import type { Case, CaseName } from './cases.ts'
 import type { Burst, Result } from './measure.ts'
+import { PER_SECOND, SECONDS, type Steady } from './steady.ts'
+import { MANY_WAITING, type Waiting } from './waiting.ts'
 
 export const MEMORY_TARGET_MIB = 130
 const SESSION_TARGET_BYTES = 600
 const MILLION_TITLE = '`GET /api/session` (HS256) while Redis holds a million sessions'
+
+const WAITING_TITLE = `notify, CPU of gateway and Redis: ${MANY_WAITING.toLocaleString('en')} waiting events ÷ few`
 
 const MARKED = /(<!-- table -->\n).*(<!-- \/table -->)/s
 
@@ -17,6 +21,8 @@ export interface Findings {
   sessionBytes: number
   /** `GET /api/session` while Redis holds a million sessions; where it was measured. */
   million: Result | undefined
+  waiting: Waiting | undefined
+  steady: Steady | undefined
   /** Where, when and how. */
   circumstances: string[]
 }
@@ -28,6 +34,8 @@ export function writeTable({
   restingMib,
   sessionBytes,
   million,
+  waiting,
+  steady,
   circumstances
 }: Findings): string {
   const rows = cases.map(([name, subject]) => rowOf(subject, results.get(name)))
@@ -39,7 +47,8 @@ export function writeTable({
     ...rows,
     ...(million === undefined ? [] : [rowOf({ title: MILLION_TITLE, target: 3.5 }, million)]),
     '',
-    ...comparisons(results, million).map(comparisonLine),
+    ...comparisons(results, million, waiting).map(comparisonLine),
+    ...(steady === undefined ? [] : [steadyLine(steady)]),
     `- Memory of the gateway at rest: ${memory} (target: below ${MEMORY_TARGET_MIB} MiB)`,
     `- Memory of Redis for one session, its session_key and everything else of it: ${Math.round(sessionBytes)} bytes ${mark(sessionBytes <= SESSION_TARGET_BYTES)} (target: at most ${SESSION_TARGET_BYTES})`,
     '',
@@ -55,10 +64,15 @@ interface Comparison {
 }
 
 /** What only two cases together say. An upstream call is what the bare proxy costs above a bare route. */
-function comparisons(results: Map<CaseName, Result>, million: Result | undefined): Comparison[] {
+function comparisons(
+  results: Map<CaseName, Result>,
+  million: Result | undefined,
+  waiting: Waiting | undefined
+): Comparison[] {
   const median = (name: CaseName) => quantile(results.get(name)?.ratios ?? [], 0.5)
   const upstream = median('proxy') - 1
   const grown = million && quantile(million.ratios, 0.5) / median('session')
+  const slowed = waiting && quantile(waiting.many.ratios, 0.5) / quantile(waiting.few.ratios, 0.5)
   return [
     { title: 'passthrough ÷ bare proxy', value: median('passthrough') / median('proxy'), target: 1.5 },
     {
@@ -66,13 +80,21 @@ function comparisons(results: Map<CaseName, Result>, million: Result | undefined
       value: median('refresh') / (median('login') - upstream),
       target: 1.3
     },
-    ...(grown === undefined ? [] : [{ title: 'session: a million sessions ÷ a thousand', value: grown }])
+    ...(grown === undefined ? [] : [{ title: 'session: a million sessions ÷ a thousand', value: grown }]),
+    ...(slowed === undefined ? [] : [{ title: WAITING_TITLE, value: slowed, target: 1.1 }])
   ].filter(({ value }) => !Number.isNaN(value))
 }
 
 function comparisonLine({ title, value, target }: Comparison): string {
   const verdict = target === undefined ? '' : ` ${mark(value <= target)} (target: at most ${target})`
   return `- ${title}: **${value.toFixed(2)}**${verdict}`
+}
+
+function steadyLine({ refused, coreShare, times, pinned }: Steady): string {
+  const rate = `${PER_SECOND.toLocaleString('en')} callbacks a second for ${SECONDS} s, v2 and v3 in turn`
+  const core = `${(100 * coreShare).toFixed(0)} % of ${pinned ? 'its core' : 'one core, though not pinned to it'}`
+  const [median, worst] = [0.5, 1].map((part) => quantile(times, part).toFixed(1))
+  return `- ${rate}: **${refused} refused** ${mark(refused === 0)} (target: 0), ${core}, answered in ${median} ms at the median, ${worst} ms at worst`
 }
 
 function rowOf(

@@ -1,16 +1,18 @@
 /** Everything that runs during a benchmark: Redis, WeChat, the gateway, the bare route, and the clients of both. */
-import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { EncryptionKey } from '../lib/settings.ts'
-import type { SandboxOptions } from '../sandbox/index.ts'
+import type { SandboxMerchant, SandboxOptions } from '../sandbox/options.ts'
+import { type MerchantSecrets, makeMerchant } from '../sandbox/throw-away.ts'
 import { endChild, onExit } from '../tools/child.ts'
 import { type PrivateRedis, startRedis } from '../tools/redis.ts'
 import { type Load, openLoad } from './load.ts'
 import type { Payee } from './notices.ts'
 import { type Cores, chooseCores, moveTo } from './pin.ts'
 import { type MeasuredServer, ROOT, startHelper, startServer } from './processes.ts'
+import type { PushAccount } from './pushes.ts'
 import { ask } from './rpc.ts'
 import type { UsersOfApp } from './wechat.ts'
 
@@ -35,6 +37,7 @@ export interface World {
   redis: PrivateRedis
   wechat: WeChat
   payee: Payee
+  push: PushAccount
   gateway: Side
   /** A second gateway on the same Redis, whose tokens are signed by a key pair. */
   es256: Side
@@ -57,14 +60,18 @@ export async function startWorld(): Promise<World> {
   if (cores !== undefined) moveTo(cores.rest)
   const folder = temporaryFolder()
   const redis = await startRedis()
-  const payee = { appid: APPID, mchid: MCHID, apiV2Key: secret(16) }
+  const { merchant, secrets } = makeMerchant({ mchid: MCHID, appids: [APPID] })
+  const push = { appid: APPID, token: secret(16), aesKey: `${secret(21)}0` }
   const appSecret = secret(16)
   const wechat = startHelper(join(import.meta.dirname, 'wechat.ts'))
-  const origin = await ask<string>(wechat, 'start', sandboxOptions(payee, appSecret))
+  const origin = await ask<string>(wechat, 'start', {
+    apps: [{ appid: APPID, secret: appSecret, unionids: true }],
+    merchants: [merchant]
+  } satisfies SandboxOptions)
   const about = { core: cores?.server, folder }
   const apiKey = secret(24)
   const encryptionKey = { id: 'k1', key: randomBytes(32) }
-  const env = gatewayEnvironment({ redisUrl: redis.url, origin, payee, appSecret, apiKey, encryptionKey })
+  const env = gatewayEnvironment({ redisUrl: redis.url, origin, secrets, push, appSecret, apiKey, encryptionKey })
   const startGateway = (more: Record<string, string>) =>
     startServer({ ...about, args: startArguments(), env: { ...env, ...more }, readyPath: '/readyz' })
   const gateway = await startGateway({ JWT_SECRET: secret(32) })
@@ -92,11 +99,12 @@ export async function startWorld(): Promise<World> {
     ...sides,
     cores,
     redis,
-    payee,
+    payee: payeeOf(merchant, secrets),
+    push,
     folder,
     apiKey,
     encryptionKey,
-    accessToken: await askForToken(origin, payee.appid, appSecret),
+    accessToken: await askForToken(origin, APPID, appSecret),
     wechat: {
       codes: (openids) => ask(wechat, 'codes', { appid: APPID, openids } satisfies UsersOfApp),
       phones: (openids) => ask(wechat, 'phones', { appid: APPID, openids } satisfies UsersOfApp)
@@ -123,27 +131,32 @@ function temporaryFolder(): string {
   return folder
 }
 
-function sandboxOptions({ appid, mchid, apiV2Key }: Payee, appSecret: string): SandboxOptions {
-  return {
-    apps: [{ appid, secret: appSecret, unionids: true }],
-    merchants: [{ mchid, apiV2Key, appids: [appid] }]
-  }
+function payeeOf({ v3 }: SandboxMerchant, { mchid, apiV2Key, apiV3Key }: MerchantSecrets): Payee {
+  const { id = '', privateKeyPem = '' } = v3?.publicKey ?? {}
+  return { appid: APPID, mchid, apiV2Key, apiV3Key, platform: { id, key: createPrivateKey(privateKeyPem) } }
 }
 
 /**
  * As in production, defaults wherever there is one. Clients here all have one address, so the limit for one client is out
  * of their reach: every request is counted, none refused. Without WEBHOOK_URL events stay in Redis, since delivering is a worker's time.
  */
-function gatewayEnvironment({ redisUrl, origin, payee, appSecret, apiKey, encryptionKey }: GatewayParts) {
+function gatewayEnvironment({ redisUrl, origin, secrets, push, appSecret, apiKey, encryptionKey }: GatewayParts) {
   return {
     PUBLIC_URL: 'https://wx.example.test',
     REDIS_URL: redisUrl,
     REDIS_PREFIX,
     ENCRYPTION_KEYS: `${encryptionKey.id}:${encryptionKey.key.toString('base64')}`,
-    WECHAT_APPID: payee.appid,
+    WECHAT_APPID: push.appid,
     WECHAT_SECRET: appSecret,
-    WECHAT_PAY_MCHID: payee.mchid,
-    WECHAT_PAY_API_V2_KEY: payee.apiV2Key,
+    WECHAT_PUSH_TOKEN: push.token,
+    WECHAT_PUSH_AES_KEY: push.aesKey,
+    WECHAT_PAY_MCHID: secrets.mchid,
+    WECHAT_PAY_API_V2_KEY: secrets.apiV2Key,
+    WECHAT_PAY_API_V3_KEY: secrets.apiV3Key,
+    WECHAT_PAY_CERT_SERIAL: secrets.certSerial,
+    WECHAT_PAY_PRIVATE_KEY: secrets.privateKeyPem,
+    WECHAT_PAY_PUBLIC_KEY_ID: secrets.publicKeyId ?? '',
+    WECHAT_PAY_PUBLIC_KEY: secrets.publicKeyPem ?? '',
     WECHAT_API_ORIGIN: origin,
     WECHAT_PAY_ORIGIN: origin,
     INTERNAL_API_KEYS: apiKey,
@@ -154,7 +167,8 @@ function gatewayEnvironment({ redisUrl, origin, payee, appSecret, apiKey, encryp
 interface GatewayParts {
   redisUrl: string
   origin: string
-  payee: Payee
+  secrets: MerchantSecrets
+  push: PushAccount
   appSecret: string
   apiKey: string
   encryptionKey: EncryptionKey

@@ -1,0 +1,78 @@
+/** What the gateway has promised to hold: every event that waits in Redis, against every callback that was sent. */
+import { QUEUE_NAME } from '../lib/events/open-queue.ts'
+import { createEventRecorder } from '../lib/events/queue.ts'
+import { createOrders, type Orders } from '../lib/pay/orders.ts'
+import { connectPatient, settled } from '../lib/redis/connect.ts'
+import { eventKeys, redisKeys } from '../lib/redis/keys.ts'
+import { REDIS_PREFIX, type World } from './world.ts'
+
+const AT_ONCE = 1000
+
+export interface Recorded {
+  /** For making orders, as the gateway makes them. */
+  orders: Orders
+  /** A callback is made that is to become the event of this webhook-id. */
+  expect(id: string): void
+  /** Throws unless exactly the expected events wait, each of them once. */
+  prove(): Promise<void>
+  /** Records `count` more events, as the gateway does. */
+  fill(count: number): Promise<void>
+  /** Takes away all that wait, as if delivered: that they were there stays known, as it does then. */
+  clear(): Promise<void>
+  /** CPU time of Redis since its start. */
+  redisMicroseconds(): Promise<number>
+  close(): Promise<void>
+}
+
+export async function connectRecorded({ redis, payee: { mchid } }: World): Promise<Recorded> {
+  const connection = connectPatient(redis.url, () => {
+    // A Redis that is away shows in the answers.
+  })
+  await settled(connection, 5000)
+  const names = redisKeys(REDIS_PREFIX)
+  const keys = eventKeys(names.eventQueue, QUEUE_NAME)
+  const waitList = keys.job('wait')
+  const recorder = createEventRecorder(connection, names.eventQueue)
+  let expected = new Set<string>()
+  let filled = 0
+
+  async function fillOne(): Promise<void> {
+    const number = String(++filled).padStart(24, '0')
+    const id = `pay_${mchid}_FILL${number}`
+    const data = { mchid, outTradeNo: `FILL${number}`, openid: `oBenchPayer${number.slice(-17)}`, api: 'v2' }
+    await recorder.record({ id, type: 'payment.succeeded', timestamp: new Date().toISOString(), data, essence: id })
+    expected.add(id)
+  }
+
+  return {
+    orders: createOrders(connection, names),
+    expect: (id) => void expected.add(id),
+    async prove() {
+      const jobIds = await connection.lrange(waitList, 0, -1)
+      const ids = new Set(jobIds.map((jobId) => jobId.split('.')[0] ?? ''))
+      const missing = [...expected].filter((id) => !ids.has(id)).length
+      if (missing > 0 || jobIds.length !== expected.size)
+        throw new Error(`of ${expected.size} events ${missing} are missing, and ${jobIds.length} are recorded`)
+    },
+    async fill(count) {
+      for (let left = count; left > 0; left -= AT_ONCE)
+        await Promise.all(Array.from({ length: Math.min(left, AT_ONCE) }, fillOne))
+    },
+    async clear() {
+      const jobIds = await connection.lrange(waitList, 0, -1)
+      for (let at = 0; at < jobIds.length; at += AT_ONCE)
+        await connection.unlink(jobIds.slice(at, at + AT_ONCE).map(keys.job))
+      await connection.unlink(waitList, keys.waiting)
+      expected = new Set()
+    },
+    async redisMicroseconds() {
+      const info = await connection.info('cpu')
+      const times = [...info.matchAll(/used_cpu_(?:sys|user):([\d.]+)/g)]
+      return times.reduce((sum, [, seconds]) => sum + Number(seconds) * 1e6, 0)
+    },
+    async close() {
+      await recorder.close()
+      connection.disconnect()
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/** Whether a callback costs more while many events wait: v2 notices with few waiting, then the same with a hundred thousand. */
+import type { Case, CaseName } from './cases.ts'
+import { measure, type Plan, type Result } from './measure.ts'
+import type { Recorded } from './recorded.ts'
+import type { World } from './world.ts'
+
+export const MANY_WAITING = 100_000
+
+/** CPU time of gateway and Redis together, against the bare route's. */
+export interface Waiting {
+  few: Result
+  many: Result
+}
+
+export async function measureWaiting(
+  world: World,
+  { notify, test }: Record<CaseName, Case>,
+  recorded: Recorded,
+  plan: Plan,
+  onProgress: (text: string) => void
+): Promise<Waiting> {
+  // What a queue that grows could slow down is Redis, which has another core than the gateway.
+  const { server, load } = world.gateway
+  const cpuMicroseconds = async () => (await server.cpuMicroseconds()) + (await recorded.redisMicroseconds())
+  const together = { ...world, gateway: { server: { ...server, cpuMicroseconds }, load } }
+
+  async function measureOne(subject: Case): Promise<Result> {
+    const { results } = await measure(together, [['notify', subject]], test, plan, onProgress)
+    await recorded.prove()
+    return results.get('notify') ?? { bursts: [], ratios: [] }
+  }
+
+  onProgress('notify while few events wait: those of one burst')
+  const few = await measureOne({
+    ...notify,
+    async prepare(count) {
+      await recorded.clear()
+      return notify.prepare(count)
+    }
+  })
+  onProgress(`notify while ${MANY_WAITING} events wait`)
+  await recorded.fill(MANY_WAITING)
+  const many = await measureOne(notify)
+  await recorded.clear()
+  return { few, many }
+}
