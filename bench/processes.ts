@@ -30,7 +30,7 @@ export interface MeasuredServer {
 export interface ServerOptions {
   /** Of node; paths are relative to the project. */
   args: string[]
-  env: Record<string, string>
+  env: NodeJS.ProcessEnv
   /** Answers 200 once the server can serve. */
   readyPath: string
   core: number | undefined

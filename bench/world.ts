@@ -7,6 +7,7 @@ import type { EncryptionKey } from '../lib/settings.ts'
 import type { SandboxMerchant, SandboxOptions } from '../sandbox/options.ts'
 import { type MerchantSecrets, makeMerchant } from '../sandbox/throw-away.ts'
 import { endChild, onExit } from '../tools/child.ts'
+import { payEnvironment } from '../tools/pay-environment.ts'
 import { type PrivateRedis, startRedis } from '../tools/redis.ts'
 import { type Load, openLoad } from './load.ts'
 import type { Payee } from './notices.ts'
@@ -150,13 +151,7 @@ function gatewayEnvironment({ redisUrl, origin, secrets, push, appSecret, apiKey
     WECHAT_SECRET: appSecret,
     WECHAT_PUSH_TOKEN: push.token,
     WECHAT_PUSH_AES_KEY: push.aesKey,
-    WECHAT_PAY_MCHID: secrets.mchid,
-    WECHAT_PAY_API_V2_KEY: secrets.apiV2Key,
-    WECHAT_PAY_API_V3_KEY: secrets.apiV3Key,
-    WECHAT_PAY_CERT_SERIAL: secrets.certSerial,
-    WECHAT_PAY_PRIVATE_KEY: secrets.privateKeyPem,
-    WECHAT_PAY_PUBLIC_KEY_ID: secrets.publicKeyId ?? '',
-    WECHAT_PAY_PUBLIC_KEY: secrets.publicKeyPem ?? '',
+    ...payEnvironment(secrets),
     WECHAT_API_ORIGIN: origin,
     WECHAT_PAY_ORIGIN: origin,
     INTERNAL_API_KEYS: apiKey,

@@ -33,6 +33,6 @@ export function problems(...codes: ErrorCode[]): Record<string, TObject> {
   const byStatus = new Map<number, ErrorCode[]>()
   for (const code of codes) byStatus.set(ERRORS[code][0], [...(byStatus.get(ERRORS[code][0]) ?? []), code])
   const named = [...byStatus].map(([status, some]) => [String(status), { ...Problem, 'x-codes': some }])
-  const any = { ...Problem, 'x-codes': [] }
-  return { ...Object.fromEntries(named), '4xx': any, '5xx': any }
+  const other = { ...Problem, 'x-codes': [] }
+  return { ...Object.fromEntries(named), '4xx': other, '5xx': other }
 }

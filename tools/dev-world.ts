@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { startBackend } from '../sandbox/backend.ts'
 import { makeMerchant, startSandbox } from '../sandbox/index.ts'
 import { freePort } from './free-port.ts'
+import { payEnvironment } from './pay-environment.ts'
 import { startRedis } from './redis.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -74,14 +75,7 @@ export async function startDevWorld({ port, log }: DevWorldOptions): Promise<Run
       WECHAT_SECRET: app.secret,
       WECHAT_PUSH_TOKEN: push.token,
       WECHAT_PUSH_AES_KEY: push.aesKey,
-      WECHAT_PAY_MCHID: secrets.mchid,
-      WECHAT_PAY_API_V2_KEY: secrets.apiV2Key,
-      WECHAT_PAY_API_V3_KEY: secrets.apiV3Key,
-      WECHAT_PAY_CERT_SERIAL: secrets.certSerial,
-      WECHAT_PAY_PRIVATE_KEY: secrets.privateKeyPem,
-      WECHAT_PAY_CERT: secrets.certificatePem,
-      WECHAT_PAY_PUBLIC_KEY_ID: secrets.publicKeyId,
-      WECHAT_PAY_PUBLIC_KEY: secrets.publicKeyPem,
+      ...payEnvironment(secrets),
       WECHAT_API_ORIGIN: sandbox.origin,
       WECHAT_PAY_ORIGIN: sandbox.origin,
       INTERNAL_API_KEYS: apiKey,

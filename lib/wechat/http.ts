@@ -1,4 +1,4 @@
-/** Calls to WeChat's servers: kept-alive connections, one deadline over everything, and errors that say whether WeChat may have acted. */
+/** Calls to WeChat's servers: kept-alive connections, a deadline for every answer, and errors that say whether WeChat may have acted. */
 import { errors, Pool } from 'undici'
 import { ServiceError } from '../errors.ts'
 import { type Exchange, type Incoming, type Outgoing, WholeAnswer } from './exchange.ts'
@@ -48,7 +48,7 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
     return [...pools.slice(first), ...pools.slice(0, first), ...pools.slice(first, first + 1)]
   }
 
-  async function within<Answer>(work: (deadline: AbortSignal) => Promise<Answer>): Promise<Answer> {
+  async function withDeadline<Answer>(work: (deadline: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const deadline = new AbortController()
     const timer = setTimeout(() => deadline.abort(), timeoutMs)
     try {
@@ -60,9 +60,9 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
 
   return {
     send: (request, attempt = 0) =>
-      within((deadline) => firstReachable(poolsFrom(attempt), request, () => new WholeAnswer(deadline))),
+      withDeadline((deadline) => firstReachable(poolsFrom(attempt), request, () => new WholeAnswer(deadline))),
     open: (request) =>
-      within((deadline) =>
+      withDeadline((deadline) =>
         firstReachable(poolsFrom(0), { ...request, bodyTimeout: timeoutMs }, () => new OpenAnswer(deadline))
       ),
     async close() {

@@ -2,9 +2,10 @@
  * The bill of APIv2 (pay.md A7): CSV, packed or not, without any signature. Failures come as XML at the same address, so the
  * first bytes tell which it is.
  */
-import { pipeline, Readable, Transform } from 'node:stream'
+import { PassThrough, pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ServiceError } from '../../errors.ts'
+import type { OpenIncoming } from '../../wechat/http.ts'
 import { BILL_IN_THE_MAKING, brokenFile, collect, NO_BILL, peek } from '../bill-file.ts'
 import { MAX_XML_BYTES, parseFlatXml } from '../xml.ts'
 import type { BadV2, FailedV2 } from './answer.ts'
@@ -14,15 +15,21 @@ export type BillAnswerV2 = { status: 'ok'; csv: Readable } | FailedV2 | BadV2
 
 const XML_START = Buffer.from('<xml>')
 
-/** Reads the beginning of an answer, and all of a failure, which has WeChat's words. Nobody vouches for either but the connection. */
-export async function readBillV2(answer: Readable): Promise<BillAnswerV2> {
-  const { start, all } = await peek(answer, XML_START.length)
-  if (start[0] === 0x1f && start[1] === 0x8b) return { status: 'ok', csv: unpack(Readable.from(all)) }
+/**
+ * Reads the beginning of an answer, and all of a failure, which has WeChat's words. Nobody vouches for either but the connection,
+ * so a file is one only with HTTP 200: what stands between us and WeChat has its own words for failures.
+ */
+export async function readBillV2({ status, body }: OpenIncoming): Promise<BillAnswerV2> {
+  const { start, all } = await peek(body, XML_START.length)
   if (start.equals(XML_START)) return readFailure(await collect(all, MAX_XML_BYTES))
-  if (start.length > 0 && start[0] !== '<'.charCodeAt(0)) return { status: 'ok', csv: asText(Readable.from(all)) }
-  answer.destroy()
+  const isText = start.length > 0 && start[0] !== XML_START[0]
+  if (status === 200 && isText)
+    return { status: 'ok', csv: isGzip(start) ? through(all, createGunzip()) : through(all, utf8Check()) }
+  body.destroy()
   return { status: 'bad', reason: 'shape' }
 }
+
+const isGzip = (start: Buffer): boolean => start[0] === 0x1f && start[1] === 0x8b
 
 /** The error for our caller. WeChat has spelt these words differently over the years. */
 export function billErrorV2(answer: FailedV2 | BadV2): ServiceError {
@@ -42,30 +49,23 @@ function readFailure(body: Buffer): FailedV2 | BadV2 {
   return { status: 'failed', message: said.filter((words) => words !== '').join(': ') }
 }
 
-/** Ends with WECHAT_BAD_RESPONSE where it is not whole: gzip carries a checksum of what is in it. */
-function unpack(packed: Readable): Readable {
-  const csv = new Transform({
-    transform: (chunk, _encoding, done) => done(null, chunk),
-    destroy: (error, done) => done(error && brokenFile(error))
-  })
-  pipeline(packed, createGunzip(), csv, () => undefined)
+/** Ends with WECHAT_BAD_RESPONSE where `stage` finds it wrong; gzip carries a checksum of what is in it. */
+function through(file: AsyncIterable<Buffer>, stage: Transform): Readable {
+  const csv = new PassThrough({ destroy: (error, done) => done(error && brokenFile(error)) })
+  pipeline(file, stage, csv, () => undefined)
   return csv
 }
 
-/** What is not packed has to be text. */
-function asText(answer: Readable): Readable {
+/** What is not packed has to be text, to its last character. */
+function utf8Check(): Transform {
   const decoder = new TextDecoder('utf-8', { fatal: true })
-  const csv = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      decoder.decode(chunk, { stream: true })
+  const check = (done: TransformCallback, chunk?: Buffer) => {
+    try {
+      decoder.decode(chunk, { stream: chunk !== undefined })
       done(null, chunk)
-    },
-    flush(done) {
-      decoder.decode()
-      done()
-    },
-    destroy: (error, done) => done(error && brokenFile(error))
-  })
-  pipeline(answer, csv, () => undefined)
-  return csv
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+  return new Transform({ transform: (chunk, _encoding, done) => check(done, chunk), flush: (done) => check(done) })
 }

@@ -1,10 +1,9 @@
 /** One call to APIv2: signed, posted, counted, and its answer read; repeated only where WeChat asks for it. */
 import { randomBytes } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import type { Merchant } from '../../settings.ts'
-import type { Upstream } from '../../wechat/http.ts'
+import type { OpenIncoming, Upstream } from '../../wechat/http.ts'
 import { type AnswerV2, type ExpectedV2, readAnswerV2 } from './answer.ts'
 import { asksAgain, asServiceErrorV2, type FailureV2, outcomeOfV2 } from './errors.ts'
 import { buildRequestV2, type SigningV2 } from './request.ts'
@@ -29,7 +28,7 @@ export interface CallV2<T extends { status: 'ok' } | FailureV2> {
 /** A call that is answered with a file. */
 export interface FileCallV2<T extends { status: 'ok' } | FailureV2> extends Pick<CallV2<T>, 'path' | 'build'> {
   /** Reads what is needed to tell a file from a failure. */
-  open(answer: Readable): Promise<T>
+  open(answer: OpenIncoming): Promise<T>
 }
 
 /** Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and WECHAT_CONFIG_INVALID. */
@@ -82,7 +81,7 @@ export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOp
     send,
     async openFile(merchant, { path, build, open }) {
       const body = build({ key: keyOf(merchant), signType: SIGN_TYPE })
-      const post = async () => open((await upstream.open({ method: 'POST', path, headers: HEADERS, body })).body)
+      const post = async () => open(await upstream.open({ method: 'POST', path, headers: HEADERS, body }))
       return observedCall(meters, apiOf(path), post, outcomeOfV2)
     },
     async ask(merchant, path, fields) {

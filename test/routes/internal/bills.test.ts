@@ -1,5 +1,4 @@
 /** GET /internal/pay/bills: whole, or plainly broken off. */
-
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { get, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -191,5 +190,24 @@ t.test('GET a bill that is no bill is refused by its first bytes', async (t) => 
   for (const [body, code] of answers) {
     const fetch = await fetching(t, (response) => response.end(body))
     t.match(JSON.parse((await buffer(await fetch())).toString()), { code }, String(body).slice(0, 20))
+  }
+})
+
+t.test('GET a bill that ends inside a character is broken off', async (t) => {
+  const fetch = await fetching(t, (response) => response.end(Buffer.from('`微').subarray(0, -1)))
+  await t.rejects(fetch().then(buffer), { code: 'ECONNRESET' })
+})
+
+t.test('GET a bill takes nothing for one that came with another HTTP status than 200', async (t) => {
+  const failed = '<xml><return_code>FAIL</return_code><return_msg>Bill Creating</return_msg></xml>'
+  const answers: [status: number, body: string, code: string][] = [
+    [502, 'upstream connect error', 'WECHAT_BAD_RESPONSE'],
+    [404, 'not found', 'WECHAT_BAD_RESPONSE'],
+    [204, '', 'WECHAT_BAD_RESPONSE'],
+    [500, failed, 'WECHAT_BUSY']
+  ]
+  for (const [status, body, code] of answers) {
+    const fetch = await fetching(t, (response) => response.writeHead(status).end(body))
+    t.match(JSON.parse((await buffer(await fetch())).toString()), { code }, String(status))
   }
 })
