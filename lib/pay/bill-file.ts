@@ -1,5 +1,6 @@
 /** Files of WeChat Pay as they come: what both of its APIs need to look into them, and to say that one is broken. */
-import type { Readable } from 'node:stream'
+import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
+import { createGunzip } from 'node:zlib'
 import { ServiceError } from '../errors.ts'
 
 /** What our caller is told where WeChat has no file, by either API. A bill is made in the morning (Beijing); nobody need ask again every second. */
@@ -44,8 +45,48 @@ export async function collect(stream: AsyncIterable<Buffer>, maxBytes: number): 
   return Buffer.concat(chunks)
 }
 
+/** Passes a bill on, its last piece only once all of it was found right: so nobody takes a wrong bill for a whole one. Ends with WECHAT_BAD_RESPONSE, or why the file broke off. */
+export abstract class BillCheck extends Transform {
+  #heldBack: Buffer | undefined
+
+  /** Throws where it is wrong already. */
+  protected abstract look(piece: Buffer): void
+  /** Throws where the whole is wrong. */
+  protected abstract conclude(): void
+
+  override _transform(piece: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    const ready = this.#heldBack
+    this.#heldBack = piece
+    this.#check(() => this.look(piece), done, ready)
+  }
+
+  override _flush(done: TransformCallback): void {
+    this.#check(() => this.conclude(), done, this.#heldBack)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    done(error && brokenFile(error))
+  }
+
+  #check(check: () => void, done: TransformCallback, ready: Buffer | undefined): void {
+    try {
+      check()
+      done(null, ready)
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+}
+
+/** The bill in `file`, unpacked where it is packed, by way of `check`. A fault anywhere ends the last stage too, and its reader sees it. */
+export function openBill(file: AsyncIterable<Buffer>, isGzip: boolean, check: BillCheck): Readable {
+  if (isGzip) pipeline(file, createGunzip(), check, () => undefined)
+  else pipeline(file, check, () => undefined)
+  return check
+}
+
 /** What the reader of a broken bill is told: the reason where it is known. */
-export const brokenFile = (cause: Error): ServiceError =>
+const brokenFile = (cause: Error): ServiceError =>
   cause instanceof ServiceError
     ? cause
     : new ServiceError('WECHAT_BAD_RESPONSE', {

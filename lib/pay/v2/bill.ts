@@ -2,11 +2,10 @@
  * The bill of APIv2 (pay.md A7): CSV, packed or not, without any signature. Failures come as XML at the same address, so the
  * first bytes tell which it is.
  */
-import { PassThrough, pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
 import type { OpenIncoming } from '../../wechat/http.ts'
-import { BILL_IN_THE_MAKING, brokenFile, collect, NO_BILL, peek } from '../bill-file.ts'
+import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
 import { MAX_XML_BYTES, parseFlatXml } from '../xml.ts'
 import type { BadV2, FailedV2 } from './answer.ts'
 import { asServiceErrorV2 } from './errors.ts'
@@ -23,8 +22,7 @@ export async function readBillV2({ status, body }: OpenIncoming): Promise<BillAn
   const { start, all } = await peek(body, XML_START.length)
   if (start.equals(XML_START)) return readFailure(await collect(all, MAX_XML_BYTES))
   const isText = start.length > 0 && start[0] !== XML_START[0]
-  if (status === 200 && isText)
-    return { status: 'ok', csv: isGzip(start) ? through(all, createGunzip()) : through(all, utf8Check()) }
+  if (status === 200 && isText) return { status: 'ok', csv: openBill(all, isGzip(start), new TextCheck()) }
   body.destroy()
   return { status: 'bad', reason: 'shape' }
 }
@@ -49,23 +47,15 @@ function readFailure(body: Buffer): FailedV2 | BadV2 {
   return { status: 'failed', message: said.filter((words) => words !== '').join(': ') }
 }
 
-/** Ends with WECHAT_BAD_RESPONSE where `stage` finds it wrong; gzip carries a checksum of what is in it. */
-function through(file: AsyncIterable<Buffer>, stage: Transform): Readable {
-  const csv = new PassThrough({ destroy: (error, done) => done(error && brokenFile(error)) })
-  pipeline(file, stage, csv, () => undefined)
-  return csv
-}
+/** Nothing more is known of it: that gzip's own checksum is right, and that it is text to its last character. */
+class TextCheck extends BillCheck {
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true })
 
-/** What is not packed has to be text, to its last character. */
-function utf8Check(): Transform {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  const check = (done: TransformCallback, chunk?: Buffer) => {
-    try {
-      decoder.decode(chunk, { stream: chunk !== undefined })
-      done(null, chunk)
-    } catch (error) {
-      done(error as Error)
-    }
+  protected override look(piece: Buffer): void {
+    this.#decoder.decode(piece, { stream: true })
   }
-  return new Transform({ transform: (chunk, _encoding, done) => check(done, chunk), flush: (done) => check(done) })
+
+  protected override conclude(): void {
+    this.#decoder.decode()
+  }
 }

@@ -3,10 +3,9 @@
  * the signed answer that named it, of the text before compression.
  */
 import { createHash } from 'node:crypto'
-import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
-import { brokenFile } from '../bill-file.ts'
+import { BillCheck, openBill } from '../bill-file.ts'
 
 export interface BillFile {
   /** SHA-1 in hex. */
@@ -15,42 +14,25 @@ export interface BillFile {
   isGzip: boolean
 }
 
-/**
- * The bill as CSV text, unpacked where it is packed. The last piece is held back until the hash is right, so that nobody
- * takes a wrong bill for a whole one. Fails with WECHAT_BAD_RESPONSE where the file is not what the answer promised.
- */
-export function openBillV3(file: Readable, { hashValue, isGzip }: BillFile): Readable {
-  const check = new HashCheck(hashValue)
-  // A fault anywhere ends the last stage too, and its reader sees it.
-  if (isGzip) pipeline(file, createGunzip(), check, () => undefined)
-  else pipeline(file, check, () => undefined)
-  return check
-}
+/** The bill as CSV text, unpacked where it is packed. Fails with WECHAT_BAD_RESPONSE where the file is not what the answer promised. */
+export const openBillV3 = (file: Readable, { hashValue, isGzip }: BillFile): Readable =>
+  openBill(file, isGzip, new HashCheck(hashValue))
 
-class HashCheck extends Transform {
+class HashCheck extends BillCheck {
   readonly #hash = createHash('sha1')
   readonly #expected: string
-  #heldBack: Buffer | undefined
 
   constructor(expected: string) {
     super()
     this.#expected = expected.toLowerCase()
   }
 
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.#hash.update(chunk)
-    const ready = this.#heldBack
-    this.#heldBack = chunk
-    done(null, ready)
+  protected override look(piece: Buffer): void {
+    this.#hash.update(piece)
   }
 
-  override _flush(done: TransformCallback): void {
-    const isRight = this.#hash.digest('hex') === this.#expected
-    if (isRight) done(null, this.#heldBack)
-    else done(new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the bill has another hash than its answer said' }))
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    done(error && brokenFile(error))
+  protected override conclude(): void {
+    if (this.#hash.digest('hex') !== this.#expected)
+      throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the bill has another hash than its answer said' })
   }
 }
