@@ -61,6 +61,11 @@ export interface RefundStatus {
   raw: Readonly<Record<string, unknown>>
 }
 
+export type RefundOutcome =
+  | { status: 'made'; refund: RefundStatus }
+  /** `mayExist`: WeChat may have made it, or make it yet; only the same number is safe. */
+  | { status: 'refused'; error: ServiceError; mayExist: boolean }
+
 export interface Bill {
   /** CSV as WeChat wrote it, UTF-8. It ends with an error where its hash is not the one announced: then nothing of it counts. */
   csv: Readable
@@ -80,7 +85,7 @@ export interface PayApi {
   prepay(merchant: Merchant, order: OrderRecord): Promise<PrepayOutcome>
   query(merchant: Merchant, outTradeNo: string): Promise<OrderStatus>
   close(merchant: Merchant, outTradeNo: string): Promise<void>
-  refund(merchant: Merchant, request: RefundRequest): Promise<RefundStatus>
+  refund(merchant: Merchant, request: RefundRequest): Promise<RefundOutcome>
   queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus>
   bill(merchant: Merchant, request: BillRequest): Promise<Bill>
 }

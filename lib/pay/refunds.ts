@@ -77,12 +77,10 @@ export function createRefunds({ merchants, apis, orders, records, watchList, tim
       const { mchid } = merchant
       const wanted = { api, mchid, ...request, createdAt: Math.floor(now() / 1000) }
       const { record, fresh } = await remember(wanted)
-      try {
-        return await noteState(await apis[apiLike(merchant, record.api)].refund(merchant, request))
-      } catch (error) {
-        if (fresh && isDefinite(error)) await records.forget(record)
-        throw error
-      }
+      const outcome = await apis[apiLike(merchant, record.api)].refund(merchant, request)
+      if (outcome.status === 'made') return noteState(outcome.refund)
+      if (fresh && !outcome.mayExist) await records.forget(record)
+      throw outcome.error
     },
     async find(outRefundNo, hint) {
       const { merchant, api, record } = await ownerOf(merchants, hint, (mchid) => records.find(mchid, outRefundNo))
@@ -98,7 +96,3 @@ const rejected = (message: string): ServiceError => new ServiceError('PAY_REJECT
 function checkAmounts({ amount, total }: RefundRequest): void {
   if (amount > total) throw rejected('amount is more than total: no more can be given back than was paid')
 }
-
-/** So refused, WeChat did not make the refund. Its number is free, and WeChat itself guards what it did make. */
-const DEFINITE: ReadonlySet<string> = new Set(['PAY_REJECTED', 'NOT_FOUND', 'WECHAT_CONFIG_INVALID', 'WECHAT_REJECTED'])
-const isDefinite = (error: unknown): boolean => error instanceof ServiceError && DEFINITE.has(error.code)

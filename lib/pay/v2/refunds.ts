@@ -1,24 +1,15 @@
 /** Refunds by APIv2 (pay.md A6, A11): asked for over the merchant's certificate, and queried where it is unclear what came of it. */
-import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings.ts'
 import type { PayApi, RefundRequest, RefundStatus } from '../api.ts'
-import { findLostRefund } from '../lost-refund.ts'
+import { type RefundTry, refundOnce, refusedTry, tried } from '../refund-once.ts'
 import { apiOf, type CallerV2, type Fields, simpleCall } from './call.ts'
-import { asServiceErrorV2, unusableAnswer } from './errors.ts'
+import { asServiceErrorV2, ERR_CODES_V2, type FailureV2, unusableAnswer } from './errors.ts'
 import { type RefundNamesV2, readRefundV2 } from './refund-fields.ts'
 
 const REFUND = '/secapi/pay/refund'
 const QUERY = '/pay/refundquery'
 /** Of one page of a query's answer; by our own number there is one. */
 const MOST_IN_AN_ANSWER = 50
-
-/** Failures after which WeChat may have made the refund all the same. */
-const UNCLEAR: ReadonlySet<string> = new Set([
-  'WECHAT_BUSY',
-  'WECHAT_TIMEOUT',
-  'WECHAT_UNREACHABLE',
-  'WECHAT_BAD_RESPONSE'
-])
 
 export interface RefundOptionsV2 {
   caller: CallerV2
@@ -27,11 +18,15 @@ export interface RefundOptionsV2 {
 }
 
 export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Pick<PayApi, 'refund' | 'queryRefund'> {
-  async function ask(merchant: Merchant, request: RefundRequest): Promise<RefundStatus> {
+  function ask(merchant: Merchant, request: RefundRequest): Promise<RefundTry> {
     const fields = { ...fieldsOf(request), notify_url: notifyUrlOf(merchant.mchid) }
-    const answer = await caller.sendOnce(merchant, { ...simpleCall(merchant, REFUND, fields), secure: true })
-    if (answer.status !== 'ok') throw asServiceErrorV2(apiOf(REFUND), answer)
-    return statusOf(REFUND, merchant, answer.fields, { suffix: '' })
+    return tried(async () => {
+      const answer = await caller.sendOnce(merchant, { ...simpleCall(merchant, REFUND, fields), secure: true })
+      if (answer.status !== 'ok') return refusedTry(asServiceErrorV2(apiOf(REFUND), answer), isKnown(answer))
+      const refund = statusOf(REFUND, merchant, answer.fields, { suffix: '' })
+      if (refund.outRefundNo !== request.outRefundNo) throw unusableAnswer(apiOf(REFUND), 'out_refund_no')
+      return { status: 'made', refund }
+    })
   }
 
   async function queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus> {
@@ -43,17 +38,16 @@ export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Pick<
 
   return {
     queryRefund,
-    async refund(merchant, request) {
-      try {
-        return await ask(merchant, request)
-      } catch (error) {
-        if (!(error instanceof ServiceError && UNCLEAR.has(error.code))) throw error
-        const found = await findLostRefund(queryRefund(merchant, request.outRefundNo), request)
-        return found ?? (await ask(merchant, request))
-      }
-    }
+    refund: (merchant, request) =>
+      refundOnce(request, {
+        ask: () => ask(merchant, request),
+        query: () => queryRefund(merchant, request.outRefundNo)
+      })
   }
 }
+
+/** What is not signed, or not in WeChat's list, says nothing certain about the refund. */
+const isKnown = (answer: FailureV2): boolean => answer.status === 'refused' && ERR_CODES_V2.has(answer.code)
 
 const fieldsOf = ({ transactionId, outTradeNo, outRefundNo, amount, total, reason }: RefundRequest) => ({
   ...(transactionId === undefined ? { out_trade_no: outTradeNo } : { transaction_id: transactionId }),

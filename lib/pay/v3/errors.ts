@@ -77,10 +77,12 @@ function meaningOfStatus(status: number, hasCode: boolean): MeaningV3 {
   return hasCode ? DENIED : SENSELESS
 }
 
-/** What an answer that is no success means for this kind of call. A refund whose fate is unclear is queried before it is repeated. */
+/** What an answer that is no success means for this kind of call. A refund whose fate is unclear, or refused with a code not listed, is queried before anything else. */
 export function meaningV3(call: CallV3, status: number, code: string | undefined): MeaningV3 {
-  const meaning = MEANINGS.get(code ?? '') ?? meaningOfStatus(status, code !== undefined)
-  return call === 'refund' && meaning.repeat !== 'never' ? { ...meaning, queryFirst: true } : meaning
+  const listed = MEANINGS.get(code ?? '')
+  const meaning = listed ?? meaningOfStatus(status, code !== undefined)
+  const isUnclear = listed === undefined || meaning.repeat !== 'never'
+  return call === 'refund' && isUnclear ? { ...meaning, queryFirst: true } : meaning
 }
 
 /** The body of an error, or of a 202. Not signed, so believed no more than the connection; undefined where it is no such JSON. */

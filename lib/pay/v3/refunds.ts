@@ -1,9 +1,9 @@
 /** Refunds by APIv3 (pay.md B12): asked for, and queried where it is unclear what came of it. */
 import type { PayApi, RefundRequest, RefundStatus } from '../api.ts'
-import { findLostRefund } from '../lost-refund.ts'
+import { type RefundTry, refundOnce, tried } from '../refund-once.ts'
 import type { AccountsV3 } from './accounts.ts'
 import { readRefundAnswerV3 } from './answers.ts'
-import type { ClientV3, OutcomeV3 } from './client.ts'
+import type { ClientV3 } from './client.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { unusableAnswerV3 } from './errors.ts'
 
@@ -21,9 +21,12 @@ export function createRefundsV3({
   client,
   notifyUrlOf
 }: RefundOptionsV3): Pick<PayApi, 'refund' | 'queryRefund'> {
-  function ask(credentials: CredentialsV3, request: RefundRequest): Promise<OutcomeV3> {
-    const body = refundFields(request, notifyUrlOf(credentials.mchid))
-    return client.ask(credentials, { call: 'refund', method: 'POST', path: PATH, body })
+  async function ask(credentials: CredentialsV3, request: RefundRequest): Promise<RefundTry> {
+    const { mchid } = credentials
+    const body = refundFields(request, notifyUrlOf(mchid))
+    const outcome = await client.ask(credentials, { call: 'refund', method: 'POST', path: PATH, body })
+    if (outcome.status === 'failed') return { ...outcome, status: 'refused' }
+    return tried(async () => ({ status: 'made', refund: statusOf(mchid, outcome.body, request.outRefundNo) }))
   }
 
   async function query(credentials: CredentialsV3, outRefundNo: string): Promise<RefundStatus> {
@@ -32,20 +35,14 @@ export function createRefundsV3({
     return statusOf(credentials.mchid, body, outRefundNo)
   }
 
-  function settle(credentials: CredentialsV3, outcome: OutcomeV3, { outRefundNo }: RefundRequest): RefundStatus {
-    if (outcome.status === 'failed') throw outcome.error
-    return statusOf(credentials.mchid, outcome.body, outRefundNo)
-  }
-
   return {
     queryRefund: async (merchant, outRefundNo) => query(accounts.of(merchant), outRefundNo),
     async refund(merchant, request) {
       const credentials = accounts.of(merchant)
-      const first = await ask(credentials, request)
-      if (first.status === 'ok' || !first.queryFirst) return settle(credentials, first, request)
-      const found = await findLostRefund(query(credentials, request.outRefundNo), request)
-      if (found !== undefined) return found
-      return settle(credentials, first.mayBeDone ? await ask(credentials, request) : first, request)
+      return refundOnce(request, {
+        ask: () => ask(credentials, request),
+        query: () => query(credentials, request.outRefundNo)
+      })
     }
   }
 }

@@ -9,8 +9,35 @@ import { buildPay, call, OTHER_MCHID, paidOrder } from './pay-world.ts'
 const REFUND = { outTradeNo: ORDER.outTradeNo, outRefundNo: 'R20250101@1', amount: 30, total: 88, reason: '缺货' }
 const find = (query = '') => `refunds/${encodeURIComponent(REFUND.outRefundNo)}${query}`
 
-for (const api of ['v2', 'v3']) {
-  const apiOfFault = api === 'v2' ? 'refund' : 'v3_refund'
+interface Later {
+  of: 'query' | 'refund'
+  says: { errcode: string; httpStatus?: number; processed?: boolean }
+}
+
+/** What WeChat says once it has made the refund and its answer was lost: each time the query, or the query and the second call. */
+const LATER: Record<'v2' | 'v3', Later[][]> = {
+  v2: [
+    [{ of: 'query', says: { errcode: 'SOMETHING_NEW' } }],
+    [{ of: 'query', says: { errcode: 'SIGNERROR' } }],
+    [{ of: 'query', says: { errcode: 'PARAM_ERROR' } }],
+    [
+      { of: 'query', says: { errcode: 'REFUNDNOTEXIST' } },
+      { of: 'refund', says: { errcode: 'NOTENOUGH' } }
+    ]
+  ],
+  v3: [
+    [{ of: 'query', says: { errcode: 'PARAM_ERROR', httpStatus: 400 } }],
+    [{ of: 'query', says: { errcode: 'RULE_LIMIT', httpStatus: 403 } }],
+    [{ of: 'query', says: { errcode: 'SIGN_ERROR', httpStatus: 401 } }],
+    [
+      { of: 'query', says: { errcode: 'RESOURCE_NOT_EXISTS', httpStatus: 404 } },
+      { of: 'refund', says: { errcode: 'NOT_ENOUGH', httpStatus: 403 } }
+    ]
+  ]
+}
+
+for (const api of ['v2', 'v3'] as const) {
+  const apiOfFault = api === 'v2' ? ('refund' as const) : ('v3_refund' as const)
 
   t.test(`POST a refund by ${api}, again, and GET it: the same one`, async (t) => {
     const world = await buildPay(t)
@@ -88,6 +115,51 @@ for (const api of ['v2', 'v3']) {
     t.equal((await call(app, 'refunds', REFUND)).statusCode, 200)
     t.equal(pay.order(REFUND.outTradeNo).refunds.length, 1)
   })
+
+  t.test(
+    `POST a refund by ${api} that was made is never told as refused, whatever comes after its answer was lost`,
+    async (t) => {
+      const world = await buildPay(t, { env: { ROLES: 'api' } })
+      const { app, pay } = world
+      const query = api === 'v2' ? 'refundquery' : 'v3_refund_query'
+      for (const [index, later] of LATER[api].entries()) {
+        const outTradeNo = `LOST_${api}_${index}`
+        const refund = { ...REFUND, outTradeNo, outRefundNo: outTradeNo }
+        await paidOrder(world, { api, outTradeNo })
+        pay.fault({ api: apiOfFault, reset: true, processed: true })
+        for (const fault of later) pay.fault({ api: fault.of === 'query' ? query : apiOfFault, ...fault.says })
+        const answer = await call(app, 'refunds', refund)
+        t.ok(answer.statusCode >= 502, `${answer.statusCode} ${answer.body}`)
+        t.match(answer.json(), { code: /^WECHAT_(UNREACHABLE|BUSY)$/ })
+        pay.clearFaults()
+        const another = await call(app, 'refunds', { ...refund, amount: 31 })
+        refused(t, another, 422, 'PAY_REJECTED', { message: /used before/ })
+        t.equal((await call(app, 'refunds', refund)).statusCode, 200)
+        t.match(pay.order(outTradeNo).refunds, [{ outRefundNo: outTradeNo, refundFen: 30 }])
+      }
+    }
+  )
+
+  t.test(
+    `POST a refund by ${api} that WeChat refuses in words nobody knows is queried, and found where it was made`,
+    async (t) => {
+      const world = await buildPay(t, { env: { ROLES: 'api' } })
+      const { app, pay } = world
+      await paidOrder(world, { api })
+      const strange = { api: apiOfFault, errcode: 'SOMETHING_NEW', httpStatus: api === 'v2' ? 200 : 400 }
+      pay.fault({ ...strange, processed: true })
+      t.equal((await call(app, 'refunds', REFUND)).statusCode, 200)
+      pay.fault({ ...strange, processed: false })
+      refused(t, await call(app, 'refunds', { ...REFUND, outRefundNo: 'R2' }), 422, 'PAY_REJECTED', {
+        wechat: { code: 'SOMETHING_NEW' }
+      })
+      t.match(
+        await call(app, 'refunds', { ...REFUND, outRefundNo: 'R2', amount: 31 }),
+        { statusCode: 200 },
+        'it is free'
+      )
+    }
+  )
 
   t.test(`POST a refund by ${api} of an order made elsewhere, by either of its numbers`, async (t) => {
     const { app, pay } = await buildPay(t, { both: true })
