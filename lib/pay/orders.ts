@@ -1,7 +1,7 @@
 /** What we know of an order: written before WeChat is asked for it, and its last known state. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { createRecords, sameContent } from './records.ts'
+import { createRecords, RECORD_LIFE_SECONDS, sameContent } from './records.ts'
 import { ORDER_STATES, type OrderState } from './v3/states.ts'
 
 export interface OrderRecord {
@@ -18,6 +18,22 @@ export interface OrderRecord {
   timeExpire?: string
   /** Unix seconds. */
   createdAt: number
+}
+
+/** WeChat closes an unpaid order by itself after seven days; one that may be paid for longer at its own end, which WeChat cuts (pay.md B9). */
+const LIFE_MS = 7 * 86_400_000
+const LONGEST_LIFE_MS = 90 * 86_400_000
+
+/** Until when it may be paid, in milliseconds since 1970. */
+export function endMsOf({ createdAt, timeExpire }: Pick<OrderRecord, 'createdAt' | 'timeExpire'>): number {
+  const startMs = createdAt * 1000
+  return timeExpire === undefined ? startMs + LIFE_MS : Math.min(Date.parse(timeExpire), startMs + LONGEST_LIFE_MS)
+}
+
+/** An order of long life is known as long after its end as others. */
+function lifeSeconds(order: OrderRecord): number {
+  const longerMs = endMsOf(order) - (order.createdAt * 1000 + LIFE_MS)
+  return RECORD_LIFE_SECONDS + Math.max(0, Math.ceil(longerMs / 1000))
 }
 
 export interface Orders {
@@ -47,7 +63,7 @@ const RANKS: Readonly<Record<OrderState, number>> = {
 }
 
 export function createOrders(redis: Redis, keys: Keys): Orders {
-  const records = createRecords<OrderRecord>(redis)
+  const records = createRecords<OrderRecord>(redis, lifeSeconds)
   const placeOf = (mchid: string, outTradeNo: string) => ({
     record: keys.order(mchid, outTradeNo),
     state: keys.orderState(mchid, outTradeNo)

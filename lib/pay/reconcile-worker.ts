@@ -6,7 +6,7 @@ import type { WatchTimes } from './watch-times.ts'
 
 /** At once, of one instance. WeChat takes some 600 queries a second of a merchant. */
 const PARALLEL = 10
-/** Who takes an entry has it for so long; a query and its repetitions end far sooner. */
+/** Who takes an entry has it for so long, and as long as what is added waits; a query and its repetitions end far sooner. */
 const HELD_MS = 60_000
 /** What another instance adds or gives back is seen after so long at the latest. */
 const LONGEST_SLEEP_MS = 5000
@@ -49,31 +49,46 @@ export function startReconciling(options: ReconcileWorkerOptions): ReconcileWork
   }
 }
 
+/** One slow answer holds nobody else up. */
 async function run(options: ReconcileWorkerOptions, closing: AbortSignal): Promise<void> {
+  const underWay = new Set<Promise<void>>()
   while (!closing.aborted) {
-    const sleepMs = await round(options).catch((error: Error) => {
-      options.onError(error)
-      return RETRY_MS
-    })
-    await pause(sleepMs, undefined, { signal: closing }).catch(() => undefined)
+    const { taken, sleepMs } = await take(options, PARALLEL - underWay.size)
+    for (const each of taken) {
+      const handled = handle(each, options).finally(() => underWay.delete(handled))
+      underWay.add(handled)
+    }
+    if (underWay.size === PARALLEL) await Promise.race(underWay)
+    else if (taken.length === 0) await pause(sleepMs, undefined, { signal: closing }).catch(() => undefined)
+  }
+  await Promise.all(underWay)
+}
+
+interface Taken {
+  entry: Watched
+  untilMs: number
+}
+
+/** What is due, and how long to sleep where nothing is. */
+async function take(options: ReconcileWorkerOptions, most: number): Promise<{ taken: Taken[]; sleepMs: number }> {
+  const { watchList, times, firstMs, now, onError } = options
+  try {
+    const untilMs = Math.max(times.first('order', now()), times.first('refund', now())) + HELD_MS
+    const { entries, nextMs = Number.POSITIVE_INFINITY } = await watchList.take(now(), untilMs, most)
+    const sleepMs = Math.max(SHORTEST_SLEEP_MS, Math.min(nextMs - now(), firstMs, LONGEST_SLEEP_MS))
+    return { taken: entries.map((entry) => ({ entry, untilMs })), sleepMs }
+  } catch (error) {
+    onError(error as Error)
+    return { taken: [], sleepMs: RETRY_MS }
   }
 }
 
-/** Asks about what is due, and answers how long to sleep then. */
-async function round({ watchList, firstMs, now, ...options }: ReconcileWorkerOptions): Promise<number> {
-  const { entries, nextMs = Number.POSITIVE_INFINITY } = await watchList.take(now(), now() + HELD_MS, PARALLEL)
-  await Promise.all(entries.map((entry) => handle(entry, { watchList, firstMs, now, ...options })))
-  if (entries.length > 0) return 0
-  return Math.max(SHORTEST_SLEEP_MS, Math.min(nextMs - now(), firstMs, LONGEST_SLEEP_MS))
-}
-
 /** One entry that cannot be handled stays with us until its time is over, and hinders no other. */
-async function handle(entry: Watched, options: ReconcileWorkerOptions): Promise<void> {
+async function handle({ entry, untilMs }: Taken, options: ReconcileWorkerOptions): Promise<void> {
   const { watchList, check, onChecked, onError } = options
   try {
     const checked = await check(entry)
-    const dueMs = dueAfter(checked, options)
-    await (dueMs === undefined ? watchList.remove(entry) : watchList.postpone(entry, dueMs))
+    await watchList.giveBack(entry, untilMs, dueAfter(checked, options))
     onChecked(reportOf(entry, checked))
   } catch (error) {
     onError(error as Error)

@@ -5,7 +5,7 @@ import type { EventRecorder } from '../events/queue.ts'
 import type { OrderStatus, PayApis, RefundStatus } from './api.ts'
 import { isWechatId, type Payment, paymentEvent, refundEvent } from './events.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
-import { isPaid, type OrderRecord, type Orders } from './orders.ts'
+import { endMsOf, isPaid, type OrderRecord, type Orders } from './orders.ts'
 import { isFinal, type RefundRecord, type RefundRecords } from './refund-records.ts'
 import { judgePayment } from './v2/notice.ts'
 import type { Watched } from './watch-list.ts'
@@ -39,19 +39,28 @@ export function createReconciler(options: ReconcileOptions): (entry: Watched) =>
   return async ({ kind, mchid, number }) => {
     if (kind === 'order') {
       const record = await orders.find(mchid, number)
-      return record === undefined ? SETTLED : guarded(waitingOf('order', record), () => checkOrder(record, options))
+      return record === undefined ? SETTLED : guarded(waitingForOrder(record), () => checkOrder(record, options))
     }
     const record = await refunds.find(mchid, number)
-    return record === undefined ? SETTLED : guarded(waitingOf('refund', record), () => checkRefund(record, options))
+    return record === undefined ? SETTLED : guarded(waitingForRefund(record), () => checkRefund(record, options))
   }
 }
 
 const SETTLED: Checked = { status: 'settled', found: false }
 
-const waitingOf = (kind: Waiting['kind'], record: { createdAt: number; timeExpire?: string }): Waiting => ({
-  kind,
-  createdAtMs: record.createdAt * 1000,
-  timeExpire: record.timeExpire
+/** A bank may take as long to give money back. */
+const REFUND_LIFE_MS = 30 * 86_400_000
+
+const waitingForOrder = (order: OrderRecord): Waiting => ({
+  kind: 'order',
+  createdAtMs: order.createdAt * 1000,
+  endMs: endMsOf(order)
+})
+
+const waitingForRefund = ({ createdAt }: RefundRecord): Waiting => ({
+  kind: 'refund',
+  createdAtMs: createdAt * 1000,
+  endMs: createdAt * 1000 + REFUND_LIFE_MS
 })
 
 type Finding = { status: 'settled'; found: boolean } | { status: 'open' } | { status: 'failed'; reason: string }

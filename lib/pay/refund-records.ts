@@ -1,7 +1,7 @@
 /** What we know of a refund: written before WeChat is asked for it, and its last known state. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { createRecords, sameContent } from './records.ts'
+import { createRecords, RECORD_LIFE_SECONDS, sameContent } from './records.ts'
 import type { RefundState } from './v3/states.ts'
 
 export interface RefundRecord {
@@ -32,7 +32,7 @@ export interface RefundRecords {
 const RANKS: Readonly<Record<RefundState, number>> = { PROCESSING: 0, ABNORMAL: 1, SUCCESS: 2, CLOSED: 2 }
 
 export function createRefundRecords(redis: Redis, keys: Keys): RefundRecords {
-  const records = createRecords<RefundRecord>(redis)
+  const records = createRecords<RefundRecord>(redis, () => RECORD_LIFE_SECONDS)
   const placeOf = (mchid: string, outRefundNo: string) => ({
     record: keys.refund(mchid, outRefundNo),
     state: keys.refundState(mchid, outRefundNo)

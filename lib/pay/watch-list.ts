@@ -14,13 +14,19 @@ export interface Watched {
 }
 
 export interface WatchList {
-  /** Asks for it at `dueMs`, where nobody is to ask for it already. Times are milliseconds since 1970. */
+  /** Has it asked for at `dueMs`, if not sooner. Times are milliseconds since 1970. */
   add(entry: Watched, dueMs: number): Promise<void>
   /** Nobody need ask any more. */
   remove(entry: Watched): Promise<void>
-  /** Asks again at `dueMs`, unless it was removed meanwhile. */
-  postpone(entry: Watched, dueMs: number): Promise<void>
-  /** Takes what is due, at most `most`, until `untilMs`. `nextMs`: when the first of the others is due. */
+  /**
+   * What was taken until `untilMs` is asked for again at `dueMs`, or by nobody where that is undefined; unless it was removed,
+   * or added once more, meanwhile.
+   */
+  giveBack(entry: Watched, untilMs: number, dueMs: number | undefined): Promise<void>
+  /**
+   * Takes what is due, at most `most`, until `untilMs`, which has to be later than anything that is added meanwhile. `nextMs`:
+   * when the first of the others is due.
+   */
   take(nowMs: number, untilMs: number, most: number): Promise<{ entries: Watched[]; nextMs: number | undefined }>
 }
 
@@ -32,6 +38,16 @@ const TAKE = defineScript(
     for _, entry in ipairs(taken) do redis.call('ZADD', KEYS[1], ARGV[2], entry) end
     local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
     return { taken, first[2] or false }
+  `
+)
+
+/** KEYS list · ARGV entry, until when it was taken, when it is due again or nothing. */
+const GIVE_BACK = defineScript(
+  1,
+  `
+    if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1])) ~= tonumber(ARGV[2]) then return 0 end
+    if ARGV[3] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+    return redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
   `
 )
 
@@ -47,7 +63,7 @@ function read(text: string): Watched {
 export const NO_WATCH_LIST: WatchList = {
   add: async () => undefined,
   remove: async () => undefined,
-  postpone: async () => undefined,
+  giveBack: async () => undefined,
   take: async () => ({ entries: [], nextMs: undefined })
 }
 
@@ -55,13 +71,13 @@ export function createWatchList(redis: Redis, keys: Keys): WatchList {
   const key = keys.watched
   return {
     async add(entry, dueMs) {
-      await redis.zadd(key, 'NX', dueMs, write(entry))
+      await redis.zadd(key, 'LT', dueMs, write(entry))
     },
     async remove(entry) {
       await redis.zrem(key, write(entry))
     },
-    async postpone(entry, dueMs) {
-      await redis.zadd(key, 'XX', dueMs, write(entry))
+    async giveBack(entry, untilMs, dueMs) {
+      await runScript(redis, GIVE_BACK, [key], [write(entry), untilMs, dueMs ?? ''])
     },
     async take(nowMs, untilMs, most) {
       const answer = await runScript(redis, TAKE, [key], [nowMs, untilMs, most])

@@ -1,28 +1,25 @@
 /** When WeChat is asked about an order or a refund that stayed silent: soon, then ever more seldom (pay.md B11, B12). */
 
 const MINUTE_MS = 60_000
-const DAY_MS = 86_400_000
 
 /** In multiples of the first pause, which is 30 s unless set otherwise: 30 s, 1, 2, 5, 10, 30 min, 1, 3, 6, 12 h; the last repeats. */
 const ORDER_PAUSES = [1, 2, 4, 10, 20, 60, 120, 360, 720, 1440]
 /** 1, 5, 10, 20, 30 min, 1, 3, 6, 12 h. A bank may take days. */
 const REFUND_PAUSES = [2, 10, 20, 40, 60, 120, 360, 720, 1440]
-const LONGEST_PAUSE_MS = DAY_MS / 2
+const LONGEST_PAUSE_MS = 12 * 3_600_000
 /** After a question that got no answer; never later than the schedule has it. */
 const FAILED_PAUSE = 120
 
-/** WeChat closes an unpaid order by itself then. */
-const ORDER_LIFE_MS = 7 * DAY_MS
 /** Who began to pay in time may end a little later. */
 const GRACE_MS = 10 * MINUTE_MS
-const REFUND_LIFE_MS = 30 * DAY_MS
 
-/** Milliseconds, since 1970 where they are times. */
+/** Milliseconds since 1970. */
 export interface Waiting {
   kind: 'order' | 'refund'
+  /** When it was asked for, last where that was done several times. */
   createdAtMs: number
-  /** Of an order. */
-  timeExpire?: string | undefined
+  /** Until when the order may be paid, or the refund be made. */
+  endMs: number
 }
 
 export interface WatchTimes {
@@ -53,17 +50,10 @@ export function createWatchTimes(firstMs: number, random: () => number = Math.ra
   return {
     first: (kind, nowMs) => nowMs + (pausesOf(kind)[0] ?? 1) * firstMs,
     next(waiting, nowMs) {
-      const endMs = endOf(waiting)
+      const endMs = waiting.endMs + GRACE_MS
       if (nowMs >= endMs) return undefined
       return Math.min(nowMs + jittered(pauseAt(waiting, nowMs)), endMs)
     },
     retry: (waiting, nowMs) => nowMs + jittered(Math.min(pauseAt(waiting, nowMs), FAILED_PAUSE * firstMs))
   }
-}
-
-function endOf({ kind, createdAtMs, timeExpire }: Waiting): number {
-  if (kind === 'refund') return createdAtMs + REFUND_LIFE_MS
-  return (
-    GRACE_MS + Math.min(createdAtMs + ORDER_LIFE_MS, timeExpire ? Date.parse(timeExpire) : Number.POSITIVE_INFINITY)
-  )
 }

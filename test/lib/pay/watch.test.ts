@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
+import { endMsOf } from '../../../lib/pay/orders.ts'
 import type { Checked } from '../../../lib/pay/reconcile.ts'
 import { type ReconcileReport, startReconciling } from '../../../lib/pay/reconcile-worker.ts'
 import { createWatchList, type Watched, type WatchList } from '../../../lib/pay/watch-list.ts'
@@ -28,8 +29,9 @@ t.test('take() gives what is due, once, and says when the next is', async (t) =>
   const refund: Watched = { kind: 'refund', mchid: '1900000109', number: 'a|*-@_' }
   await list.add(order('first'), 100)
   await list.add(refund, 200)
+  await list.add(order('third'), 400)
   await list.add(order('third'), 300)
-  await list.add(order('third'), 10)
+  await list.add(order('third'), 500)
   t.same(await list.take(99, 1000, 10), { entries: [], nextMs: 100 })
   t.same(await list.take(250, 1000, 1), { entries: [order('first')], nextMs: 200 })
   t.same(await list.take(250, 1000, 10), { entries: [refund], nextMs: 300 })
@@ -44,13 +46,28 @@ t.test('what a dead instance took is taken by another when its time is over', as
   t.same((await list.take(60_100, 120_100, 10)).entries, [order('first')])
 })
 
-t.test('postpone() does not bring back what was removed meanwhile', async (t) => {
+t.test('giveBack() undoes nothing that came meanwhile', async (t) => {
   const list = await openList(t)
-  await list.add(order('first'), 100)
-  await list.take(100, 60_100, 10)
-  await list.remove(order('first'))
-  await list.postpone(order('first'), 200)
-  t.same(await list.take(1000, 60_000, 10), { entries: [], nextMs: undefined })
+  for (const dueMs of [200, undefined]) {
+    await list.add(order('first'), 100)
+    await list.take(100, 60_100, 10)
+    await list.remove(order('first'))
+    await list.giveBack(order('first'), 60_100, dueMs)
+    t.same(await list.take(1000, 60_000, 10), { entries: [], nextMs: undefined }, 'removed')
+
+    await list.add(order('first'), 100)
+    await list.take(100, 60_100, 10)
+    await list.add(order('first'), 3000)
+    await list.giveBack(order('first'), 60_100, dueMs && 50_000)
+    t.same(await list.take(1000, 60_000, 10), { entries: [], nextMs: 3000 }, 'added once more')
+
+    await list.take(3000, 70_000, 10)
+    await list.take(70_000, 130_000, 10)
+    await list.giveBack(order('first'), 70_000, dueMs)
+    t.same(await list.take(70_000, 140_000, 10), { entries: [], nextMs: 130_000 }, 'taken by another')
+    await list.giveBack(order('first'), 130_000, undefined)
+    t.same(await list.take(200_000, 300_000, 10), { entries: [], nextMs: undefined }, 'ended')
+  }
 })
 
 t.test('an order is asked for at growing intervals, and a refund by its own', (t) => {
@@ -60,7 +77,8 @@ t.test('an order is asked for at growing intervals, and a refund by its own', (t
   ] as const) {
     const times = createWatchTimes(30_000, () => 0)
     const due = [times.first(kind, 0)]
-    while (due.length < minutes.length) due.push(times.next({ kind, createdAtMs: 0 }, due.at(-1) ?? 0) ?? 0)
+    while (due.length < minutes.length)
+      due.push(times.next({ kind, createdAtMs: 0, endMs: 7 * DAY }, due.at(-1) ?? 0) ?? 0)
     t.same(
       due.map((ms) => ms / MINUTE),
       minutes,
@@ -70,16 +88,24 @@ t.test('an order is asked for at growing intervals, and a refund by its own', (t
   t.end()
 })
 
-t.test('an order is given up a while after WeChat closed it; no answer is never the end', (t) => {
+t.test('an order is asked for until WeChat closed it, and a while longer; no answer is never the end', (t) => {
   const times = createWatchTimes(30_000, () => 0)
-  const plain: Waiting = { kind: 'order', createdAtMs: 0 }
-  const short: Waiting = { ...plain, timeExpire: new Date(5 * MINUTE).toISOString() }
+  const waiting = (timeExpire?: string): Waiting => {
+    const endMs = endMsOf({ createdAt: 0, ...(timeExpire && { timeExpire }) })
+    return { kind: 'order', createdAtMs: 0, endMs }
+  }
+  const plain = waiting()
+  const short = waiting(new Date(5 * MINUTE).toISOString())
+  const long = waiting(new Date(20 * DAY).toISOString())
   t.equal(times.next(short, 4 * MINUTE), 9 * MINUTE)
   t.equal(times.next(short, 14 * MINUTE), 15 * MINUTE, 'asked for once more then')
   t.equal(times.next(short, 15 * MINUTE), undefined)
   t.equal(times.next(plain, 7 * DAY), 7 * DAY + 10 * MINUTE)
   t.equal(times.next(plain, 7 * DAY + 10 * MINUTE), undefined)
-  t.equal(times.next({ kind: 'refund', createdAtMs: 0 }, 30 * DAY), undefined)
+  t.equal(times.next(long, 19.9 * DAY), 20 * DAY + 10 * MINUTE)
+  t.equal(times.next(long, 20 * DAY + 10 * MINUTE), undefined)
+  t.equal(times.next(waiting('2099-01-01T00:00:00Z'), 91 * DAY), undefined, 'as long as WeChat lets it live')
+  t.equal(times.next({ kind: 'refund', createdAtMs: 0, endMs: 30 * DAY }, 30 * DAY + 10 * MINUTE), undefined)
   t.equal(times.retry(plain, 30 * DAY), 30 * DAY + 60 * MINUTE)
   t.equal(createWatchTimes(30_000, () => 0.5).retry(plain, 0), 31_500, 'jittered')
   t.end()
@@ -93,7 +119,7 @@ t.test('startReconciling() goes on when one entry, or Redis, fails', async (t) =
   const done = Promise.withResolvers<void>()
   const check = async ({ number }: Watched): Promise<Checked> => {
     if (number === 'broken') throw new Error('Command timed out')
-    const waiting: Waiting = { kind: 'order', createdAtMs: Date.now() }
+    const waiting: Waiting = { kind: 'order', createdAtMs: Date.now(), endMs: Date.now() + DAY }
     return number === 'open' ? { status: 'open', waiting } : { status: 'settled', found: false }
   }
   let fails = 1
@@ -118,6 +144,33 @@ t.test('startReconciling() goes on when one entry, or Redis, fails', async (t) =
   ])
   t.same(errors.sort(), ['Command timed out', 'Connection is closed.'])
   t.same((await list.take(Date.now() + MINUTE / 2, Date.now() + 5 * MINUTE, 10)).entries, [], 'held, or not due')
-  const later = await list.take(Date.now() + 2 * MINUTE, Date.now() + 5 * MINUTE, 10)
+  const later = await list.take(Date.now() + 4 * MINUTE, Date.now() + 5 * MINUTE, 10)
   t.same(later.entries.map(({ number }) => number).sort(), ['broken', 'open'])
+})
+
+t.test('startReconciling(): one slow answer holds nobody else up, and close() waits for it', async (t) => {
+  const list = await openList(t)
+  const numbers = Array.from({ length: 25 }, (_, index) => `quick${index}`)
+  for (const number of ['hangs', ...numbers]) await list.add(order(number), 0)
+  const answer = Promise.withResolvers<void>()
+  const othersDone = Promise.withResolvers<void>()
+  const asked: string[] = []
+  const worker = startReconciling({
+    watchList: list,
+    check: async ({ number }) => {
+      if (number === 'hangs') await answer.promise
+      return { status: 'settled', found: false }
+    },
+    times: createWatchTimes(MINUTE),
+    firstMs: MINUTE,
+    onChecked: ({ number }) => void (asked.push(number) === numbers.length && othersDone.resolve()),
+    onError: (error) => t.fail(error.message),
+    now: Date.now
+  })
+  await othersDone.promise
+  t.same(asked.sort(), numbers.sort())
+  const closed = worker.close()
+  answer.resolve()
+  await closed
+  t.equal(asked.at(-1), 'hangs')
 })
