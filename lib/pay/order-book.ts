@@ -2,6 +2,8 @@
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings.ts'
 import type { OrderStatus, PayApi, PayApis } from './api.ts'
+import { contradicted, contradictsOrder } from './contradiction.ts'
+import { ifFound } from './if-found.ts'
 import { type Merchants, withApp } from './merchants.ts'
 import { isPaid, type OrderRecord, type Orders } from './orders.ts'
 import type { WatchList } from './watch-list.ts'
@@ -38,11 +40,10 @@ export function createOrderBook({ merchants, apis, orders, watchList }: OrderBoo
 
   /** What WeChat says, with what we know beside it. Right after an order was made WeChat may not find it. */
   async function ask({ merchant, api, record }: Asked, outTradeNo: string): Promise<OrderView> {
-    const status = await api.query(merchant, outTradeNo).catch((error: unknown) => {
-      if (record === undefined || !isNotFound(error)) throw error
-      return undefined
-    })
-    if (record === undefined) return status as OrderStatus
+    if (record === undefined) return api.query(merchant, outTradeNo)
+    const status = await ifFound(api.query(merchant, outTradeNo))
+    const contradiction = status && contradictsOrder(record, status, merchant.appids)
+    if (contradiction) throw contradicted('order', contradiction)
     const told = status ?? { state: 'NOTPAY' as const }
     const state = await orders.advance(merchant.mchid, outTradeNo, told.state)
     return { ...knownOf(record), ...told, api: record.api, state }
@@ -72,8 +73,6 @@ export function createOrderBook({ merchants, apis, orders, watchList }: OrderBoo
     }
   }
 }
-
-const isNotFound = (error: unknown): boolean => error instanceof ServiceError && error.code === 'NOT_FOUND'
 
 /** WeChat tells little of what is not paid. */
 function knownOf({ appid, mchid, outTradeNo, openid, attach, totalFen, currency }: OrderRecord) {

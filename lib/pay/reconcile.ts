@@ -3,11 +3,12 @@
 import { ServiceError } from '../errors.ts'
 import type { EventRecorder } from '../events/queue.ts'
 import type { OrderStatus, PayApis, RefundStatus } from './api.ts'
+import { contradictsOrder, contradictsRefund } from './contradiction.ts'
 import { isWechatId, type Payment, paymentEvent, refundEvent } from './events.ts'
+import { ifFound } from './if-found.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
 import { endMsOf, isPaid, type OrderRecord, type Orders } from './orders.ts'
 import { isFinal, type RefundRecord, type RefundRecords } from './refund-records.ts'
-import { judgePayment } from './v2/notice.ts'
 import type { Watched } from './watch-list.ts'
 import type { Waiting } from './watch-times.ts'
 
@@ -16,7 +17,7 @@ export type Checked =
   | { status: 'settled'; found: boolean }
   /** Still open at WeChat. */
   | { status: 'open'; waiting: Waiting }
-  /** Nobody could say; `reason` is a code, or names what contradicts. */
+  /** Nobody could say, which is asked for again; `reason` is a code, or names what contradicts our record. */
   | { status: 'failed'; waiting: Waiting; reason: string }
 
 export interface ReconcileOptions {
@@ -81,12 +82,11 @@ async function checkOrder(order: OrderRecord, options: ReconcileOptions): Promis
   const { mchid, outTradeNo } = order
   const merchant = merchants.one(mchid)
   const asked = apis[apiLike(merchant, order.api)].query(withApp(merchant, order.appid), outTradeNo)
-  const status = await asked.catch((error: unknown) => {
-    if (error instanceof ServiceError && error.code === 'NOT_FOUND') return undefined
-    throw error
-  })
+  const status = await ifFound(asked)
   if (status === undefined)
     return now() - order.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  const reason = contradictsOrder(order, status, merchant.appids)
+  if (reason !== undefined) return { status: 'failed', reason }
   if (isPaid(status.state)) return recordPayment(order, status, options)
   await orders.advance(mchid, outTradeNo, status.state)
   return status.state === 'CLOSED' || status.state === 'REVOKED'
@@ -94,15 +94,10 @@ async function checkOrder(order: OrderRecord, options: ReconcileOptions): Promis
     : { status: 'open' }
 }
 
-/** By the rules of the callback: what contradicts our record is no event, but stays in the log, and is asked for again. */
 async function recordPayment(order: OrderRecord, status: OrderStatus, options: ReconcileOptions): Promise<Finding> {
-  const { events, merchants, orders, now } = options
+  const { events, orders, now } = options
   const payment = paymentOf(order, status, now())
   if (payment === undefined) return { status: 'failed', reason: 'transaction_id' }
-  const { total: totalFen, currency } = payment.amount
-  const { appids } = merchants.one(order.mchid)
-  const judged = judgePayment({ ...payment, totalFen, currency }, { mchid: order.mchid, appids, order })
-  if (judged !== 'accept') return { status: 'failed', reason: judged }
   const recorded = await events.record(paymentEvent(payment, true))
   if (recorded === 'conflict') return { status: 'failed', reason: 'other-content' }
   await orders.advance(order.mchid, order.outTradeNo, status.state)
@@ -129,12 +124,11 @@ async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Pro
   const { mchid, outRefundNo } = refund
   const merchant = merchants.one(mchid)
   const asked = apis[apiLike(merchant, refund.api)].queryRefund(await inNameOf(refund, options), outRefundNo)
-  const status = await asked.catch((error: unknown) => {
-    if (error instanceof ServiceError && error.code === 'NOT_FOUND') return undefined
-    throw error
-  })
+  const status = await ifFound(asked)
   if (status === undefined)
     return now() - refund.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  const reason = contradictsRefund(refund, status)
+  if (reason !== undefined) return { status: 'failed', reason }
   await refunds.advance(mchid, outRefundNo, status.state)
   return recordRefund(refund, status, options)
 }
@@ -147,15 +141,13 @@ async function inNameOf({ mchid, outTradeNo }: RefundRecord, { merchants, orders
 }
 
 async function recordRefund(
-  { api, amount, total }: RefundRecord,
+  { api }: RefundRecord,
   status: RefundStatus,
   { events, now }: ReconcileOptions
 ): Promise<Finding> {
   const { state, refundId } = status
   if (state === 'PROCESSING') return { status: 'open' }
   if (!isWechatId(refundId)) return { status: 'failed', reason: 'refund_id' }
-  if (status.amount.refund !== amount || status.amount.total !== total)
-    return { status: 'failed', reason: 'amount-mismatch' }
   const recorded = await events.record(refundEvent({ ...status, api, state }, new Date(now()).toISOString()))
   if (recorded === 'conflict') return { status: 'failed', reason: 'other-content' }
   return isFinal(state) ? { status: 'settled', found: recorded === 'recorded' } : { status: 'open' }

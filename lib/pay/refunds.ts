@@ -2,6 +2,7 @@
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings.ts'
 import type { ApiName, PayApis, RefundRequest, RefundStatus } from './api.ts'
+import { contradicted, contradictsRefund } from './contradiction.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
 import type { OrderRecord, Orders } from './orders.ts'
 import { type RefundRecord, type RefundRecords, sameRefund } from './refund-records.ts'
@@ -86,7 +87,10 @@ export function createRefunds({ merchants, apis, orders, records, watchList, tim
       const { merchant, api, record } = await ownerOf(merchants, hint, (mchid) => records.find(mchid, outRefundNo))
       const order = await findOrder(merchant.mchid, record?.outTradeNo)
       const asked = order ? withApp(merchant, order.appid) : merchant
-      return noteState(await apis[api].queryRefund(asked, outRefundNo))
+      const status = await apis[api].queryRefund(asked, outRefundNo)
+      const contradiction = record && contradictsRefund(record, status)
+      if (contradiction) throw contradicted('refund', contradiction)
+      return noteState(status)
     }
   }
 }

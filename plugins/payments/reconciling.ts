@@ -1,5 +1,6 @@
 /** The asking about silent orders as a part of this process: what it tells the log, and its end with the service. */
 import type { FastifyInstance } from 'fastify'
+import { ERRORS, type ErrorCode } from '../../lib/errors.ts'
 import { createReconciler, type ReconcileOptions } from '../../lib/pay/reconcile.ts'
 import { type ReconcileReport, startReconciling } from '../../lib/pay/reconcile-worker.ts'
 import type { WatchList } from '../../lib/pay/watch-list.ts'
@@ -39,9 +40,12 @@ export function reconcile(
 function tell({ log }: FastifyInstance, report: ReconcileReport, warn: (cause: string) => void): void {
   const { status, found = false, reason = '', ...entry } = report
   if (found) log.info(entry, 'found by asking WeChat: no callback had come')
-  else if (status === 'failed' && /^WECHAT_/.test(reason)) warn(reason)
+  else if (status === 'failed' && isCode(reason)) warn(reason)
   else if (status === 'failed') log.warn({ ...entry, reason }, 'what WeChat answers contradicts our record')
 }
+
+/** Else it is the name of what contradicts. */
+const isCode = (reason: string): reason is ErrorCode => reason in ERRORS
 
 /** What fails for one reason fails for many: each is told once a minute. */
 function seldom(say: (cause: string) => void): (cause: string) => void {

@@ -55,6 +55,24 @@ for (const api of ['v2', 'v3']) {
     }
   })
 
+  t.test(`GET an order by ${api} believes no answer that contradicts our record`, async (t) => {
+    const world = await buildPay(t, { env: { ROLES: 'api' } })
+    const { app, pay } = world
+    await paidOrder(world, { api })
+    const paid = api === 'v2' ? { total_fee: '1' } : { amount: { total: 1 } }
+    const wrongs = [paid, api === 'v2' ? { fee_type: 'USD' } : { amount: { currency: 'USD' } }]
+    for (const overrides of wrongs) {
+      pay.fault({ api: api === 'v2' ? 'orderquery' : 'v3_query', overrides })
+      refused(t, await call(app, find()), 502, 'WECHAT_BAD_RESPONSE', { message: /contradicts our record/ })
+    }
+    pay.fault({ api: api === 'v2' ? 'orderquery' : 'v3_query', overrides: { appid: 'wxfedcba9876543210' } })
+    refused(t, await call(app, find()), 502, 'WECHAT_BAD_RESPONSE')
+    t.equal(await app.redis.exists(app.keys.orderState(MCHID, NUMBER)), 0, 'nothing was noted')
+    t.equal((await call(app, find())).json().state, 'SUCCESS')
+    await app.close()
+    t.match(world.logs(), /contradicts our record: amount-mismatch/)
+  })
+
   t.test(`POST close by ${api}: closed, closed again, and never what is paid`, async (t) => {
     const world = await buildPay(t)
     const { app } = world

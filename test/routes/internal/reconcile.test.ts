@@ -1,7 +1,9 @@
 /** What WeChat never told us of is found all the same, once, by whichever instance works. */
+import { writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
-import { MCHID } from '../../helper.ts'
+import { APPID, MCHID } from '../../helper.ts'
 import { eventsIn } from '../wechat/notices.ts'
 import { ORDER } from './order.ts'
 import { buildPay, call, type PayWorld, paidOrder } from './pay-world.ts'
@@ -119,6 +121,32 @@ t.test('an answer that contradicts our order is no event, but a line in the log'
   t.equal((await eventsIn(app)).length, 1)
   t.match(world.logs(), /"reason":"amount-mismatch","msg":"what WeChat answers contradicts our record"/)
   t.notMatch(world.logs(), ORDER.openid)
+})
+
+t.test('a refund that contradicts ours is no event, and moves nothing', async (t) => {
+  const world = await buildPay(t, { env: FAST })
+  const { app, backend, pay } = world
+  await paidOrder(world)
+  await call(app, 'refunds', REFUND)
+  pay.fault({ api: 'v3_refund_query', overrides: { status: 'CLOSED', amount: { refund: 1 } } })
+  await pay.refund({ outRefundNo: REFUND.outRefundNo, times: 0 })
+  await backend.waitFor(({ type }) => type === 'refund.succeeded')
+  t.equal((await call(app, `refunds/${REFUND.outRefundNo}`)).json().state, 'SUCCESS')
+  t.match(world.logs(), /"reason":"amount-mismatch","msg":"what WeChat answers contradicts our record"/)
+})
+
+t.test('an order of a merchant that is no longer in the settings contradicts nothing, and is kept', async (t) => {
+  const world = await buildPay(t, { env: { ...FAST, ROLES: 'api' } })
+  const { app, another, logs } = world
+  await paidOrder(world)
+  const apps = [{ appid: APPID, secret: 'x' }]
+  writeFileSync(join(t.testdirName, 'wechat.json'), JSON.stringify({ apps, merchants: [] }))
+  const worker = await another({ ROLES: 'worker' })
+  while (!logs().includes('asking WeChat about silent orders')) await app.redis.ping()
+  await worker.close()
+  t.match(logs(), /"cause":"APP_UNKNOWN","msg":"asking WeChat about silent orders"/)
+  t.notMatch(logs(), /contradicts our record/)
+  t.equal(await app.redis.zcard(app.keys.watched), 1)
 })
 
 t.test('an order that was refused or closed is not asked for any more', async (t) => {

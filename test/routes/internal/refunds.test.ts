@@ -58,6 +58,22 @@ for (const api of ['v2', 'v3'] as const) {
     t.equal((await call(app, 'refunds', REFUND)).json().state, 'SUCCESS', 'a late answer undoes nothing')
   })
 
+  t.test(`GET a refund by ${api} believes no answer that contradicts our record`, async (t) => {
+    const world = await buildPay(t, { env: { ROLES: 'api' } })
+    const { app, pay } = world
+    await paidOrder(world, { api })
+    await call(app, 'refunds', REFUND)
+    for (const [name, field, fen] of [
+      ['refund', 'refund_fee_0', 29],
+      ['total', 'total_fee', 87]
+    ] as const) {
+      const overrides = api === 'v2' ? { [field]: String(fen) } : { amount: { [name]: fen } }
+      pay.fault({ api: api === 'v2' ? 'refundquery' : 'v3_refund_query', overrides })
+      refused(t, await call(app, find()), 502, 'WECHAT_BAD_RESPONSE', { message: /contradicts our record/ })
+    }
+    t.equal((await call(app, find())).statusCode, 200)
+  })
+
   t.test(`POST a refund by ${api} with other content under its number is refused here`, async (t) => {
     const world = await buildPay(t)
     const { app, pay } = world
