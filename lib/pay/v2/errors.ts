@@ -1,5 +1,6 @@
 /** What the failures of APIv2 mean for our caller, and which of them ask for the same call again (pay.md A3, A5 to A7). */
 import { type ErrorCode, ServiceError } from '../../errors.ts'
+import { NO_ORDER, NO_REFUND } from '../if-found.ts'
 import type { BadV2, FailedV2, RefusedV2 } from './answer.ts'
 
 /** Every answer that is no success. */
@@ -31,8 +32,8 @@ export const ERR_CODES_V2: ReadonlyMap<string, Meaning> = new Map([
   ['USER_ACCOUNT_ABNORMAL', DENIED],
   ['INVALID_TRANSACTIONID', DENIED],
   ['ERROR', DENIED],
-  ['ORDERNOTEXIST', { error: 'NOT_FOUND', message: 'WeChat Pay knows no such order' }],
-  ['REFUNDNOTEXIST', { error: 'NOT_FOUND', message: 'WeChat Pay knows no such refund' }],
+  ['ORDERNOTEXIST', { error: 'NOT_FOUND', ...NO_ORDER }],
+  ['REFUNDNOTEXIST', { error: 'NOT_FOUND', ...NO_REFUND }],
   ['FREQUENCY_LIMITED', { error: 'WECHAT_RATE_LIMITED' }],
   ['INVALID_REQ_TOO_MUCH', { error: 'WECHAT_RATE_LIMITED', retryAfterSeconds: 60 }],
   ['NOAUTH', CONFIGURATION],

@@ -1,6 +1,7 @@
 /** What APIv3's errors mean for us (pay.md B15): the code for our caller, and whether the call may be repeated. */
 import { type ErrorCode, ServiceError } from '../../errors.ts'
 import { BILL_IN_THE_MAKING, NO_BILL } from '../bill-file.ts'
+import { NO_ORDER, NO_REFUND } from '../if-found.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'
 
 /** Which kind of call was answered: the same code asks for different steps. */
@@ -96,11 +97,16 @@ export function readErrorBodyV3(body: Buffer): ErrorBodyV3 | undefined {
   return { code, message: fields.text('message'), ...(field !== '' && { field }) }
 }
 
-/** What these codes mean is about a bill, and nothing else. */
-const ABOUT_BILLS: ReadonlyMap<string | undefined, object> = new Map([
+/** What the table's sentence does not say: which thing is not there. */
+const SENTENCES: ReadonlyMap<string | undefined, object> = new Map([
   ['NO_STATEMENT_EXIST', NO_BILL],
-  ['STATEMENT_CREATING', BILL_IN_THE_MAKING]
+  ['STATEMENT_CREATING', BILL_IN_THE_MAKING],
+  ['ORDER_NOT_EXIST', NO_ORDER],
+  ['RESOURCE_NOT_EXISTS', NO_ORDER]
 ])
+
+const sentenceFor = (call: CallV3, code: string | undefined) =>
+  call === 'refund-query' && code === 'RESOURCE_NOT_EXISTS' ? NO_REFUND : SENTENCES.get(code)
 
 /** The error for our caller. What `detail.value` holds is not kept: it may be a payer's openid. */
 export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): ServiceError {
@@ -110,7 +116,7 @@ export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): Se
   return new ServiceError(error, {
     ...(said && { wechat: { code: said.code, message: said.message } }),
     detail: `WeChat answered the ${call} call with ${said?.code ?? 'no code'} (HTTP ${status}${place})`,
-    ...ABOUT_BILLS.get(said?.code)
+    ...sentenceFor(call, said?.code)
   })
 }
 

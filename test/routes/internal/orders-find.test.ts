@@ -134,8 +134,8 @@ t.test('GET an order: whose it is', async (t) => {
 
 t.test('GET an order that nobody knows is NOT_FOUND; one that WeChat has not yet is unpaid', async (t) => {
   const { app, pay } = await buildPay(t)
-  refused(t, await call(app, find()), 404, 'NOT_FOUND')
-  refused(t, await call(app, find(NUMBER, '?api=v2')), 404, 'NOT_FOUND')
+  for (const query of ['', '?api=v2', '?api=v3'])
+    refused(t, await call(app, find(NUMBER, query)), 404, 'NOT_FOUND', { message: /knows no such order/ })
   refused(t, await call(app, `${find()}/close`, {}), 404, 'NOT_FOUND')
   pay.fault({ api: 'v3_prepay', reset: true, processed: false, times: 3 })
   refused(t, await call(app, 'orders', ORDER), 502, 'WECHAT_UNREACHABLE')

@@ -266,9 +266,9 @@ for (const api of ['v2', 'v3']) {
 t.test('a refund that nobody knows is NOT_FOUND', async (t) => {
   const { app } = await buildPay(t)
   for (const query of ['', '?api=v2', '?api=v3', `?mchid=${MCHID}`])
-    refused(t, await call(app, find(query)), 404, 'NOT_FOUND')
+    refused(t, await call(app, find(query)), 404, 'NOT_FOUND', { message: /knows no such refund/ })
   refused(t, await call(app, find('?mchid=1900000999')), 400, 'APP_UNKNOWN')
-  refused(t, await call(app, 'refunds', REFUND), 404, 'NOT_FOUND')
+  refused(t, await call(app, 'refunds', REFUND), 404, 'NOT_FOUND', { message: /knows no such order/ })
   refused(t, await call(app, 'refunds?api=v2', { ...REFUND, outRefundNo: 'R2' }), 404, 'NOT_FOUND')
 })
 
