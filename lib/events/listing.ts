@@ -117,7 +117,9 @@ export function createRecordedEvents(redis: Redis, prefix: string, { open }: Pic
 }
 
 const unknown = () =>
-  new ServiceError('NOT_FOUND', { message: 'No event is held under this id; delivered ones are held for 48 hours' })
+  new ServiceError('NOT_FOUND', {
+    message: 'No event is held under this id; delivered ones are held for 48 hours, the last 200,000 of them'
+  })
 
 /** Several lists in one order. Where one of them stopped, the others may not go past it. */
 function merge(pages: PlacedPage<EventSummary>[], limit: number): EventPage {

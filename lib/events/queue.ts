@@ -9,7 +9,10 @@ import { createWaitingIndex } from './waiting.ts'
 /** Longer than WeChat ever repeats a callback (a day), and than the time in which an event can still be redelivered. */
 const IDENTITY_LIFE_MS = 32 * 86_400_000
 export const DELIVERED_LIFE_SECONDS = 48 * 3600
-const MOST_DELIVERED_KEPT = 10_000
+/** Of all types together: half a gigabyte of Redis or so. */
+const MOST_DELIVERED_KEPT = 200_000
+/** BullMQ takes what has no priority before what has one. */
+const AFTER_ALL_ELSE = 1
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -27,14 +30,14 @@ export interface Event {
   data: object
   /** What must agree when the same identity comes again, e.g. the amount. */
   essence: string
+  /** It lets everything else that is to be delivered go first. */
+  isPatient?: boolean
 }
 
 export type Recorded = 'recorded' | 'duplicate' | 'conflict'
 
 /** How many events there are in each state. `active`: on their way to the receiver; `delayed`: to be tried again. */
-export type EventCounts = Record<(typeof STATES)[number], number>
-
-const STATES = ['waiting', 'delayed', 'active', 'failed'] as const
+export type EventCounts = Record<'waiting' | 'delayed' | 'active' | 'failed', number>
 
 export interface EventRecorder {
   /**
@@ -62,11 +65,13 @@ export function createEventRecorder(
   const index = createWaitingIndex(redis, prefix)
 
   /** Both in one round trip. The entry of a duplicate is of nobody, so it goes; that the index knows it is not what success says. */
-  async function add(queue: Queue<QueuedEvent>, jobId: string, { id, type, timestamp, data }: Event): Promise<string> {
+  async function add(queue: Queue<QueuedEvent>, jobId: string, event: Event): Promise<string> {
+    const { id, type, timestamp, data, isPatient = false } = event
     const body = JSON.stringify({ type, timestamp, data })
     const at = Date.now()
-    const deduplication = { id, ttl: IDENTITY_LIFE_MS }
-    const added = queue.add(type, { id, body }, { ...jobOptions, timestamp: at, jobId, deduplication })
+    const priority = isPatient ? AFTER_ALL_ELSE : undefined
+    const options = { ...jobOptions, timestamp: at, jobId, deduplication: { id, ttl: IDENTITY_LIFE_MS } }
+    const added = queue.add(type, { id, body }, { ...options, ...(priority && { priority }) })
     const [job] = await Promise.all([added, index.add(jobId, at).catch(() => undefined)])
     if (job.id !== jobId) void index.remove(jobId).catch(() => undefined)
     return job.id ?? ''
@@ -85,7 +90,9 @@ export function createEventRecorder(
     },
     async counts() {
       const queue = await lazy.open()
-      return (await queue.getJobCounts(...STATES)) as EventCounts
+      const counts = await queue.getJobCounts('waiting', 'prioritized', 'delayed', 'active', 'failed')
+      const { waiting = 0, prioritized = 0, delayed = 0, active = 0, failed = 0 } = counts
+      return { waiting: waiting + prioritized, delayed, active, failed }
     },
     close: () => lazy.close()
   }

@@ -53,7 +53,14 @@ export function createPushes({ apps, events, queries, meters, now }: PushesOptio
     const { openid, msgType, event, createTime, identity, raw } = message
     const id = `msg_${appid}_${identity}`
     const data = { appid, openid, msgType, ...(event !== undefined && { event }), createTime, raw }
-    const recorded = await events.record({ id, type: 'message.received', timestamp: createTime, data, essence: id })
+    const recorded = await events.record({
+      id,
+      type: 'message.received',
+      timestamp: createTime,
+      data,
+      essence: id,
+      isPatient: true
+    })
     return { id, verdict: recorded === 'recorded' ? ('recorded' as const) : ('duplicate' as const) }
   }
 

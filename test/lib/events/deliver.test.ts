@@ -191,3 +191,31 @@ t.test('startDelivery() before Redis is there delivers once it is', async (t) =>
   await receiver.came(1)
   t.equal(receiver.posts.length, 1)
 })
+
+t.test('startDelivery() posts what is not patient before all that is, also where that waits for longer', async (t) => {
+  const { recorder, start, until } = await eventWorld(t)
+  const held: ServerResponse[] = []
+  const receiver = await receive(t, (response) => held.push(response))
+  const messages = Array.from({ length: 60 }, (_, index) => event(`msg_wx_${index}`, { isPatient: true }))
+  for (const message of messages) await recorder.record(message)
+  start(receiver.url)
+  await receiver.came(50)
+  await recorder.record(event('pay_1_1'))
+  t.match(await recorder.counts(), { waiting: 11, active: 50 })
+  take(held[0] as ServerResponse)
+  await receiver.came(51)
+  t.equal(receiver.posts[50]?.id, 'pay_1_1')
+  const order = receiver.posts.map(({ id }) => id)
+  t.same(
+    order.slice(0, 50).toSorted(),
+    messages
+      .slice(0, 50)
+      .map(({ id }) => id)
+      .toSorted(),
+    'first come, first posted'
+  )
+  for (const response of held.slice(1)) take(response)
+  await receiver.came(61)
+  for (const response of held.slice(51)) take(response)
+  await until({ completed: 61 })
+})

@@ -79,14 +79,13 @@ t.test('wechatpay-axios-plugin verifies every request of ours, and the paySign',
   const order = { outTradeNo: 'T|*1234', openid: 'o1', totalFen: 1, currency: 'CNY', description: '茶', createdAt: 0 }
   const outcome = await api.prepay(merchant, { api: 'v3', appid: APPID, mchid: MCHID, ...order })
   const request = { outRefundNo: 'R@|*1', outTradeNo: 'T|*1234', amount: 1, total: 1 }
-  for (const work of [
+  await Promise.allSettled([
     api.query(merchant, 'T|*1234'),
     api.close(merchant, 'T|*1234'),
     api.refund(merchant, request),
     api.queryRefund(merchant, 'R@|*1'),
     api.bill(merchant, { kind: 'trade', date: '2026-01-01' })
   ])
-    await work.catch(() => undefined)
   for (const { method, url, headers, body } of asked) {
     const fields = [...(headers.authorization ?? '').matchAll(/(\w+)="([^"]*)"/g)]
     const {
