@@ -19,8 +19,8 @@ export default fp<RefundConfirmationsOptions>(
       redis,
       prefix: app.keys.refundConfirmations,
       confirm: app.refundCallbacks.confirm,
+      giveUp: app.refundCallbacks.giveUp,
       onSettled: (report) => tell(app, report),
-      onGivenUp: (webhookId) => app.log.error({ webhookId }, 'a refund notice was never confirmed; it is kept'),
       onError: () => {
         // As above; what was to be written is tried again.
       }
@@ -40,7 +40,6 @@ export default fp<RefundConfirmationsOptions>(
 /** A webhook-id holds merchant and refund numbers, nothing of a person. */
 function tell(app: FastifyInstance, { mchid, verdict, reason, id }: ConfirmationReport): void {
   const facts = { mchid, verdict, reason, webhookId: id }
-  if (verdict === 'quarantined')
-    app.log.error(facts, 'a stored refund notice contradicts WeChat, our settings or our order')
+  if (verdict === 'quarantined') app.log.error(facts, 'a stored refund notice waits in quarantine')
   else app.log.info(facts, 'stored refund notice settled')
 }

@@ -72,7 +72,9 @@ export const CALLBACK_REASONS = [
   'amount-mismatch',
   'other-content',
   // What WeChat itself, when asked, does not know.
-  'unknown-refund'
+  'unknown-refund',
+  // What it could not be asked about for days.
+  'unconfirmed'
 ] as const
 export type CallbackReason = (typeof CALLBACK_REASONS)[number]
 

@@ -47,6 +47,8 @@ export interface RefundCallbacks {
    * it is to be tried again then.
    */
   confirm(mchid: string, body: Buffer): Promise<Pick<RefundCallbackOutcome, 'verdict' | 'reason' | 'id'>>
+  /** For a stored notice that could not be confirmed for days: it waits in quarantine for a person. Throws where Redis is away. */
+  giveUp(notice: { id: string; mchid: string; body: Buffer }): ReturnType<RefundCallbacks['confirm']>
   /** What to answer where no verdict was reached. */
   failReply: string
 }
@@ -156,7 +158,8 @@ export function createRefundCallbacks(options: RefundCallbackOptions): RefundCal
       // A key or merchant that is gone may come back, like WeChat.
       if (UNSETTLED.has(judged.verdict)) throw new Error(`not settled: ${judged.verdict}`)
       return judged
-    }
+    },
+    giveUp: ({ id, mchid, body }) => setAside(id, 'unconfirmed', { owner: mchid, body })
   }
 }
 

@@ -1,5 +1,5 @@
 /** Refund notices that WeChat could not confirm at once wait in a BullMQ queue, until any worker has them confirmed. */
-import { type JobsOptions, Worker } from 'bullmq'
+import { type Job, type JobsOptions, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Durability } from '../../events/durability.ts'
 import { lazyQueue } from '../../events/open-queue.ts'
@@ -16,14 +16,12 @@ const LOOK_MS = 10_000
 const RETRY_MS = 1000
 /** What confirmations under way get at close(). */
 const CLOSE_MS = 4000
-/** As long as a person may want to know. */
-const FAILED_LIFE_SECONDS = 32 * 86_400
 
+/** No try is the last one for the queue: a notice leaves it once it is settled, or in quarantine. */
 const jobOptions: JobsOptions = {
-  attempts: TRIES,
+  attempts: Number.MAX_SAFE_INTEGER,
   backoff: { type: 'custom' },
   removeOnComplete: true,
-  removeOnFail: { age: FAILED_LIFE_SECONDS },
   stackTraceLimit: 0
 }
 
@@ -61,10 +59,10 @@ export interface RefundConfirmationOptions {
   redis: Redis
   prefix: string
   confirm: RefundCallbacks['confirm']
+  /** After three days of tries, and from then on until it could. */
+  giveUp: RefundCallbacks['giveUp']
   /** One notice came to something. */
   onSettled: (report: ConfirmationReport) => void
-  /** After three days of tries; the notice is kept. */
-  onGivenUp: (id: string) => void
   onError: (error: Error) => void
   /** Milliseconds after `triesMade` tries; default: the pauses of events. */
   pauseMs?: (triesMade: number) => number
@@ -76,26 +74,28 @@ export interface ConfirmationWorker {
 }
 
 export function startRefundConfirmations(options: RefundConfirmationOptions): ConfirmationWorker {
-  const { redis, prefix, confirm, onSettled, onGivenUp, onError } = options
+  const { redis, prefix, confirm, giveUp, onSettled, onError } = options
 
-  const worker = new Worker<Waiting>(
-    QUEUE_NAME,
-    async ({ data: { mchid, body } }) => onSettled({ mchid, ...(await confirm(mchid, Buffer.from(body, 'base64'))) }),
-    {
-      connection: redis,
-      prefix,
-      concurrency: PARALLEL,
-      lockDuration: LOCK_MS,
-      stalledInterval: LOOK_MS,
-      runRetryDelay: RETRY_MS,
-      maxStalledCount: Number.MAX_SAFE_INTEGER,
-      settings: { backoffStrategy: options.pauseMs ?? ((triesMade) => pauseMs(triesMade, Math.random())) }
-    }
-  )
-  worker.on('error', onError)
-  worker.on('failed', (job) => {
-    if (job?.id !== undefined && job.attemptsMade >= TRIES) onGivenUp(job.id)
+  async function settle({ id = '', data: { mchid, body }, attemptsMade }: Job<Waiting>): Promise<void> {
+    const bytes = Buffer.from(body, 'base64')
+    const outcome = await confirm(mchid, bytes).catch((error: unknown) => {
+      if (attemptsMade + 1 < TRIES) throw error
+      return giveUp({ id, mchid, body: bytes })
+    })
+    onSettled({ mchid, ...outcome })
+  }
+
+  const worker = new Worker<Waiting>(QUEUE_NAME, settle, {
+    connection: redis,
+    prefix,
+    concurrency: PARALLEL,
+    lockDuration: LOCK_MS,
+    stalledInterval: LOOK_MS,
+    runRetryDelay: RETRY_MS,
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+    settings: { backoffStrategy: options.pauseMs ?? ((triesMade) => pauseMs(triesMade, Math.random())) }
   })
+  worker.on('error', onError)
 
   return {
     async close() {

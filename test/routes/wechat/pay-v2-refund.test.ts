@@ -1,12 +1,18 @@
 /** The door for v2 refund notices: nobody signed them, so nothing is told on that WeChat, when asked, does not confirm. */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { TRIES } from '../../../lib/events/queue.ts'
 import { createOrders } from '../../../lib/pay/orders.ts'
 import { createRefundRecords } from '../../../lib/pay/refund-records.ts'
-import { startRefundConfirmations } from '../../../lib/pay/v2/refund-confirmations.ts'
+import {
+  type ConfirmationReport,
+  type RefundConfirmationOptions,
+  startRefundConfirmations
+} from '../../../lib/pay/v2/refund-confirmations.ts'
 import { connectPatient } from '../../../lib/redis/connect.ts'
 import { MCHID, OTHER_APPID } from '../../helper.ts'
+import { ask } from '../internal/backend.ts'
 import { ORDER } from '../internal/order.ts'
 import {
   answeredBy,
@@ -38,6 +44,30 @@ import {
 /** But for the list of what was refused. */
 const tracesIn = async (app: FastifyInstance) => (await keysOf(app)).filter((name) => !name.includes('{callbacks}'))
 const apisAsked = ({ pay }: RefundWorld) => pay.calls().map(({ api }) => api)
+
+/** A worker without pauses, and what the first notice came to; it ends then. */
+function confirming(
+  t: Test,
+  { app, env }: RefundWorld,
+  change: Partial<RefundConfirmationOptions> = {}
+): Promise<ConfirmationReport> {
+  const settled = Promise.withResolvers<ConfirmationReport>()
+  const redis = connectPatient(String(env.REDIS_URL), () => undefined)
+  const worker = startRefundConfirmations({
+    redis,
+    prefix: app.keys.refundConfirmations,
+    ...app.refundCallbacks,
+    onSettled: settled.resolve,
+    onError: () => undefined,
+    pauseMs: () => 20,
+    ...change
+  })
+  t.teardown(async () => {
+    await worker.close()
+    redis.disconnect()
+  })
+  return settled.promise.finally(() => worker.close())
+}
 
 t.test('rows 1 and 2: what WeChat confirms is recorded once, and every repeat gets the same success', async (t) => {
   const world = await buildRefund(t)
@@ -230,36 +260,54 @@ t.test('row 24: where WeChat cannot be asked the notice is stored, and any worke
 })
 
 t.test('row 24: a worker asks again until WeChat says what its notice says', async (t) => {
-  const { app, env, pay, sealed, idOf } = await buildRefund(t, { env: NO_WORKER })
+  const world = await buildRefund(t, { env: NO_WORKER })
+  const { app, pay, sealed, idOf } = world
   answers(t, await tell(app, sealed()), 200)
   t.same(await unconfirmed(app), [idOf('SUCCESS')], 'WeChat still calls it PROCESSING')
 
-  const settled = Promise.withResolvers<object>()
   const asked = Promise.withResolvers<void>()
-  const redis = connectPatient(String(env.REDIS_URL), () => undefined)
   let tries = 0
-  const worker = startRefundConfirmations({
-    redis,
-    prefix: app.keys.refundConfirmations,
+  const settled = confirming(t, world, {
     confirm(mchid, body) {
       if (++tries === 3) asked.resolve()
       return app.refundCallbacks.confirm(mchid, body)
-    },
-    onSettled: settled.resolve,
-    onGivenUp: (id) => settled.reject(new Error(`${id} was given up`)),
-    onError: () => undefined,
-    pauseMs: () => 20
-  })
-  t.teardown(async () => {
-    await worker.close()
-    redis.disconnect()
+    }
   })
   await asked.promise
   t.same(await refundEvents(app), [])
   await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
-  t.match(await settled.promise, { mchid: MCHID, verdict: 'recorded', id: idOf('SUCCESS') })
+  t.match(await settled, { mchid: MCHID, verdict: 'recorded', id: idOf('SUCCESS') })
   t.match(await refundEvents(app), [{ id: idOf('SUCCESS'), data: { raw: { refund_recv_accout: 'bank card 0403' } } }])
 })
+
+t.test(
+  'row 24: what WeChat did not confirm for three days waits in quarantine, and is recorded on retry',
+  async (t) => {
+    const world = await buildRefund(t, { env: NO_WORKER })
+    const { app, pay, sealed, idOf } = world
+    answers(t, await tell(app, sealed()), 200)
+    let refusals = 1
+    const settled = confirming(t, world, {
+      giveUp(notice) {
+        if (refusals-- > 0) throw new Error('READONLY')
+        return app.refundCallbacks.giveUp(notice)
+      }
+    })
+    t.match(await settled, { mchid: MCHID, verdict: 'quarantined', reason: 'unconfirmed', id: idOf('SUCCESS') })
+    t.equal(apisAsked(world).length, 1 + TRIES + 1, 'once at the door, and once more since it could not be put aside')
+    t.same([await refundEvents(app), await unconfirmed(app)], [[], []])
+    const { items } = (await ask(app, { url: '/internal/callbacks/quarantined' })).json()
+    t.match(items, [{ identity: idOf('SUCCESS'), door: 'pay-v2-refund', reason: 'unconfirmed', times: 1 }])
+
+    const retry = () => ask(app, { method: 'POST', url: `/internal/callbacks/quarantined/${items[0].id}/retry` })
+    t.match((await retry()).json(), { verdict: 'unconfirmed' })
+    t.same(await unconfirmed(app), [idOf('SUCCESS')], 'it waits for WeChat once more')
+    await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
+    t.match(await confirming(t, world), { verdict: 'recorded', id: idOf('SUCCESS') })
+    t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }])
+    t.equal((await retry()).statusCode, 404)
+  }
+)
 
 t.test('confirm() holds on to a notice that its settings do not open today', async (t) => {
   const { app, another, sealed, pay, idOf } = await buildRefund(t, { v3: true, env: NO_WORKER })
