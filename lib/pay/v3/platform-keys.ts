@@ -16,8 +16,10 @@ import { isCertificateSerial, type PlatformKeys, type SignedV3, type Verificatio
 
 /** Whoever waits for an answer of ours may be told no, and comes again. */
 const LONGEST_WAIT_MS = 1500
-/** Between two requests for the certificates of a merchant, by all instances together: anybody can send an unknown serial. */
+/** Between two requests for the certificates of a merchant, by all instances together, once one was answered: anybody can send an unknown serial. */
 const FETCH_PAUSE_MS = 60_000
+/** After a request that brought nothing, doubled with each, up to the pause. */
+const RETRY_MS = 2000
 const POLL_MS = 50
 /** WeChat lists a new certificate a day before it signs with it, and asks to look every twelve hours. */
 const RENEW_AFTER_MS = 12 * 3_600_000
@@ -28,8 +30,11 @@ export interface PlatformKeyStore {
    * verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Fails only where Redis is away and the serial is unknown.
    */
   verify(credentials: CredentialsV3, message: SignedV3, atMs?: number): Promise<VerificationV3>
-  /** Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Never throws. */
-  renew(credentials: CredentialsV3): Promise<void>
+  /**
+   * Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Answers whether
+   * nothing of that is left to do. Never throws.
+   */
+  renew(credentials: CredentialsV3): Promise<boolean>
 }
 
 export interface PlatformKeyOptions {
@@ -48,6 +53,8 @@ export interface PlatformKeyOptions {
 export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStore {
   const { redis, keys, records, sender, onFailure, now } = options
   const held = new Map<string, CertificateList>()
+  /** Requests in a row that brought nothing, by merchant. */
+  const failures = new Map<string, number>()
   const flight = singleFlight<void>()
   const pauseMs = Math.max(FETCH_PAUSE_MS, options.timeoutMs + 1000)
 
@@ -79,9 +86,23 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
     const { mchid } = credentials
     const isOurTurn = await redis.set(keys.platformCertificatesPause(mchid), '1', 'PX', pauseMs, 'NX')
     if (isOurTurn === null) return false
-    await fetchList(credentials).catch((error: unknown) => onFailure(mchid, error))
+    try {
+      await fetchList(credentials)
+      failures.delete(mchid)
+    } catch (error) {
+      onFailure(mchid, error)
+      if (!isLasting(error)) await endPauseSooner(mchid)
+    }
     return true
   }
+
+  async function endPauseSooner(mchid: string): Promise<void> {
+    const before = failures.get(mchid) ?? 0
+    failures.set(mchid, before + 1)
+    await redis.pexpire(keys.platformCertificatesPause(mchid), Math.min(RETRY_MS * 2 ** before, pauseMs))
+  }
+
+  const isFresh = (mchid: string) => now() - (held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY) < RENEW_AFTER_MS
 
   /** Where another instance may be fetching at this moment, its list is waited for. */
   async function awaitOther(mchid: string, isFound: () => boolean): Promise<void> {
@@ -118,14 +139,17 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
       const { mchid } = credentials
       try {
         await takeOver(mchid)
-        const ageMs = now() - (held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY)
-        if (ageMs >= RENEW_AFTER_MS) await fetchInTurn(credentials)
+        if (!isFresh(mchid)) await fetchInTurn(credentials)
       } catch (error) {
         onFailure(mchid, error)
       }
+      return isFresh(mchid)
     }
   }
 }
+
+/** Until somebody changes the settings, so that it need not be asked about soon. */
+const isLasting = (error: unknown): boolean => error instanceof ServiceError && error.code === 'WECHAT_CONFIG_INVALID'
 
 function unusable(reason: string): ServiceError {
   const code = reason === 'unopenable' ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_BAD_RESPONSE'

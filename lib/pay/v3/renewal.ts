@@ -5,6 +5,8 @@ import type { PlatformKeyStore } from './platform-keys.ts'
 
 /** One read in Redis for each merchant; WeChat is asked where the list is missing or old, by one instance. */
 const CHECK_MS = 60_000
+/** While any are missing or old. How often WeChat is asked then is for the store to say. */
+const RETRY_MS = 2000
 
 export interface Renewal {
   /** Ends the timer; a request under way ends with its connection. */
@@ -12,12 +14,8 @@ export interface Renewal {
   readonly stopped: boolean
 }
 
-/** Looks at once, then every minute or a little later, so that instances do not stay in step. */
-export function startRenewal(
-  store: Pick<PlatformKeyStore, 'renew'>,
-  accounts: readonly CredentialsV3[],
-  checkMs: number = CHECK_MS
-): Renewal {
+/** Looks at once, then every minute, sooner while it lacks any; and always a little later, so that instances do not stay in step. */
+export function startRenewal(store: Pick<PlatformKeyStore, 'renew'>, accounts: readonly CredentialsV3[]): Renewal {
   const stopping = new AbortController()
   const { signal } = stopping
   // With a public key, certificates matter only where a message names one.
@@ -25,8 +23,9 @@ export function startRenewal(
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
-      for (const account of renewed) await store.renew(account)
-      await pause(checkMs * (1 + 0.1 * Math.random()), undefined, { signal, ref: false })
+      let isComplete = true
+      for (const account of renewed) isComplete = (await store.renew(account)) && isComplete
+      await pause((isComplete ? CHECK_MS : RETRY_MS) * (1 + 0.1 * Math.random()), undefined, { signal, ref: false })
     }
   }
 

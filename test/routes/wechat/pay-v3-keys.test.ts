@@ -132,6 +132,43 @@ t.test(
   }
 )
 
+t.test(
+  'a WeChat that fails is asked again soon, then ever more seldom, and what is for good after a minute',
+  async (t) => {
+    const { app, pay } = await buildV3(t, { mode: 'both', env: NO_WORKER })
+    const key = app.keys.platformCertificatesPause(MCHID)
+    const busy = { errcode: 'SYSTEM_ERROR', httpStatus: 500 }
+    const pauses: [fault: object, min: number, max: number][] = [
+      [busy, 0, 2000],
+      [{ reset: true, times: 2 }, 2000, 4000],
+      [{ httpStatus: 502 }, 4000, 8000],
+      [{ errcode: 'SIGN_ERROR', httpStatus: 401 }, 50_000, 60_000]
+    ]
+    for (const [fault, min, max] of pauses) {
+      pay.fault({ api: 'v3_certificates', ...fault })
+      answers(t, await notify(app, notice(by('platformA'))), 401)
+      const leftMs = await app.redis.pttl(key)
+      t.ok(leftMs > min && leftMs <= max, `${leftMs} ms`)
+      pay.clearFaults()
+      await app.redis.del(key)
+    }
+    answers(t, await notify(app, notice(by('platformA'))), 204)
+    t.ok((await app.redis.pttl(key)) > 50_000)
+  }
+)
+
+t.test('a start at which WeChat fails has its certificates soon, though no message asks for them', async (t) => {
+  const { app, another, pay } = await buildV3(t, { mode: 'certificates', env: NO_WORKER })
+  const place = app.keys.platformCertificates(MCHID)
+  while ((await app.redis.exists(place)) === 0);
+  await app.redis.del(place, app.keys.platformCertificatesPause(MCHID))
+  const before = questions(pay)
+  pay.fault({ api: 'v3_certificates', errcode: 'SYSTEM_ERROR', httpStatus: 500 })
+  await another()
+  while ((await app.redis.exists(place)) === 0);
+  t.equal(questions(pay), before + 2)
+})
+
 t.test('a list sealed under another APIv3 key than ours, or signed by nobody, is not taken', async (t) => {
   const { app, another, pay, logs } = await buildV3(t, { mode: 'both', env: NO_WORKER })
   const endPause = () => app.redis.del(app.keys.platformCertificatesPause(MCHID))
