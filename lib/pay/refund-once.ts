@@ -52,7 +52,7 @@ export async function refundOnce(request: RefundRequest, { ask, query }: RefundC
   if (!first.queryFirst) return refused(first.error)
   const found = await look(query, request)
   if (found.status === 'found') return { status: 'made', refund: found.refund }
-  if (found.status === 'another') return refused(NUMBER_TAKEN())
+  if (found.status === 'another') return refused(numberTaken())
   if (found.status === 'unknown') return undecided(first.mayBeDone ? first.error : found.error)
   if (!first.mayBeDone) return refused(first.error)
   const second = await ask()
@@ -84,7 +84,7 @@ function isSame(found: RefundStatus, { outTradeNo, transactionId, amount, total 
 
 const refused = (error: ServiceError): RefundOutcome => ({ status: 'refused', error, mayExist: false })
 
-const NUMBER_TAKEN = () =>
+const numberTaken = (): ServiceError =>
   new ServiceError('PAY_REJECTED', {
     message: 'This outRefundNo was used for another refund; take another number'
   })
