@@ -31,7 +31,7 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
   await settled(connection, 5000)
   const names = redisKeys(REDIS_PREFIX)
   const keys = eventKeys(names.eventQueue, QUEUE_NAME)
-  const waitList = keys.job('wait')
+  const [waiting, patient] = [keys.job('wait'), keys.job('prioritized')]
   const recorder = createEventRecorder(connection, names.eventQueue)
   let expected = new Set<string>()
   let filled = 0
@@ -44,11 +44,17 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
     expected.add(id)
   }
 
+  /** Wherever the queue keeps what waits. */
+  async function allWaiting(): Promise<string[]> {
+    const both = await Promise.all([connection.lrange(waiting, 0, -1), connection.zrange(patient, '-inf', '+inf', 'BYSCORE')])
+    return both.flat()
+  }
+
   return {
     orders: createOrders(connection, names),
     expect: (id) => void expected.add(id),
     async prove() {
-      const jobIds = await connection.lrange(waitList, 0, -1)
+      const jobIds = await allWaiting()
       const ids = new Set(jobIds.map((jobId) => jobId.split('.')[0] ?? ''))
       const missing = [...expected].filter((id) => !ids.has(id)).length
       if (missing > 0 || jobIds.length !== expected.size)
@@ -59,10 +65,10 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
         await Promise.all(Array.from({ length: Math.min(left, AT_ONCE) }, fillOne))
     },
     async clear() {
-      const jobIds = await connection.lrange(waitList, 0, -1)
+      const jobIds = await allWaiting()
       for (let at = 0; at < jobIds.length; at += AT_ONCE)
         await connection.unlink(jobIds.slice(at, at + AT_ONCE).map(keys.job))
-      await connection.unlink(waitList, keys.waiting)
+      await connection.unlink(waiting, patient, keys.waiting)
       expected = new Set()
     },
     async redisMicroseconds() {
