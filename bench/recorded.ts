@@ -46,7 +46,10 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
 
   /** Wherever the queue keeps what waits. */
   async function allWaiting(): Promise<string[]> {
-    const both = await Promise.all([connection.lrange(waiting, 0, -1), connection.zrange(patient, '-inf', '+inf', 'BYSCORE')])
+    const both = await Promise.all([
+      connection.lrange(waiting, 0, -1),
+      connection.zrange(patient, '-inf', '+inf', 'BYSCORE')
+    ])
     return both.flat()
   }
 
