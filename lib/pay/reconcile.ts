@@ -31,9 +31,6 @@ export interface ReconcileOptions {
   now: () => number
 }
 
-/** WeChat may not find an order right after it was made; later it was never made, and nobody can pay it. */
-const UNMADE_AFTER_MS = 3_600_000
-
 /** Asks once about one entry. Throws where Redis cannot be reached. */
 export function createReconciler(options: ReconcileOptions): (entry: Watched) => Promise<Checked> {
   const { orders, refunds } = options
@@ -77,14 +74,19 @@ async function guarded(waiting: Waiting, check: () => Promise<Finding>): Promise
   }
 }
 
+/** WeChat may not find an order or refund right after it was made; later it was never made, and nothing comes of it. */
+const UNMADE_AFTER_MS = 3_600_000
+
+const absent = ({ createdAt }: OrderRecord | RefundRecord, nowMs: number): Finding =>
+  nowMs - createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+
 async function checkOrder(order: OrderRecord, options: ReconcileOptions): Promise<Finding> {
   const { merchants, apis, orders, now } = options
   const { mchid, outTradeNo } = order
   const merchant = merchants.one(mchid)
   const asked = apis[apiLike(merchant, order.api)].query(withApp(merchant, order.appid), outTradeNo)
   const status = await ifFound(asked)
-  if (status === undefined)
-    return now() - order.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  if (status === undefined) return absent(order, now())
   const reason = contradictsOrder(order, status, merchant.appids)
   if (reason !== undefined) return { status: 'failed', reason }
   if (isPaid(status.state)) return recordPayment(order, status, options)
@@ -125,8 +127,7 @@ async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Pro
   const merchant = merchants.one(mchid)
   const asked = apis[apiLike(merchant, refund.api)].queryRefund(await inNameOf(refund, options), outRefundNo)
   const status = await ifFound(asked)
-  if (status === undefined)
-    return now() - refund.createdAt * 1000 > UNMADE_AFTER_MS ? { status: 'settled', found: false } : { status: 'open' }
+  if (status === undefined) return absent(refund, now())
   const reason = contradictsRefund(refund, status)
   if (reason !== undefined) return { status: 'failed', reason }
   await refunds.advance(mchid, outRefundNo, status.state)
