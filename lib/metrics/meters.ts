@@ -73,7 +73,7 @@ export const CALLBACK_REASONS = [
   'other-content',
   // What WeChat itself, when asked, does not know.
   'unknown-refund',
-  // What it could not be asked about for days.
+  // What it did not confirm for days.
   'unconfirmed'
 ] as const
 export type CallbackReason = (typeof CALLBACK_REASONS)[number]
