@@ -7,7 +7,7 @@ import { eventKeys } from '../redis/keys.ts'
 import { cursorOf, inOrder, type PlacedPage, pageOfPlaces, placeOf } from '../redis/places.ts'
 import { createJobReader, type DeliveryState, type EventDetail, type EventSummary } from './job-reader.ts'
 import { type LazyQueue, QUEUE_NAME } from './open-queue.ts'
-import { DELIVERED_LIFE_SECONDS } from './queue.ts'
+import { DELIVERED_LIFE_SECONDS, IDENTITY_LIFE_MS, MOST_DELIVERED_KEPT } from './queue.ts'
 import { createWaitingIndex } from './waiting.ts'
 
 export interface EventQuery {
@@ -37,6 +37,8 @@ const STATES = ['waiting', 'delivered', 'failed'] as const
 /** What may stand in a webhook-id of ours; nothing of it means anything to a search by pattern. */
 const EVENT_ID = /^[\w-]{1,128}$/
 const SCAN_COUNT = 1000
+/** The clocks of instances may differ by so much. */
+const CLOCKS_MS = 3_600_000
 /** An event may go on between the look at it and the hand on it. */
 const REDELIVERY_TRIES = 3
 
@@ -65,7 +67,13 @@ export function createRecordedEvents(redis: Redis, prefix: string, { open }: Pic
     if (!EVENT_ID.test(id)) return undefined
     const queue = await open()
     const known = await queue.getDeduplicationJobId(id)
-    return known ?? (await search(keys.failed, id)) ?? (await search(keys.waiting, id))
+    return known ?? (await search(keys.failed, id)) ?? (await searchWaiting(id))
+  }
+
+  /** Only where something waits that is so old that its identity is forgotten. */
+  async function searchWaiting(id: string): Promise<string | undefined> {
+    const old = await redis.zcount(keys.waiting, '-inf', Date.now() - IDENTITY_LIFE_MS + CLOCKS_MS)
+    return old > 0 ? search(keys.waiting, id) : undefined
   }
 
   async function search(key: string, id: string): Promise<string | undefined> {
@@ -118,7 +126,7 @@ export function createRecordedEvents(redis: Redis, prefix: string, { open }: Pic
 
 const unknown = () =>
   new ServiceError('NOT_FOUND', {
-    message: 'No event is held under this id; delivered ones are held for 48 hours, the last 200,000 of them'
+    message: `No event is held under this id; delivered ones are held for ${DELIVERED_LIFE_SECONDS / 3600} hours, the last ${MOST_DELIVERED_KEPT} of them`
   })
 
 /** Several lists in one order. Where one of them stopped, the others may not go past it. */

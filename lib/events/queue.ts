@@ -7,11 +7,12 @@ import { type LazyQueue, lazyQueue, type QueuedEvent } from './open-queue.ts'
 import { createWaitingIndex } from './waiting.ts'
 
 /** Longer than WeChat ever repeats a callback (a day), and than the time in which an event can still be redelivered. */
-const IDENTITY_LIFE_MS = 32 * 86_400_000
+export const IDENTITY_LIFE_MS = 32 * 86_400_000
 export const DELIVERED_LIFE_SECONDS = 48 * 3600
 /** Of all types together: half a gigabyte of Redis or so. */
-const MOST_DELIVERED_KEPT = 200_000
-/** BullMQ takes what has no priority before what has one. */
+export const MOST_DELIVERED_KEPT = 200_000
+/** BullMQ's priorities; the first is also that of a job that names none. */
+const FIRST = 0
 const AFTER_ALL_ELSE = 1
 
 const SECOND = 1000
@@ -69,9 +70,9 @@ export function createEventRecorder(
     const { id, type, timestamp, data, isPatient = false } = event
     const body = JSON.stringify({ type, timestamp, data })
     const at = Date.now()
-    const priority = isPatient ? AFTER_ALL_ELSE : undefined
-    const options = { ...jobOptions, timestamp: at, jobId, deduplication: { id, ttl: IDENTITY_LIFE_MS } }
-    const added = queue.add(type, { id, body }, { ...options, ...(priority && { priority }) })
+    const deduplication = { id, ttl: IDENTITY_LIFE_MS }
+    const priority = isPatient ? AFTER_ALL_ELSE : FIRST
+    const added = queue.add(type, { id, body }, { ...jobOptions, timestamp: at, jobId, deduplication, priority })
     const [job] = await Promise.all([added, index.add(jobId, at).catch(() => undefined)])
     if (job.id !== jobId) void index.remove(jobId).catch(() => undefined)
     return job.id ?? ''

@@ -206,14 +206,8 @@ t.test('startDelivery() posts what is not patient before all that is, also where
   await receiver.came(51)
   t.equal(receiver.posts[50]?.id, 'pay_1_1')
   const order = receiver.posts.map(({ id }) => id)
-  t.same(
-    order.slice(0, 50).toSorted(),
-    messages
-      .slice(0, 50)
-      .map(({ id }) => id)
-      .toSorted(),
-    'first come, first posted'
-  )
+  const oldest = messages.slice(0, 50).map(({ id }) => id)
+  t.same(new Set(order.slice(0, 50)), new Set(oldest), 'first come, first posted')
   for (const response of held.slice(1)) take(response)
   await receiver.came(61)
   for (const response of held.slice(51)) take(response)

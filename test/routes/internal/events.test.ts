@@ -1,11 +1,14 @@
 /** What was recorded and how its delivery went, as the merchant's backend sees it; and delivery once more. */
+import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import type { EventSummary } from '../../../lib/events/job-reader.ts'
 import type { Event } from '../../../lib/events/queue.ts'
 import { API_KEY, build, type Environment } from '../../helper.ts'
-import { event } from '../../lib/events/world.ts'
+import { event, receive } from '../../lib/events/world.ts'
 import { bearer, refused } from '../api/client.ts'
+import { notify, payment, SUCCESS, signed } from '../wechat/notices.ts'
+import { PLAIN, plainPush, send, succeeds, textMessage } from '../wechat/pushes.ts'
 import { ask } from './backend.ts'
 
 const URL = '/internal/events'
@@ -67,6 +70,13 @@ async function jobOf({ redis, keys }: FastifyInstance, id: string): Promise<stri
   return name.slice(at(name).length)
 }
 
+/** Newer entries of `set`, whose jobs are not there. */
+async function fill({ redis }: FastifyInstance, set: string, count: number): Promise<void> {
+  const add = `for n = ARGV[1], ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[3], 'msg_2_' .. n .. '.aaaaaaaa.bbbbbb') end`
+  for (let first = 1; first <= count; first += 10_000)
+    await redis.eval(add, 1, set, first, Math.min(first + 9999, count), Date.now() + 1000)
+}
+
 t.test('GET events/{id} shows an event that waits, is to be tried again, failed, and was delivered', async (t) => {
   const { app, another, backend, record, find, list, redeliver } = await start(t)
   const [id = ''] = await record(1, { type: 'refund.closed' })
@@ -112,7 +122,7 @@ t.test('GET events/{id} shows an event that waits, is to be tried again, failed,
 
 t.test('POST redeliver takes an event that waits, twice, and changes nothing of it', async (t) => {
   const { app, record, redeliver, list, find } = await start(t)
-  const [id = ''] = await record(1)
+  const [id = ''] = await record(1, { isPatient: true })
   for (const time of [1, 2]) t.equal((await redeliver(id)).statusCode, 202, `${time}`)
   t.same(idsOf(await list('?state=waiting')), [id])
   t.match(await find(id), { state: 'waiting', attempts: 0 })
@@ -133,15 +143,45 @@ t.test('POST redeliver is for every state what it says, also when twenty ask at 
 
 t.test('POST redeliver ends the pause of what is to be tried again, and what was tried counts on', async (t) => {
   const { app, backend, another, record, redeliver, find } = await start(t)
-  const [id = ''] = await record(1)
-  backend.respond(503, 1)
+  const ids = [...(await record(1)), ...(await record(1, { isPatient: true }, 2))]
+  backend.respond(503, 2)
   const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
-  await until(find, id, ({ nextTryAt }) => nextTryAt !== undefined)
+  for (const id of ids) await until(find, id, ({ nextTryAt }) => nextTryAt !== undefined)
   await worker.close()
-  t.match(await app.events.counts(), { delayed: 1, waiting: 0 })
+  t.match(await app.events.counts(), { delayed: 2, waiting: 0 })
+  for (const id of ids) t.equal((await redeliver(id)).statusCode, 202)
+  t.match(await app.events.counts(), { delayed: 0, waiting: 2 })
+  for (const id of ids) t.match(await find(id), { state: 'waiting', attempts: 1, nextTryAt: undefined })
+})
+
+t.test('a message that failed and is sent again is still patient, and arrives', async (t) => {
+  const { app, backend, another, record, redeliver, find } = await start(t)
+  const [id = ''] = await record(1, { isPatient: true })
+  backend.respond(410, 1)
+  const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
+  await until(find, id, ({ state }) => state === 'failed')
+  await worker.close()
   t.equal((await redeliver(id)).statusCode, 202)
-  t.match(await app.events.counts(), { delayed: 0, waiting: 1 })
-  t.match(await find(id), { state: 'waiting', attempts: 1, nextTryAt: undefined })
+  t.match(await app.events.counts(), { waiting: 1, failed: 0 })
+  t.equal(await app.redis.zcard(`${app.keys.eventQueue}:webhook:prioritized`), 1)
+  await another({ WEBHOOK_URL: backend.webhookUrl })
+  t.match(await until(find, id, ({ state }) => state === 'delivered'), { attempts: 1 })
+})
+
+t.test('a payment that WeChat tells of after 60 messages is posted among the first 50', async (t) => {
+  const { app, another, secrets, list } = await start(t, { ...PLAIN, ...NO_RECEIVER })
+  for (let number = 0; number < 60; number += 1) succeeds(t, await send(app, plainPush(JSON.stringify(textMessage()))))
+  const fields = payment()
+  t.equal((await notify(app, signed(fields, secrets.apiV2Key))).body, SUCCESS)
+  t.match(await app.events.counts(), { waiting: 61 })
+  t.equal(idsOf(await list('?state=waiting&limit=100')).length, 61)
+  const held: ServerResponse[] = []
+  const receiver = await receive(t, (response) => held.push(response))
+  await another({ ROLES: 'worker', WEBHOOK_URL: receiver.url })
+  await receiver.came(50)
+  const first = receiver.posts.slice(0, 50).map(({ id }) => id)
+  for (const response of held) response.writeHead(204).end()
+  t.ok(first.includes(`pay_${fields.mch_id}_${fields.transaction_id}`), first.join())
 })
 
 t.test('GET events goes page by page, newest first, in each state and over all of them', async (t) => {
@@ -234,10 +274,35 @@ t.test('GET events/{id} finds what failed or waits though its identity is forgot
   await app.redis.zadd(`${eventQueue}:webhook:failed`, 1_700_000_000_000, job)
   await app.redis.hset(`${eventQueue}:webhook:${job}`, 'failedReason', 'x', 'finishedOn', 1_700_000_000_000)
   for (const id of [waits, failed]) t.equal(await app.redis.del(`${eventQueue}:webhook:de:${id}`), 1)
+  await app.redis.zadd(`${eventQueue}:waiting`, Date.now() - 32 * DAY_MS, await jobOf(app, waits))
   t.match(await find(waits), { id: waits, state: 'waiting' })
   t.match(await find(failed), { id: failed, state: 'failed' })
   t.equal((await redeliver(failed)).statusCode, 202)
   t.match(await find(failed), { state: 'waiting' })
+})
+
+t.test('GET events/{id} of an id that nobody knows does not look through what waits', async (t) => {
+  const { app, record, find } = await start(t)
+  await record(1)
+  const { redis, keys } = app
+  const looks = async (id: string) => {
+    await redis.config('RESETSTAT')
+    t.match(await find(id), { code: 'NOT_FOUND' })
+    return Number(/cmdstat_zscan:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1])
+  }
+  await fill(app, `${keys.eventQueue}:waiting`, 20_000)
+  t.equal(await looks('pay_1_none'), 1, 'the one that finds nothing failed')
+})
+
+t.test('a payment stays among the delivered though 200,000 events are delivered in all', async (t) => {
+  const { app, another, backend, record, find } = await start(t)
+  await another({ WEBHOOK_URL: backend.webhookUrl })
+  const [paid = ''] = await record(1)
+  await until(find, paid, ({ state }) => state === 'delivered')
+  await fill(app, `${app.keys.eventQueue}:webhook:completed`, 199_998)
+  const [message = ''] = await record(1, { type: 'message.received', isPatient: true }, 2)
+  await until(find, message, ({ state }) => state === 'delivered')
+  t.match(await find(paid), { id: paid, state: 'delivered', lastStatus: 204 })
 })
 
 t.test('GET events does not show what was delivered more than 48 hours ago', async (t) => {
