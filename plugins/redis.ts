@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
 import { connectPrompt, settled } from '../lib/redis/connect.ts'
 import { type Keys, redisKeys } from '../lib/redis/keys.ts'
+import { readServerFacts, type ServerFacts } from '../lib/redis/server-facts.ts'
 
 const START_PATIENCE_MS = 1000
 
@@ -16,6 +17,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     redis: Redis
     keys: Keys
+    /** What the Redis that is connected tells of itself; undefined while none has been. */
+    readonly redisFacts: ServerFacts | undefined
   }
 }
 
@@ -32,6 +35,11 @@ export default fp<RedisPluginOptions>(
     })
     await settled(redis, START_PATIENCE_MS)
 
+    let facts = redis.status === 'ready' ? await readServerFacts(redis) : undefined
+    redis.on('ready', async () => {
+      facts = await readServerFacts(redis)
+    })
+    app.decorate('redisFacts', { getter: () => facts })
     app.decorate('redis', redis)
     app.decorate('keys', redisKeys(prefix))
     app.addHook('onClose', async () => redis.disconnect())

@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { isRedisAway, settled } from '../redis/connect.ts'
+import { readPairs } from '../redis/server-facts.ts'
 import { Faults } from '../settings/faults.ts'
 
 /** How long Redis may take to write; with appendfsync everysec it does so once a second. */
@@ -96,9 +97,7 @@ const ALWAYS = 'appendfsync always, and no-appendfsync-on-rewrite no'
 /** undefined where this Redis does not show its settings, as hosted ones do. */
 async function readSettings(redis: Redis): Promise<Record<string, string> | undefined> {
   try {
-    const answer = (await redis.config('GET', '*append*')) as unknown
-    if (!Array.isArray(answer)) return answer as Record<string, string>
-    return Object.fromEntries(answer.flatMap((name, at) => (at % 2 === 0 ? [[name, answer[at + 1]]] : [])))
+    return readPairs(await redis.config('GET', '*append*'))
   } catch (error) {
     // NOPERM counts as away elsewhere; here it only means that this one command is not ours.
     if (isRedisAway(error) && !/^NOPERM/.test((error as Error).message)) throw error
