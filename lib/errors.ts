@@ -25,6 +25,7 @@ export const ERRORS = {
   WECHAT_REJECTED: [502, 'WeChat refused the call; errcode and errmsg tell why'],
   TOKEN_MISSING: [401, 'Send the token as "Authorization: Bearer <token>"'],
   TOKEN_INVALID: [401, 'This token is not one of ours; log in again'],
+  KEY_SCOPE: [403, 'The scopes of this API key do not allow this call; use a key that has the scope for it'],
   TOKEN_EXPIRED: [401, 'This token has expired; refresh it, or log in again'],
   SESSION_REVOKED: [401, 'This session has ended; log in again'],
   REFRESH_INVALID: [401, 'This refresh token is not one of ours; log in again'],

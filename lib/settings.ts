@@ -1,6 +1,7 @@
 /** The settings of one wxgate process: typed, checked and frozen before anything else exists. */
 
 import { readFileSync } from 'node:fs'
+import { type ApiKey, readApiKeys } from './settings/api-keys.ts'
 import { loadEnvironment, type ReadFile, type Variables } from './settings/environment.ts'
 import { Faults } from './settings/faults.ts'
 import { deepFreeze } from './settings/freeze.ts'
@@ -8,7 +9,7 @@ import { readEncryptionKeys, readJwtKeys } from './settings/keys.ts'
 import { checkDistinct, readEach, readOne } from './settings/reader.ts'
 import { readRedisUrl } from './settings/redis-url.ts'
 import type { Environment } from './settings/schema.ts'
-import { readApiKey, readOrigin, readProxy, readRole, readWebhookSecret, readWebhookUrl } from './settings/text.ts'
+import { readOrigin, readProxy, readRole, readWebhookSecret, readWebhookUrl } from './settings/text.ts'
 import { readWechat } from './settings/wechat.ts'
 
 export { type Fault, SettingsError } from './settings/faults.ts'
@@ -84,7 +85,7 @@ export interface Settings {
   wechatPayOrigins: readonly string[]
   wechatTimeoutMs: number
   /** Empty: /internal answers 404. */
-  internalApiKeys: readonly string[]
+  internalApiKeys: readonly ApiKey[]
   webhook?: { url: string; secrets: readonly string[] }
   roles: { api: boolean; worker: boolean }
   reconcile: { enabled: boolean; firstMs: number }
@@ -157,7 +158,7 @@ function readBackend(env: Environment, faults: Faults) {
   const url = WEBHOOK_URL === undefined ? undefined : readOne(faults, 'WEBHOOK_URL', WEBHOOK_URL, readWebhookUrl)
   const secrets = readEach(faults, 'WEBHOOK_SECRET', WEBHOOK_SECRET, readWebhookSecret)
   return {
-    internalApiKeys: readEach(faults, 'INTERNAL_API_KEYS', env.INTERNAL_API_KEYS, readApiKey),
+    internalApiKeys: readApiKeys(env.INTERNAL_API_KEYS, faults),
     ...(url !== undefined && { webhook: { url, secrets } })
   }
 }

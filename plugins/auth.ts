@@ -1,23 +1,30 @@
 /** Who may call what, and how often: every route says so in its config, and a route that does not stops the start. */
-import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { basicPassword } from '../lib/basic-auth.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { observed } from '../lib/metrics/meters.ts'
 import type { Session, SessionId } from '../lib/sessions/store.ts'
+import { type ApiKey, KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
+import { apiKeyGuard, docsGuard } from './auth/api-key-guard.ts'
+import { bearer } from './auth/bearer.ts'
+import { scopesOpening } from './auth/key-scopes.ts'
 import type { CountedTogether } from './rate-limit.ts'
 
-/** none: anybody; session: a token whose session is held; session-keys: the same, session_keys read along; internal: an API key; docs: the same, which a browser may send as a password; wechat: the handler verifies WeChat's signature itself. */
+/**
+ * none: anybody; session: a token whose session is held; session-keys: the same, session_keys read along; internal: an
+ * API key; docs: the same, which a browser may send as a password; wechat: the handler verifies WeChat's signature itself.
+ */
 export type Guard = 'none' | 'session' | 'session-keys' | 'internal' | 'docs' | 'wechat'
 
 export interface AuthOptions {
-  internalApiKeys: readonly string[]
+  internalApiKeys: readonly ApiKey[]
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     auth: Guard
+    /** With `internal`: the scope of an API key that opens the route. `read` opens what only reads as well. */
+    keyScope?: KeyScope
     /** What the route's calls are counted with, for the limit of one client. Of routes for sessions all are counted. */
     limit?: CountedTogether
   }
@@ -28,6 +35,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Only on routes guarded by a session. */
     session: Session
+    /** The name of the API key that was used, where it has one. */
+    caller: string | undefined
     /** Only on routes guarded by session-keys; newest first. */
     sessionKeys: readonly Buffer[]
   }
@@ -37,26 +46,36 @@ export default fp<AuthOptions>(
   async (app: FastifyInstance, { internalApiKeys }) => {
     app.decorateRequest('session')
     app.decorateRequest('sessionKeys')
-    const checks: Record<Guard, (limit?: CountedTogether) => onRequestAsyncHookHandler | undefined> = {
-      none: (limit) => limit && ((request) => app.limits.count(limit, request)),
-      session: (limit) => sessionGuard(app, readSession, limit),
-      'session-keys': (limit) => sessionGuard(app, readSessionAndKeys, limit),
-      internal: () => apiKeyGuard(internalApiKeys),
-      docs: () => docsGuard(internalApiKeys),
+    app.decorateRequest('caller', undefined)
+    const checks: Record<Guard, (route: GuardedRoute) => onRequestAsyncHookHandler | undefined> = {
+      none: ({ limit }) => limit && ((request) => app.limits.count(limit, request)),
+      session: ({ limit }) => sessionGuard(app, readSession, limit),
+      'session-keys': ({ limit }) => sessionGuard(app, readSessionAndKeys, limit),
+      internal: ({ scopes }) => apiKeyGuard(internalApiKeys, scopes),
+      docs: () => docsGuard(internalApiKeys, KEY_SCOPES),
       wechat: () => undefined
     }
 
     app.decorate('scopeGuard', undefined)
     app.addHook('onRoute', function guard(route) {
-      const { auth = this.scopeGuard, limit } = route.config ?? {}
+      const { auth = this.scopeGuard, limit, keyScope } = route.config ?? {}
       if (auth === undefined) throw new Error(`${doorOf(route)} does not say in config.auth who may call it`)
+      if ((auth === 'internal') !== (keyScope !== undefined))
+        throw new Error(`${doorOf(route)} has to have config.keyScope with config.auth internal, and with no other`)
       route.config = { ...route.config, auth }
-      const check = checks[auth](limit)
+      const scopes = keyScope === undefined ? [] : scopesOpening(keyScope, route.method)
+      const check = checks[auth]({ limit, scopes })
       if (check !== undefined) route.onRequest = [check, ...[route.onRequest ?? []].flat()]
     })
   },
   { name: 'auth', dependencies: ['errors', 'meters', 'rate-limit', 'tokens'], fastify: '5.x' }
 )
+
+interface GuardedRoute {
+  limit: CountedTogether | undefined
+  /** Any of these opens it. */
+  scopes: readonly KeyScope[]
+}
 
 const doorOf = ({ method, url }: RouteOptions): string => `${String(method)} ${url}`
 
@@ -96,39 +115,5 @@ async function identify(app: FastifyInstance, request: FastifyRequest, limit: Co
   } catch (error) {
     await app.limits.count(limit, request)
     throw error
-  }
-}
-
-function bearer({ headers }: FastifyRequest): string {
-  const { authorization } = headers
-  if (authorization === undefined || /^(Bearer)? *$/i.test(authorization)) throw new ServiceError('TOKEN_MISSING')
-  const [, token] = /^Bearer +(\S+) *$/i.exec(authorization) ?? []
-  if (token === undefined)
-    throw new ServiceError('TOKEN_INVALID', { message: 'Authorization has to be "Bearer <token>"' })
-  return token
-}
-
-const digest = (text: string) => hash('sha256', text, 'buffer')
-
-/** Compares digests, and all of them, so that the time taken tells nothing of any key. */
-function apiKeyGuard(keys: readonly string[], keyOf = bearer): onRequestAsyncHookHandler {
-  const digests = keys.map(digest)
-  return async (request) => {
-    const given = digest(keyOf(request))
-    const matches = digests.filter((known) => timingSafeEqual(known, given)).length
-    if (matches === 0) throw new ServiceError('TOKEN_INVALID', { message: 'This API key is not one of ours' })
-  }
-}
-
-/** A browser asks its user for a name and a password when it is told so, and sends both along from then on; the key is the password. */
-function docsGuard(keys: readonly string[]): onRequestAsyncHookHandler {
-  const check = apiKeyGuard(keys, (request) => basicPassword(request.headers.authorization ?? '') ?? bearer(request))
-  return async function (request, reply) {
-    try {
-      await check.call(this, request, reply)
-    } catch (error) {
-      reply.header('www-authenticate', 'Basic realm="wxgate docs"')
-      throw error
-    }
   }
 }

@@ -8,6 +8,7 @@ import { aboutDocument } from '../lib/openapi/about.ts'
 import { finishDocument } from '../lib/openapi/document.ts'
 import { describeRoute } from '../lib/openapi/operation.ts'
 import type { Schema } from '../lib/openapi/schemas.ts'
+import { scopesOpening } from './auth/key-scopes.ts'
 
 export interface DocsOptions {
   publicUrl: string
@@ -54,8 +55,9 @@ export default fp<DocsOptions>(
   { name: 'docs', dependencies: ['auth'], fastify: '5.x' }
 )
 
-function describe({ url, schema = {}, config }: RouteOptions) {
-  const { auth = 'none', limit } = config ?? {}
+function describe({ url, method, schema = {}, config }: RouteOptions) {
+  const { auth = 'none', limit, keyScope } = config ?? {}
+  const keyScopes = keyScope === undefined ? [] : scopesOpening(keyScope, method)
   const limited = limit !== undefined || auth === 'session' || auth === 'session-keys'
-  return describeRoute({ url, schema: schema as Schema, guard: auth, limited })
+  return describeRoute({ url, schema: schema as Schema, guard: auth, keyScopes, limited })
 }

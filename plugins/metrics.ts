@@ -14,7 +14,7 @@ const schema = {
   tags: ['operation'],
   summary: "Meters in Prometheus' text format",
   produces: ['text/plain'],
-  response: { 200: Type.String(), ...problems('TOKEN_MISSING', 'TOKEN_INVALID') }
+  response: { 200: Type.String(), ...problems('TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE') }
 }
 
 export default fp(
@@ -24,7 +24,7 @@ export default fp(
     const all = Registry.merge([registry, processMetrics()])
 
     // Scraped every few seconds, and silent in the log while all is well.
-    const options = { config: { auth: 'internal' as const }, logLevel: 'warn' as const, schema }
+    const options = { config: { auth: 'internal', keyScope: 'read' } as const, logLevel: 'warn' as const, schema }
     app.get('/metrics', options, async function metrics(_request, reply) {
       await ask()
       return reply.type(all.contentType).send(await all.metrics())

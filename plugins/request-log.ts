@@ -18,6 +18,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply) {
     route: `${request.method} ${request.routeOptions.url ?? '(none)'}`,
     status: reply.statusCode,
     durationMs: Math.round(reply.elapsedTime * 10) / 10,
+    caller: request.caller,
     appid: request.appid,
     ...request.verdict
   }
@@ -51,9 +52,9 @@ export default fp(
     const { log } = app
 
     app.addHook('onRequestAbort', function logAborted(request, done) {
-      const { id: reqId, appid } = request
+      const { id: reqId, caller, appid } = request
       const route = `${request.method} ${request.routeOptions.url ?? '(none)'}`
-      log.info({ reqId, route, appid, ...request.verdict }, 'request broken off by the client')
+      log.info({ reqId, route, caller, appid, ...request.verdict }, 'request broken off by the client')
       done()
     })
 

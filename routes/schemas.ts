@@ -21,7 +21,7 @@ export const WECHAT_PROBLEMS = [
   'WECHAT_REJECTED'
 ] as const
 
-export const INTERNAL_PROBLEMS = ['TOKEN_MISSING', 'TOKEN_INVALID', 'REDIS_UNAVAILABLE'] as const
+export const INTERNAL_PROBLEMS = ['TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE', 'REDIS_UNAVAILABLE'] as const
 
 export const Appid = Type.String({
   pattern: '^wx[0-9a-zA-Z]{16}$',

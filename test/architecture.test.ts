@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import wxgate, { serverOptions } from '../app.ts'
 import { readSettings } from '../lib/settings.ts'
 import { build } from './helper.ts'
+import { DOORS } from './routes/internal/doors.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
@@ -111,11 +112,23 @@ t.test('every route has a guard, a schema for what it takes, and one for every a
   }
 })
 
-t.test('a route without a guard stops the start', async (t) => {
+t.test(
+  "every call of the merchant's backend is in test/routes/internal/doors.ts, with the scopes that open it",
+  async (t) => {
+    const routes = (await routesOf(t)).filter(({ config }) => config?.auth === 'internal')
+    const doors = routes.map(({ method, url }) => `${method} ${url.replace(/(?<=.)\/$/, '')}`)
+    t.same(doors.sort(), Object.keys(DOORS).sort())
+  }
+)
+
+t.test('a route without a guard, or for an API key without a scope, stops the start', async (t) => {
   const { env } = await build(t)
   const settings = readSettings(env)
   const app = fastify({ ...serverOptions(settings), logger: false })
   t.teardown(() => app.close())
   await app.register(wxgate, { settings })
   t.throws(() => app.get('/forgotten', async () => 'open to all'), /does not say in config\.auth/)
+  const handler = async () => 'open to every key'
+  t.throws(() => app.get('/scopeless', { config: { auth: 'internal' } }, handler), /has to have config\.keyScope/)
+  t.throws(() => app.get('/mixed', { config: { auth: 'none', keyScope: 'pay' } }, handler), /config\.keyScope/)
 })

@@ -81,7 +81,9 @@ t.test('docs/openapi.json has every door, with the security that its guard asks 
     'post /api/login': [],
     'get /api/session': [{ sessionToken: [] }],
     'post /api/phone': [{ sessionToken: [] }],
-    'post /internal/pay/orders': [{ apiKey: [] }],
+    'post /internal/pay/orders': [{ apiKey: ['pay'] }],
+    'get /internal/pay/orders/{outTradeNo}': [{ apiKey: ['read'] }, { apiKey: ['pay'] }],
+    'get /internal/apps/{appid}/access-token': [{ apiKey: ['wechat'] }],
     'post /wechat/pay/v2/{mchid}/notify': [],
     'post /wechat/pay/v2/{mchid}/refund': [],
     'get /healthz': [],
@@ -205,6 +207,7 @@ t.test('what routes of other kinds become', async (t) => {
     url: '/internal/apps/:appid/wechat/*',
     schema: { params: { type: 'object', properties: { appid: { type: 'string' }, '*': { type: 'string' } } } },
     guard: 'internal',
+    keyScopes: ['wechat'],
     limited: false
   })
   t.equal(rest.url, '/internal/apps/:appid/wechat/:path')

@@ -32,7 +32,9 @@ const SECURITY_SCHEMES = {
   apiKey: {
     type: 'http' as const,
     scheme: 'bearer',
-    description: "One of INTERNAL_API_KEYS, for the merchant's backend. Keep it out of mini-programs."
+    description:
+      "One of INTERNAL_API_KEYS, for the merchant's backend. Keep it out of mini-programs. " +
+      'A key may be limited to scopes; each operation names those that open it.'
   },
   sessionToken: {
     type: 'http' as const,

@@ -12,15 +12,17 @@ export interface DocumentedRoute {
   schema: Schema
   /** `config.auth`. */
   guard: string
+  /** Of an API key: any of these opens the route. */
+  keyScopes: readonly string[]
   /** Whether its calls are counted for one client. */
   limited: boolean
 }
 
 /** What opens a door, by its guard. A guard that is not here needs nothing that a client could send along. */
-const KEYS: Readonly<Record<string, object[]>> = {
-  session: [{ sessionToken: [] }],
-  'session-keys': [{ sessionToken: [] }],
-  internal: [{ apiKey: [] }]
+const KEYS: Readonly<Record<string, (keyScopes: readonly string[]) => object[]>> = {
+  session: () => [{ sessionToken: [] }],
+  'session-keys': () => [{ sessionToken: [] }],
+  internal: (keyScopes) => keyScopes.map((keyScope) => ({ apiKey: [keyScope] }))
 }
 
 /** What Caddy lets through. */
@@ -33,7 +35,7 @@ export function describeRoute(route: DocumentedRoute): { schema: Schema; url: st
     url: route.url.replace(/(?<=.)\/$/, '').replace(/\*$/, ':path'),
     schema: {
       ...schema,
-      security: KEYS[route.guard] ?? [],
+      security: KEYS[route.guard]?.(route.keyScopes) ?? [],
       ...(!PUBLIC.test(route.url) && { servers: [INSIDE] }),
       ...(raw !== undefined && { body: raw }),
       ...(params !== undefined && { params: nameRest(params as Schema) }),
@@ -52,7 +54,7 @@ function nameRest(params: Schema): Schema {
 const REFUSED_BY_GUARD: Readonly<Record<string, readonly ErrorCode[]>> = {
   session: ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'SESSION_REVOKED'],
   'session-keys': ['TOKEN_MISSING', 'TOKEN_INVALID', 'TOKEN_EXPIRED', 'SESSION_REVOKED'],
-  internal: ['TOKEN_MISSING', 'TOKEN_INVALID']
+  internal: ['TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE']
 }
 
 interface Answer extends Schema {

@@ -167,8 +167,12 @@ const wechat = {
 
 const backend = {
   INTERNAL_API_KEYS: optional({
-    description: "Keys of the merchant's backend for /internal, /metrics and /docs; none: these answer 404.",
-    rule: 'must be at least 32 visible ASCII characters',
+    description:
+      "Keys of the merchant's backend for /internal, /metrics and /docs; none: these answer 404. " +
+      'The name stands in the log line of each call. Scopes: read, login, events, pay, wechat; none named: all.',
+    rule:
+      'must be key, name:key or name/scope+scope:key, the key at least 32 visible ASCII characters without comma and ' +
+      'colon, the name 1 to 32 letters, digits or . _ -',
     kind: 'list',
     secret: true,
     make: 'openssl rand -hex 32'

@@ -29,11 +29,6 @@ export function readProxy(text: string): string | undefined {
   return bits === undefined || isWholeUpTo(bits, family === 4 ? 32 : 128) ? text : undefined
 }
 
-/** Only what fits into an Authorization header; another key could never be presented. */
-export function readApiKey(text: string): string | undefined {
-  return /^[\x21-\x7e]{32,}$/.test(text) ? text : undefined
-}
-
 export function readWebhookSecret(text: string): string | undefined {
   const size = decodeBase64(WEBHOOK_SECRET.exec(text)?.[1] ?? '')?.length ?? 0
   return size >= 24 && size <= 64 ? text : undefined

@@ -356,7 +356,7 @@ t.test('readSettings() reads what the backend uses', async (t) => {
   const longest = `whsec_${Buffer.alloc(64).toString('base64')}`
   const env = { INTERNAL_API_KEYS: `${key}, ${key}2`, WEBHOOK_URL: 'http://backend:8080/events?x=1' }
   t.match(read({ ...env, WEBHOOK_SECRET: `${secret},${longest}` }), {
-    internalApiKeys: [key, `${key}2`],
+    internalApiKeys: [{ key }, { key: `${key}2` }],
     webhook: { url: 'http://backend:8080/events?x=1', secrets: [secret, longest] }
   })
   t.same(faulty({ INTERNAL_API_KEYS: `${key},${'k'.repeat(31)}` }), ['INTERNAL_API_KEYS'])

@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { FindSchema, ListSchema, RedeliverSchema } from './schema.ts'
 
+const config = { auth: 'internal', keyScope: 'events' } as const
+
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { recordedEvents } = app
 
@@ -8,16 +10,16 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
 
-  app.get('/', { config: { auth: 'internal' }, schema: ListSchema }, async function list(request) {
+  app.get('/', { config, schema: ListSchema }, async function list(request) {
     const { limit, ...query } = request.query
     return recordedEvents.list({ limit: Number(limit), ...query })
   })
 
-  app.get('/:id', { config: { auth: 'internal' }, schema: FindSchema }, async function find(request) {
+  app.get('/:id', { config, schema: FindSchema }, async function find(request) {
     return recordedEvents.find(request.params.id)
   })
 
-  app.post('/:id/redeliver', { config: { auth: 'internal' }, schema: RedeliverSchema }, async (request, reply) => {
+  app.post('/:id/redeliver', { config, schema: RedeliverSchema }, async (request, reply) => {
     await recordedEvents.redeliver(request.params.id)
     return reply.code(202).send(null)
   })

@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { QuarantinedSchema, RetrySchema } from './schema.ts'
 
+const config = { auth: 'internal', keyScope: 'events' } as const
+
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { callbacks } = app
 
@@ -8,12 +10,12 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
 
-  app.get('/', { config: { auth: 'internal' }, schema: QuarantinedSchema }, async function list(request) {
+  app.get('/', { config, schema: QuarantinedSchema }, async function list(request) {
     const { limit, ...query } = request.query
     return callbacks.quarantine.list({ limit: Number(limit), ...query })
   })
 
-  app.post('/:id/retry', { config: { auth: 'internal' }, schema: RetrySchema }, async function retry(request, reply) {
+  app.post('/:id/retry', { config, schema: RetrySchema }, async function retry(request, reply) {
     const { verdict, reason, id } = await callbacks.retry(request.params.id)
     request.verdict = { verdict, reason, webhookId: id }
     return reply.code(202).send({ verdict, ...(reason && { reason }), ...(id && { webhookId: id }) })

@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { RefusedSchema } from './schema.ts'
 
+const config = { auth: 'internal', keyScope: 'events' } as const
+
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { refused } = app.callbacks
 
-  app.get('/', { config: { auth: 'internal' }, schema: RefusedSchema }, async function list(request) {
+  app.get('/', { config, schema: RefusedSchema }, async function list(request) {
     const { limit, ...query } = request.query
     return refused.list({ limit: Number(limit), ...query })
   })

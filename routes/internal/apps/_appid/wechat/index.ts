@@ -42,7 +42,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       url: '/*',
       exposeHeadRoute: false,
       bodyLimit: BODY_LIMIT_BYTES,
-      config: { auth: 'internal' },
+      config: { auth: 'internal', keyScope: 'wechat' },
       schema: method === 'POST' ? PostSchema : PassSchema,
       onRequest: takeRaw,
       async handler(request, reply) {

@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorCodes } from 'fastify'
 import { CheckSchema, ResetSchema, SignSchema } from './schema.ts'
 
-const config = { auth: 'internal' } as const
+const config = { auth: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, sessionKeys } = app

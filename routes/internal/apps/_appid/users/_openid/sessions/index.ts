@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ListSchema, RevokeSchema } from './schema.ts'
 
+const config = { auth: 'internal', keyScope: 'login' } as const
+
 const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
@@ -10,7 +12,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
 
-  app.get('/', { config: { auth: 'internal' }, schema: ListSchema }, async function list(request) {
+  app.get('/', { config, schema: ListSchema }, async function list(request) {
     const { appid, openid } = request.params
     const { limit, cursor } = request.query
     request.appid = apps.pick(appid).appid
@@ -25,7 +27,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     }
   })
 
-  app.delete('/', { config: { auth: 'internal' }, schema: RevokeSchema }, async function revoke(request, reply) {
+  app.delete('/', { config, schema: RevokeSchema }, async function revoke(request, reply) {
     const { appid, openid } = request.params
     request.appid = apps.pick(appid).appid
     await sessions.closeAll({ appid, openid })

@@ -1,0 +1,28 @@
+/** Every call of the merchant's backend, and the scopes of an API key that open it. Written by hand: the routes are checked by it. */
+export const DOORS: Readonly<Record<string, readonly string[]>> = {
+  'GET /metrics': ['read'],
+  'POST /internal/introspect': ['login'],
+  'GET /internal/apps/:appid/access-token': ['wechat'],
+  'GET /internal/apps/:appid/wechat/*': ['wechat'],
+  'POST /internal/apps/:appid/wechat/*': ['wechat'],
+  'PUT /internal/apps/:appid/wechat/*': ['wechat'],
+  'PATCH /internal/apps/:appid/wechat/*': ['wechat'],
+  'DELETE /internal/apps/:appid/wechat/*': ['wechat'],
+  'GET /internal/apps/:appid/users/:openid/sessions': ['read', 'login'],
+  'DELETE /internal/apps/:appid/users/:openid/sessions': ['login'],
+  'POST /internal/apps/:appid/users/:openid/session-key/check': ['login'],
+  'POST /internal/apps/:appid/users/:openid/session-key/reset': ['login'],
+  'POST /internal/apps/:appid/users/:openid/session-key/sign': ['login'],
+  'POST /internal/pay/orders': ['pay'],
+  'GET /internal/pay/orders/:outTradeNo': ['read', 'pay'],
+  'POST /internal/pay/orders/:outTradeNo/close': ['pay'],
+  'POST /internal/pay/refunds': ['pay'],
+  'GET /internal/pay/refunds/:outRefundNo': ['read', 'pay'],
+  'GET /internal/pay/bills/:kind': ['read', 'pay'],
+  'GET /internal/events': ['read', 'events'],
+  'GET /internal/events/:id': ['read', 'events'],
+  'POST /internal/events/:id/redeliver': ['events'],
+  'GET /internal/callbacks/refused': ['read', 'events'],
+  'GET /internal/callbacks/quarantined': ['read', 'events'],
+  'POST /internal/callbacks/quarantined/:id/retry': ['events']
+}
