@@ -10,6 +10,8 @@ import { freePort } from '../tools/free-port.ts'
 import { APPID, type Environment, sharedRedis } from './helper.ts'
 
 const ROOT = join(import.meta.dirname, '..')
+/** On a machine with other work to do. */
+const START_PATIENCE_MS = 60_000
 
 const environment = async (): Promise<Environment> => ({
   PORT: String(await freePort()),
@@ -28,7 +30,8 @@ function start(t: Test, args: string[], env: Environment): ChildProcess {
 }
 
 async function untilReady(port: string | undefined): Promise<unknown> {
-  for (let tries = 0; tries < 200; tries++) {
+  const giveUpAt = Date.now() + START_PATIENCE_MS
+  while (Date.now() < giveUpAt) {
     const answer = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined)
     if (answer?.ok) return answer.json()
     await pause(50)

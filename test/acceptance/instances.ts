@@ -10,7 +10,7 @@ import { freePort } from '../../tools/free-port.ts'
 import type { Environment } from '../helper.ts'
 
 const SERVER = join(import.meta.dirname, '../../server.ts')
-const START_PATIENCE_MS = 20_000
+const START_PATIENCE_MS = 60_000
 
 export interface Instance {
   origin: string
