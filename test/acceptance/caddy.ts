@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { Agent, buildConnector, type Dispatcher } from 'undici'
-import { type RunningCaddy, startCaddy } from '../../tools/caddy.ts'
+import { startCaddy } from '../../tools/caddy.ts'
 
 export const DOMAIN = 'wx.example.test'
-const CADDYFILE = join(import.meta.dirname, '../../Caddyfile')
+export const CADDYFILE = join(import.meta.dirname, '../../Caddyfile')
 
 export interface CaddySetup {
   /** `host:port` of each wxgate; they should be listening already, else Caddy holds them for dead up to a second. */
@@ -17,14 +17,14 @@ export interface CaddySetup {
   env?: Record<string, string>
 }
 
-export interface CaddyRequest {
+export interface FrontRequest {
   method?: Dispatcher.HttpMethod
   headers?: Record<string, string | string[]>
   /** Sent as it is; an object is not made JSON here. */
   body?: string | Buffer
 }
 
-export interface CaddyAnswer {
+export interface FrontAnswer {
   statusCode: number
   headers: Record<string, string | string[] | undefined>
   body: Buffer
@@ -33,30 +33,51 @@ export interface CaddyAnswer {
   json<Body>(): Body
 }
 
-export interface CaddyDoor extends RunningCaddy {
+/** A running Caddy or nginx, and how to speak to it. */
+export interface FrontDoor {
+  readonly httpPort: number
+  readonly httpsPort: number
   /** `https://wx.example.test`, as a mini-program would call it. */
   origin: string
   rootPem: string
-  /** For undici's own functions: whatever host and port a URL names, it connects to this Caddy and verifies its certificate. */
+  /** For undici's own functions: whatever host and port a URL names, it connects to this front and verifies its certificate. */
   dispatcher: Agent
   /** One HTTPS request; `path` goes out byte for byte. */
-  request(path: string, options?: CaddyRequest): Promise<CaddyAnswer>
+  request(path: string, options?: FrontRequest): Promise<FrontAnswer>
+  /** All that it has written to its logs so far. */
+  log(): string
 }
 
 /** Starts the shipped Caddyfile in front of `upstreams`, and ends it with the test. */
-export async function withCaddy(t: Test, { upstreams, caddyfile, env = {} }: CaddySetup): Promise<CaddyDoor> {
+export async function withCaddy(t: Test, { upstreams, caddyfile, env = {} }: CaddySetup): Promise<FrontDoor> {
   const caddy = await startCaddy({
     ...(caddyfile === undefined ? {} : { caddyfile }),
     env: { DOMAIN, WXGATE_UPSTREAMS: upstreams.join(' '), ...env }
   })
-  const rootPem = readFileSync(caddy.rootCertificate, 'utf8')
-  const dispatcher = dispatcherTo(caddy.httpsPort, rootPem)
+  return doorOf(t, caddy)
+}
+
+interface RunningFront {
+  readonly httpPort: number
+  readonly httpsPort: number
+  /** Path of a PEM file. */
+  readonly rootCertificate: string
+  log(): string
+  stop(): Promise<void>
+}
+
+/** Ends `front` with the test. */
+export function doorOf(t: Test, front: RunningFront): FrontDoor {
+  const rootPem = readFileSync(front.rootCertificate, 'utf8')
+  const dispatcher = dispatcherTo(front.httpsPort, rootPem)
   t.teardown(async () => {
     await dispatcher.destroy()
-    await caddy.stop()
+    await front.stop()
   })
   const origin = `https://${DOMAIN}`
-  return { ...caddy, origin, rootPem, dispatcher, request: (path, options) => send(dispatcher, origin, path, options) }
+  const { httpPort, httpsPort, log } = front
+  const request: FrontDoor['request'] = (path, options) => send(dispatcher, origin, path, options)
+  return { httpPort, httpsPort, log, origin, rootPem, dispatcher, request }
 }
 
 /** Stands in for DNS: the name stays in the URL, the Host header and the handshake, only the connection goes elsewhere. */
@@ -68,7 +89,7 @@ function dispatcherTo(port: number, ca: string): Agent {
   })
 }
 
-async function send(dispatcher: Agent, origin: string, path: string, options: CaddyRequest = {}): Promise<CaddyAnswer> {
+async function send(dispatcher: Agent, origin: string, path: string, options: FrontRequest = {}): Promise<FrontAnswer> {
   const { method = 'GET', headers = {}, body = null } = options
   const answer = await dispatcher.request({ origin, path, method, headers, body })
   const bytes = Buffer.from(await answer.body.arrayBuffer())

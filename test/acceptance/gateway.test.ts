@@ -5,10 +5,10 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, build, MCHID, type World } from '../helper.ts'
-import { type CaddyDoor, withCaddy } from './caddy.ts'
+import { type FrontDoor, withCaddy } from './caddy.ts'
 
 interface Front extends World {
-  caddy: CaddyDoor
+  caddy: FrontDoor
   /** The client address that the gateway took for real, of each request. */
   clients: string[]
 }

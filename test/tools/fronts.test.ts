@@ -1,0 +1,250 @@
+// What each shipped front opens, what gets through it, and what it answers by itself: the real programs, in front of a service that
+// tells what reached it.
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:tls'
+import t, { type Test } from 'tap'
+import { request } from 'undici'
+import { DOMAIN, type FrontDoor } from '../acceptance/caddy.ts'
+import { type Echo, sha256, startEcho } from '../acceptance/echo.ts'
+import { FRONTS, type Front } from '../acceptance/fronts.ts'
+import { converse, converseHttp2, openPlain, openTls, type Step, type WireAnswer } from '../acceptance/wire.ts'
+
+for (const front of FRONTS) {
+  t.test(`${front.name} opens its doors`, (t) => opensDoors(t, front))
+  t.test(`${front.name} never answers 2xx by itself`, (t) => answersNoSuccess(t, front))
+}
+
+/** An answer of the front's own, in the form of wxgate's errors. */
+function isRefusal(t: Test, { status, headers, body }: WireAnswer, expected: number | undefined, name: string): void {
+  t.equal(status, expected, name)
+  t.equal(headers['content-type'], 'application/json; charset=utf-8', name)
+  t.equal(headers['cache-control'], 'no-store', name)
+  const requestId = headers['x-request-id'] ?? 'none'
+  t.match(JSON.parse(body), { statusCode: status, code: /^[A-Z_]+$/, error: /./, message: /./, requestId }, name)
+}
+
+async function opensDoors(t: Test, front: Front): Promise<void> {
+  const echo = await startEcho(t)
+  const door = await front.start(t, { upstreams: [echo.address] })
+
+  t.test('passes the open paths on as they are, query included', async (t) => {
+    const paths = [
+      '/api/test',
+      '/api/token/refresh?a=%2e%2e%2F&b=/../internal',
+      '/wechat/push/wx0123456789abcdef?signature=a+b%2Fc&echostr=1&empty=',
+      '/wechat/pay/v3/1900000001/notify',
+      '/.well-known/jwks.json'
+    ]
+    for (const path of paths) {
+      const answer = await door.request(path)
+      t.match(answer, { statusCode: 200, headers: { 'x-echo': 'yes' } }, path)
+      t.equal(answer.json<Echo>().url, path)
+    }
+  })
+
+  t.test('passes bodies and headers on byte for byte', async (t) => {
+    const body = Buffer.concat([Buffer.from('\r\n\0\xff<xml>\r\n', 'latin1'), randomBytes(5000), Buffer.from('\n')])
+    const headers = {
+      'content-type': 'Text/XML; charset="GBK"; odd=1',
+      'wechatpay-signature': 'WECHATPAY/SIGNTEST/a+b/c==',
+      'wechatpay-serial': 'PUB_KEY_ID_0112233',
+      authorization: 'Bearer a.b.c',
+      'x-request-id': 'given-by-client'
+    }
+    const answer = await door.request('/wechat/pay/v3/1900000001/notify', { method: 'POST', headers, body })
+    const got = answer.json<Echo>()
+    t.equal(got.sha256, sha256(body))
+    t.match(got.headers, headers)
+    t.equal(got.headers['content-length'], String(body.length))
+    t.notOk(got.headers['accept-encoding'], 'nothing is added that would change the answer')
+    t.equal(got.headers.host, DOMAIN)
+  })
+
+  t.test('answers 404 for every other path, however it is written', async (t) => {
+    const before = echo.seen.length
+    const paths = [
+      ...['/', '/internal', '/internal/introspect', '/metrics', '/docs', '/docs/', '/docs/json', '/healthz', '/readyz'],
+      ...['//internal/x', '/%69nternal/x', '/INTERNAL/x', '/%2finternal/x', '/.well-known/other', '/api', '/apix/y'],
+      ...['/api/../internal/x', '/api/%2e%2e/internal/x', '/api/..%2finternal', '/api/.%2e/internal', '/api/./test'],
+      ...['/internal/../api/test', '/internal/apps/wx/wechat/../../../../api/test', '/API/test', '/Wechat/push/wx1'],
+      ...['/api//internal', '//api/test', '/api/..;/internal', '/api\\..\\internal', '/api/%61', '/console', '/app/x'],
+      ...['/wechat/../readyz', '/?/api/test', '/x?y=/api/test', '/readyz?/api/test']
+    ]
+    for (const path of paths) {
+      const { statusCode: status, headers, text } = await door.request(path)
+      isRefusal(t, { status, headers: headers as Record<string, string>, body: text, closed: false }, 404, path)
+      t.match(JSON.parse(text), { code: 'NOT_FOUND', error: 'Not Found' }, path)
+    }
+    t.equal(echo.seen.length, before, 'none of them reached the service')
+  })
+
+  t.test('gives its own answers a request id, and keeps a harmless one', async (t) => {
+    const ids = new Map([
+      ['abc-DEF_1.2:3', /^abc-DEF_1\.2:3$/],
+      ['a"b', /^[0-9a-f-]{32,36}$/],
+      ['', /^[0-9a-f-]{32,36}$/],
+      ['x'.repeat(129), /^[0-9a-f-]{32,36}$/]
+    ])
+    for (const [given, expected] of ids) {
+      const answer = await door.request('/nothing', { headers: { 'x-request-id': given } })
+      const { requestId } = answer.json<{ requestId: string }>()
+      t.match(requestId, expected)
+      t.equal(answer.headers['x-request-id'], requestId)
+      t.equal(answer.headers['cache-control'], 'no-store')
+    }
+  })
+
+  t.test('tells the service the true client, whatever the client says of itself', async (t) => {
+    const headers = {
+      'x-forwarded-for': '203.0.113.7, 10.0.0.1',
+      'x-forwarded-host': 'evil.test',
+      'x-forwarded-proto': 'http',
+      'x-forwarded-port': '81',
+      'x-forwarded-prefix': '/internal'
+    }
+    const got = (await door.request('/api/test', { headers })).json<Echo>()
+    t.match(got, { ip: '127.0.0.1', protocol: 'https', host: DOMAIN })
+    t.match(got.headers, { 'x-forwarded-for': '127.0.0.1', 'x-forwarded-host': DOMAIN, 'x-forwarded-proto': 'https' })
+    t.notOk(got.headers['x-forwarded-port'])
+    t.notOk(got.headers['x-forwarded-prefix'])
+  })
+
+  t.test('refuses bodies over the limit of their door, announced or not', async (t) => {
+    const doors: [string, number][] = [
+      ['/wechat/push/wx1', 1 << 20],
+      ['/api/userdata', 256 << 10]
+    ]
+    for (const [path, limit] of doors) {
+      const full = await door.request(path, { method: 'POST', body: Buffer.alloc(limit) })
+      t.equal(full.statusCode, 200, `${path} takes ${limit} bytes`)
+      const over = await door.request(path, { method: 'POST', body: Buffer.alloc(limit + 1) })
+      t.equal(over.statusCode, 413)
+      t.match(over.json(), { statusCode: 413, code: 'FST_ERR_CTP_BODY_TOO_LARGE', error: 'Payload Too Large' })
+      const unannounced = await converseHttp2(door, { ':path': path }, (stream) => stream.end(Buffer.alloc(limit + 1)))
+      isRefusal(t, unannounced, 413, `${path}, not announced`)
+    }
+  })
+
+  t.test('shows a certificate that verifies, by TLS 1.2 and 1.3', async (t) => {
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const limits = { minVersion: version, maxVersion: version }
+      const socket = connect({ port: door.httpsPort, servername: DOMAIN, ca: door.rootPem, ...limits })
+      await once(socket, 'secureConnect')
+      t.ok(socket.authorized, version)
+      t.equal(socket.getProtocol(), version)
+      socket.destroy()
+    }
+    const old = connect({ port: door.httpsPort, servername: DOMAIN, ca: door.rootPem, maxVersion: 'TLSv1.1' })
+    await t.rejects(once(old, 'secureConnect'), /./, 'not by TLS 1.1')
+    await t.rejects(
+      once(connect({ port: door.httpsPort, servername: DOMAIN }), 'secureConnect'),
+      /./,
+      'only by its root'
+    )
+  })
+
+  t.test('redirects HTTP to HTTPS', async (t) => {
+    const url = `http://127.0.0.1:${door.httpPort}/api/test?a=1`
+    const answer = await request(url, { headers: { host: DOMAIN } })
+    await answer.body.dump()
+    t.equal(answer.statusCode, 308)
+    t.match(answer.headers.location, /^https:\/\/wx\.example\.test(:\d+)?\/api\/test\?a=1$/)
+  })
+
+  t.test('answers 404 to a host that is not ours', async (t) => {
+    const get = (lines: string) => [`GET /api/test HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`]
+    for (const lines of ['Host: other.test\r\n', 'Host: 127.0.0.1\r\n', `Host: x.${DOMAIN}\r\n`])
+      isRefusal(t, await converse(await openTls(door), get(lines)), 404, lines)
+    const nameless = await converse(await openTls(door), ['GET /api/test HTTP/1.0\r\n\r\n'])
+    isRefusal(t, nameless, 404, 'no host at all')
+  })
+}
+
+/** A door and a request that never becomes complete, or ends otherwise than it announced. */
+type Broken = [
+  name: string,
+  talk: (door: FrontDoor, path: string, reached: () => Promise<unknown>) => Promise<WireAnswer>
+]
+
+const post = (path: string, headers: string) => `POST ${path} HTTP/1.1\r\nHost: ${DOMAIN}\r\n${headers}\r\n\r\n`
+const overTls = async (door: FrontDoor, steps: Step[]) => converse(await openTls(door), steps)
+
+const BROKEN: Broken[] = [
+  ['a length, and a part', (door, path) => overTls(door, [post(path, 'Content-Length: 100'), 'abc'])],
+  ['a length, and nothing', (door, path) => overTls(door, [post(path, 'Content-Length: 100')])],
+  [
+    '100-continue, and nothing',
+    (door, path) => overTls(door, [post(path, 'Expect: 100-continue\r\nContent-Length: 9')])
+  ],
+  [
+    'chunks that stop between',
+    (door, path) => overTls(door, [post(path, 'Transfer-Encoding: chunked'), '3\r\nabc\r\n'])
+  ],
+  ['chunks that stop within', (door, path) => overTls(door, [post(path, 'Transfer-Encoding: chunked'), '30\r\nabc'])],
+  [
+    'a length, half-closed after a part',
+    (door, path, reached) => overTls(door, [post(path, 'Content-Length: 100'), 'abc', reached, 'FIN'])
+  ],
+  ['a length, half-closed at once', (door, path) => overTls(door, [`${post(path, 'Content-Length: 100')}abc`, 'FIN'])],
+  [
+    'chunks, half-closed between',
+    (door, path, reached) => overTls(door, [post(path, 'Transfer-Encoding: chunked'), '3\r\nabc\r\n', reached, 'FIN'])
+  ],
+  [
+    'chunks, half-closed within',
+    (door, path, reached) => overTls(door, [post(path, 'Transfer-Encoding: chunked'), '30\r\nabc', reached, 'FIN'])
+  ],
+  [
+    'chunks that are none',
+    (door, path, reached) =>
+      overTls(door, [post(path, 'Transfer-Encoding: chunked'), '3\r\nabc\r\n', reached, 'zz\r\n\r\n'])
+  ],
+  [
+    'HTTP/2, ended short of its length',
+    (door, path) => converseHttp2(door, { ':path': path, 'content-length': 100 }, (stream) => stream.end('abc'))
+  ],
+  [
+    'HTTP/2, beyond its length',
+    (door, path) => converseHttp2(door, { ':path': path, 'content-length': 2 }, (stream) => stream.end('abc'))
+  ],
+  ['HTTP/2 that stops', (door, path) => converseHttp2(door, { ':path': path }, (stream) => stream.write('abc'))],
+  [
+    'HTTP/2 that stops short of its length',
+    (door, path) => converseHttp2(door, { ':path': path, 'content-length': 100 }, (stream) => stream.write('abc'))
+  ]
+]
+
+async function answersNoSuccess(t: Test, front: Front): Promise<void> {
+  // The limits of both sides stand close together here, so that now the front's comes first, and now the service's.
+  for (const [limits, { bodySeconds, requestTimeoutMs }] of Object.entries({
+    "the front's limit": { bodySeconds: 1, requestTimeoutMs: 2500 },
+    "the service's limit": { bodySeconds: 3, requestTimeoutMs: 1000 }
+  })) {
+    const echo = await startEcho(t, { requestTimeoutMs })
+    const door = await front.start(t, { upstreams: [echo.address], bodySeconds, headerSeconds: 1 })
+    await Promise.all(
+      ['/wechat/pay/v2/1900000001/notify', '/api/login'].flatMap((path) =>
+        BROKEN.map(async ([name, talk]) => {
+          const reached = once(echo.app.server, 'request')
+          const { status, body, headers, closed } = await talk(door, path, () => reached)
+          const what = `${limits}: ${path}, ${name}: ${status ?? 'no answer'}`
+          t.ok(closed, what)
+          t.ok(status === undefined || status >= 400, what)
+          if (status !== 408 && headers['content-type']?.startsWith('application/json'))
+            t.match(JSON.parse(body), { statusCode: status, code: /^[A-Z_]+$/, message: /./, error: /./ }, what)
+        })
+      )
+    )
+    t.equal(echo.seen.length, 0, 'none was taken for a request')
+
+    const complete = await overTls(door, [post('/api/login', 'Content-Length: 3\r\nConnection: close'), 'abc', 'FIN'])
+    t.match(complete, { status: 200, headers: { 'x-echo': 'yes' } }, 'one that is complete and half-closed is answered')
+
+    const headers = await converse(await openPlain(door), [`GET / HTTP/1.1\r\nHost: ${DOMAIN}\r\nX`])
+    t.match(headers, { closed: true }, 'headers that stop on port 80 end the connection')
+    t.ok(headers.status === undefined || headers.status >= 400)
+    const silent = await converse(await openPlain(door), [])
+    t.equal(silent.closed, true, 'and so does silence')
+  }
+}
