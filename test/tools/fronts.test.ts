@@ -2,16 +2,19 @@
 // tells what reached it.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { DOMAIN, type FrontDoor } from '../acceptance/caddy.ts'
-import { type Echo, sha256, startEcho } from '../acceptance/echo.ts'
+import { addressOf, type Echo, sha256, startEcho } from '../acceptance/echo.ts'
 import { FRONTS, type Front } from '../acceptance/fronts.ts'
 import { converse, converseHttp2, openPlain, openTls, type Step, type WireAnswer } from '../acceptance/wire.ts'
 
 for (const front of FRONTS) {
   t.test(`${front.name} opens its doors`, (t) => opensDoors(t, front))
+  t.test(`${front.name} protects any backend by /api/verify`, (t) => protectsBackend(t, front))
   t.test(`${front.name} never answers 2xx by itself`, (t) => answersNoSuccess(t, front))
 }
 
@@ -247,4 +250,192 @@ async function answersNoSuccess(t: Test, front: Front): Promise<void> {
     const silent = await converse(await openPlain(door), [])
     t.equal(silent.closed, true, 'and so does silence')
   }
+}
+
+interface Reply {
+  status: number
+  headers?: Record<string, string>
+  body: object
+}
+
+/** A backend in a few lines. */
+async function serve(t: Test, answer: (request: IncomingMessage, body: string) => Reply) {
+  const server = createServer(async (request, response) => {
+    if (request.url === '/readyz') return response.end('ready')
+    const { status, headers, body } = answer(request, await text(request))
+    return response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { server, address: addressOf(server) }
+}
+
+/** Whoever reads headers as CGI and WSGI do takes each of these for a verified one. */
+const SPOOFED = [
+  'x-wx-openid: spoofed',
+  'X-WX-UNIONID: spoofed',
+  'X-Wx-Appid: spoofed',
+  'x-wx-session: spoofed',
+  'x-wx-anything: spoofed',
+  'X_WX_OPENID: spoofed',
+  'x_wx-openid: spoofed',
+  'x-wx_unionid: spoofed',
+  'X.Wx.Openid: spoofed',
+  'x-wx-openid: spoofed again'
+]
+
+/** What a client may try with the headers that are for the next hop alone. */
+const HOP_BY_HOP = [
+  'Connection: x-wx-openid',
+  'connection: close, X-WX-OPENID , x-wx-appid,x-wx-session',
+  'Connection: keep-alive\r\nConnection: X-Wx-Openid\r\nConnection: authorization, x-wx-unionid',
+  'Connection: authorization',
+  'Connection: content-length, host, transfer-encoding',
+  'Connection: upgrade, x-wx-openid\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA',
+  'Keep-Alive: x-wx-openid',
+  'Proxy-Connection: x-wx-openid',
+  'TE: trailers, x-wx-openid\r\nConnection: TE, x-wx-openid',
+  'Trailer: X-Wx-Openid'
+]
+
+async function protectsBackend(t: Test, front: Front): Promise<void> {
+  const verified: IncomingHttpHeaders[] = []
+  const gate = await serve(t, ({ headers }) => {
+    verified.push(headers)
+    if (headers.authorization === undefined) return { status: 401, body: { code: 'TOKEN_MISSING' } }
+    if (headers.authorization === 'Bearer many')
+      return { status: 429, headers: { 'retry-after': '7' }, body: { code: 'RATE_LIMITED' } }
+    if (headers.authorization === 'Bearer busy')
+      return { status: 503, headers: { 'retry-after': '2' }, body: { code: 'REDIS_UNAVAILABLE' } }
+    if (!headers.authorization.startsWith('Bearer good')) return { status: 401, body: { code: 'TOKEN_INVALID' } }
+    const unionid = headers.authorization === 'Bearer good+union' ? { 'x-wx-unionid': 'true-unionid' } : {}
+    const user = { ...unionid, 'x-wx-appid': 'wx1', 'x-wx-openid': 'true-openid', 'x-wx-session': 's1' }
+    return { status: 200, headers: user, body: { active: true } }
+  })
+  const reached: (IncomingMessage & { text?: string })[] = []
+  const backend = await serve(t, (request, text) => {
+    reached.push(Object.assign(request, { text }))
+    return { status: 200, body: { secret: 42 } }
+  })
+  backend.server.on('upgrade', (request, socket) => {
+    reached.push(request)
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+    socket.on('error', () => undefined).pipe(socket)
+  })
+  const door = await front.start(t, { upstreams: [gate.address], app: backend.address })
+  const get = (lines: string[]) => [
+    ['GET /app/data?x=1 HTTP/1.1', `Host: ${DOMAIN}`, ...lines, '', ''].join('\r\n'),
+    `GET /app/end HTTP/1.1\r\nHost: ${DOMAIN}\r\nConnection: close\r\n\r\n`
+  ]
+  const user = { 'x-wx-appid': 'wx1', 'x-wx-openid': 'true-openid', 'x-wx-session': 's1' }
+  /** What the last request told the backend of who is calling. */
+  const told = () =>
+    Object.fromEntries(Object.entries(reached.at(-1)?.headers ?? {}).filter(([name]) => /^x.?wx/i.test(name)))
+
+  t.test('passes every refusal on in the words of wxgate', async (t) => {
+    for (const [authorization, status, code, retryAfter] of [
+      [undefined, 401, 'TOKEN_MISSING'],
+      ['Bearer bad', 401, 'TOKEN_INVALID'],
+      ['Bearer many', 429, 'RATE_LIMITED', '7'],
+      ['Bearer busy', 503, 'REDIS_UNAVAILABLE', '2']
+    ] as const) {
+      const headers = { 'x-wx-openid': 'spoofed', ...(authorization && { authorization }) }
+      for (const method of ['GET', 'POST'] as const) {
+        const refused = await door.request('/app/data', { method, headers, body: method === 'POST' ? 'data' : '' })
+        t.same([refused.statusCode, refused.json()], [status, { code }], code)
+        t.equal(refused.headers['retry-after'], retryAfter)
+      }
+    }
+    t.equal(reached.length, 0, 'nobody without a token gets to the backend')
+  })
+
+  t.test('tells the backend who is calling, and nothing that the client made up', async (t) => {
+    for (const method of ['GET', 'POST', 'DELETE'] as const) {
+      const body = method === 'POST' ? 'some data' : ''
+      const headers = { authorization: 'Bearer good', 'content-type': 'a/b', cookie: 'a=1', 'x-wx-unionid': 'spoofed' }
+      const answer = await door.request('/app/data?x=1', { method, headers, body })
+      t.same([answer.statusCode, answer.json()], [200, { secret: 42 }])
+      t.match(reached.at(-1), { method, url: '/app/data?x=1', text: body })
+      t.match(reached.at(-1)?.headers, {
+        'content-type': 'a/b',
+        cookie: 'a=1',
+        host: DOMAIN,
+        'x-forwarded-for': '127.0.0.1'
+      })
+      t.same(told(), user, 'an unknown unionid is not the one of the client')
+    }
+    await door.request('/app/data', { headers: { 'x-wx-openid': 'spoofed', authorization: 'Bearer good+union' } })
+    t.same(told(), { ...user, 'x-wx-unionid': 'true-unionid' })
+  })
+
+  t.test('takes every spelling of those headers from the client', async (t) => {
+    for (const line of SPOOFED) {
+      const count = reached.length
+      await converse(await openTls(door), get(['Authorization: Bearer good', line]))
+      t.equal(reached.length, count + 1, line)
+      t.same(told(), user, line)
+    }
+    t.notMatch(JSON.stringify([...verified, ...reached.map(({ headers }) => headers)]), /spoofed/)
+  })
+
+  t.test('keeps what it verified, whatever Connection and its kind name', async (t) => {
+    for (const lines of HOP_BY_HOP) {
+      const count = reached.length
+      await converse(await openTls(door), get(['Authorization: Bearer good', lines]))
+      t.equal(reached.length, count + 1, lines)
+      t.same(told(), user, lines)
+    }
+    const trailers = [
+      'POST /app/x HTTP/1.1',
+      `Host: ${DOMAIN}`,
+      'Authorization: Bearer good',
+      'Transfer-Encoding: chunked'
+    ]
+    const chunks = '3\r\nabc\r\n0\r\nX-Wx-Openid: spoofed\r\nX-Wx-Unionid: spoofed\r\n\r\n'
+    for (const announced of [[], ['Trailer: X-Wx-Openid, X-Wx-Unionid']])
+      await converse(await openTls(door), [[...trailers, ...announced, 'Connection: close', '', chunks].join('\r\n')])
+    for (const request of reached.slice(-2)) {
+      t.match(request, { method: 'POST', text: 'abc' })
+      t.same(request.trailers, {}, 'nor in trailers')
+    }
+    t.same(told(), user)
+  })
+
+  t.test('lets WebSocket through, verified like all else', async (t) => {
+    const handshake = ['Upgrade: WebSocket', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13']
+    const open = (token: string) =>
+      [
+        'GET /app/socket HTTP/1.1',
+        `Host: ${DOMAIN}`,
+        token,
+        'Connection: keep-alive, Upgrade, x-wx-openid',
+        ...handshake,
+        '',
+        ''
+      ].join('\r\n')
+    const count = reached.length
+    const socket = await openTls(door)
+    const echoed = new Promise<void>((done) => socket.on('data', (data) => String(data).includes('hello') && done()))
+    const answer = await converse(socket, [
+      open('Authorization: Bearer good'),
+      async () => once(socket, 'data'),
+      'hello',
+      () => echoed,
+      'FIN'
+    ])
+    t.match(answer, { status: 101, body: 'hello' })
+    t.equal(reached.length, count + 1)
+    t.same(told(), user)
+    t.match(reached.at(-1)?.headers, { connection: /^upgrade$/i, 'sec-websocket-version': '13' })
+
+    const refused = await converse(await openTls(door), [open('X: y'), 'FIN'])
+    t.equal(refused.status, 401)
+    t.equal(reached.length, count + 1)
+  })
+
+  t.equal((await door.request('/internal/x')).statusCode, 404)
 }
