@@ -8,6 +8,7 @@ import fp from 'fastify-plugin'
 import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
 import auth from './plugins/auth.ts'
+import bodies from './plugins/bodies.ts'
 import callbacks from './plugins/callbacks.ts'
 import docs from './plugins/docs.ts'
 import errors, { refuseUnrouted } from './plugins/errors.ts'
@@ -75,12 +76,12 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   } = settings
   const { webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
 
-  // Bodies are JSON; a door that takes something else says so itself.
-  app.removeContentTypeParser('text/plain')
   await app.register(errors)
   await app.register(meters, { appids: apps.map(({ appid }) => appid) })
   await app.register(headers)
   await app.register(requestLog)
+  // JSON; a door that takes something else says so itself.
+  await app.register(bodies)
   await app.register(overload, options.overload ?? {})
   await app.register(redis, settings.redis)
   await app.register(sessions, { encryptionKeys, refreshTtlSeconds, sessionKeyTtlSeconds, now })
@@ -105,7 +106,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
 /** The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at all. */
 const doors = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
-  ignorePattern: /(schemas?|raw-door)\.ts$/,
+  ignorePattern: /_shared|(schemas?|raw-door)\.ts$/,
   routeParams: true,
   ignoreFilter: (path: string) => !internal && path.startsWith('/internal')
 })

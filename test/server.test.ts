@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { freePort } from '../tools/free-port.ts'
 import { APPID, type Environment, sharedRedis } from './helper.ts'
+import { head, RawConnection } from './raw-http.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 /** On a machine with other work to do. */
@@ -54,6 +55,21 @@ t.test('npm start serves, writes its log out, and ends with 0 when told to', asy
     /"route":"GET \/api\/test","status":200/,
     'the last line is there, though lines are held back a moment'
   )
+})
+
+t.test('requests that announce a body and have none are no reason to stay', async (t) => {
+  const env = await environment()
+  const child = start(t, ['server.ts'], env)
+  await untilReady(env.PORT)
+  const bare = (door: string) => head(`${door} HTTP/1.1`, 'Host: x', 'Content-Type: application/json')
+  const connections = ['POST /api/login', 'POST /nowhere', 'POST /wechat/pay/v2/1900000109/notify'].map((door) =>
+    new RawConnection(Number(env.PORT)).send(bare(door))
+  )
+  const [login] = await Promise.all(connections.map(async ({ socket }) => String(await once(socket, 'data'))))
+  t.match(login, /^HTTP\/1.1 400 /)
+  child.kill('SIGTERM')
+  const [[status]] = await Promise.all([once(child, 'exit'), ...connections.map((connection) => connection.answers())])
+  t.equal(status, 0)
 })
 
 t.test('wrong settings stop the start: every fault by name, no value, status 1', async (t) => {

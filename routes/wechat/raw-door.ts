@@ -1,6 +1,7 @@
 /** What WeChat's doors have in common: bytes and signature decide, whatever the label, and each door fails in a form of its own. */
 import { hash } from 'node:crypto'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { readRawBodies } from '../_shared/bodies.ts'
 
 export const BODY_LIMIT_BYTES = 1024 * 1024
 /** WeChat has its own pauses; this is for whoever stands in between. */
@@ -16,8 +17,7 @@ export interface RawDoor {
 
 /** Every body of this scope comes raw, every failure goes out by `fail`. */
 export function takeRaw(app: FastifyInstance, { refuseCompressed, fail }: RawDoor): void {
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  readRawBodies(app)
 
   app.addHook('onRequest', async function relabel(request, reply) {
     const encoding = request.headers['content-encoding'] || 'identity'

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ignoreBodies } from '../../../_shared/bodies.ts'
 import { QuarantinedSchema, RetrySchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'events' } as const
@@ -6,9 +7,7 @@ const config = { auth: 'internal', keyScope: 'events' } as const
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { callbacks } = app
 
-  // Nothing here takes a body; many HTTP clients say application/json all the same.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
+  ignoreBodies(app)
 
   app.get('/', { config, schema: QuarantinedSchema }, async function list(request) {
     const { limit, ...query } = request.query

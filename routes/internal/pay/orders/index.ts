@@ -5,13 +5,6 @@ const config = { auth: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { prepay, orderBook } = app
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-
-  // Many HTTP clients say application/json also where they send no body, as for a close.
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
-    if (text === '') done(null)
-    else parseJson(request, text, done)
-  })
 
   app.post('/', { config, schema: OrderSchema }, async function order(request) {
     return prepay.create(request.body)

@@ -1,6 +1,7 @@
 /** The door to every API of WeChat that has no door of its own here: bytes in, bytes out. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorCodes, type FastifyRequest } from 'fastify'
+import { readRawBodies } from '../../../../_shared/bodies.ts'
 import { PassSchema, PostSchema } from './schema.ts'
 
 declare module 'fastify' {
@@ -32,8 +33,7 @@ async function takeRaw(request: FastifyRequest) {
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, passthrough } = app
 
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  readRawBodies(app)
   app.decorateRequest('bodyType', undefined)
 
   for (const method of passthrough.methods) {

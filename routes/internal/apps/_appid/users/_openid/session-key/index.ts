@@ -1,20 +1,10 @@
-import { isUtf8 } from 'node:buffer'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { errorCodes } from 'fastify'
 import { CheckSchema, ResetSchema, SignSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, sessionKeys } = app
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-
-  // Many HTTP clients say application/json also where they send no body. Bytes that are no text would be signed as other ones.
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
-    if (bytes.length === 0) done(null)
-    else if (!isUtf8(bytes)) done(new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY())
-    else parseJson(request, bytes.toString(), done)
-  })
 
   app.post('/check', { config, schema: CheckSchema }, async function check(request) {
     request.appid = apps.pick(request.params.appid).appid

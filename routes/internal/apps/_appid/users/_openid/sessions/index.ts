@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { ignoreBodies } from '../../../../../../_shared/bodies.ts'
 import { ListSchema, RevokeSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'login' } as const
@@ -8,9 +9,7 @@ const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOStrin
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, sessions } = app
 
-  // Nothing here takes a body; many HTTP clients say application/json all the same.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))
+  ignoreBodies(app)
 
   app.get('/', { config, schema: ListSchema }, async function list(request) {
     const { appid, openid } = request.params
