@@ -93,11 +93,11 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(health)
   await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
   const { eventDurability: durability } = settings
-  await app.register(events, { redisUrl: settings.redis.url, webhook, worker: roles.worker, durability, now })
+  await app.register(events, { webhook, worker: roles.worker, durability, now })
   await app.register(callbacks, { now })
   const { wechatPayOrigins: origins, reconcile } = settings
   await app.register(payments, { merchants, origins, timeoutMs, publicUrl, reconcile, worker: roles.worker, now })
-  await app.register(refundConfirmations, { redisUrl: settings.redis.url, worker: roles.worker })
+  await app.register(refundConfirmations, { worker: roles.worker })
   await app.register(push, { now })
   if (internalApiKeys.length > 0) await app.register(metrics)
   if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))

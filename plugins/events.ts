@@ -9,14 +9,12 @@ import { createDurability, type Durability } from '../lib/events/durability.ts'
 import { createRecordedEvents, type RecordedEvents } from '../lib/events/listing.ts'
 import { lazyQueue, QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createEventRecorder, type EventRecorder } from '../lib/events/queue.ts'
-import { connectPatient } from '../lib/redis/connect.ts'
 import { eventKeys } from '../lib/redis/keys.ts'
 import { SettingsError } from '../lib/settings.ts'
 
 const MINUTE_MS = 60_000
 
 export interface EventsOptions {
-  redisUrl: string
   /** undefined: events wait in Redis. */
   webhook: { url: string; secrets: readonly string[] } | undefined
   worker: boolean
@@ -35,7 +33,7 @@ declare module 'fastify' {
 }
 
 export default fp<EventsOptions>(
-  async (app: FastifyInstance, { redisUrl, webhook, worker, durability, now }) => {
+  async (app: FastifyInstance, { webhook, worker, durability, now }) => {
     const { redis, keys } = app
     const queue = lazyQueue(redis, keys.eventQueue)
     const onDisk: { durability?: Durability } = durability === 'fsync' ? { durability: await promiseDisk(app) } : {}
@@ -44,7 +42,7 @@ export default fp<EventsOptions>(
     app.decorate('durability', onDisk.durability)
     app.decorate('recordedEvents', createRecordedEvents(redis, keys.eventQueue, queue))
     app.addHook('onClose', () => recorder.close())
-    if (webhook !== undefined && worker) deliver(app, redisUrl, webhook, now)
+    if (webhook !== undefined && worker) deliver(app, webhook, now)
   },
   { name: 'events', dependencies: ['meters', 'redis'], fastify: '5.x' }
 )
@@ -57,7 +55,7 @@ async function promiseDisk(app: FastifyInstance): Promise<Durability> {
   const { redis, keys } = app
   const durability = createDurability({ redis, mark: eventKeys(keys.eventQueue, QUEUE_NAME).onDisk })
   app.addHook('onClose', async () => durability.close())
-  if (redis.status === 'ready') await durability.check()
+  if ((await app.redisReadiness.check()) === undefined) await durability.check()
   redis.on('ready', () => {
     durability.check().catch((error: Error) => {
       if (error instanceof SettingsError) app.log.error({ detail: error.message }, 'events are not recorded')
@@ -66,15 +64,8 @@ async function promiseDisk(app: FastifyInstance): Promise<Durability> {
   return durability
 }
 
-function deliver(
-  app: FastifyInstance,
-  redisUrl: string,
-  webhook: { url: string; secrets: readonly string[] },
-  now: () => number
-): void {
-  const redis = connectPatient(redisUrl, () => {
-    // plugins/redis.ts says when Redis is away, once for both connections.
-  })
+function deliver(app: FastifyInstance, webhook: { url: string; secrets: readonly string[] }, now: () => number): void {
+  const redis = app.openWorkerRedis()
   const delivery = startDelivery({
     redis,
     prefix: app.keys.eventQueue,

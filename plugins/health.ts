@@ -49,14 +49,14 @@ export default fp(
     const readiness = {
       operationId: 'isReady',
       tags: ['operation'],
-      summary: 'Redis answers and start-up is done',
+      summary: 'Redis takes writes and start-up is done',
       response: { ...response, ...problems('REDIS_UNAVAILABLE', 'OVERLOADED') }
     }
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
       probes = [probes[1], performance.now()]
       if (draining) throw new ServiceError('OVERLOADED', { message: 'This instance is stopping; ask another one' })
-      if (app.redis.status !== 'ready') throw new ServiceError('REDIS_UNAVAILABLE')
-      await app.redis.ping()
+      const trouble = await app.redisReadiness.checkSometimes()
+      if (trouble !== undefined) throw new ServiceError('REDIS_UNAVAILABLE', { detail: trouble.cause })
       return { ok: 1 }
     })
   },

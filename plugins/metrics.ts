@@ -34,15 +34,19 @@ export default fp(
 )
 
 /** Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new one. */
-function createQuestions({ meters, redis, events }: FastifyInstance): () => Promise<void> {
+function createQuestions({ meters, redis, redisReadiness, events }: FastifyInstance): () => Promise<void> {
   const registers = [meters.registry]
-  const up = new Gauge({ name: 'wxgate_redis_up', help: 'Whether Redis answered a PING', registers })
-  const ping = new Gauge({ name: 'wxgate_redis_ping_seconds', help: 'How long it took', registers })
+  const up = new Gauge({ name: 'wxgate_redis_up', help: 'Whether Redis does what is needed of it', registers })
+  const ping = new Gauge({ name: 'wxgate_redis_ping_seconds', help: 'How long Redis took to answer a PING', registers })
   const queue = new Gauge({ name: 'wxgate_events', help: 'Events in the queue', labelNames: ['state'], registers })
 
   return async () => {
-    const [seconds, counts] = await Promise.all([inTime(() => timed(redis.ping())), inTime(() => events.counts())])
-    up.set(seconds === undefined ? 0 : 1)
+    const [isUsable, seconds, counts] = await Promise.all([
+      inTime(async () => (await redisReadiness.check()) === undefined),
+      inTime(() => timed(redis.ping())),
+      inTime(() => events.counts())
+    ])
+    up.set(isUsable ? 1 : 0)
     if (seconds === undefined) ping.remove()
     else ping.set(seconds)
     queue.reset()

@@ -1,10 +1,14 @@
-/** `app.redis`: the one connection that serves requests. A start does not fail for a Redis that is away. */
+/** `app.redis`: the one connection that serves requests. A start does not fail for a Redis that is away, but for a wrong REDIS_URL. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
-import { connectPrompt, settled } from '../lib/redis/connect.ts'
+import { settled } from '../lib/redis/connect.ts'
 import { type Keys, redisKeys } from '../lib/redis/keys.ts'
-import { readServerFacts, type ServerFacts } from '../lib/redis/server-facts.ts'
+import { RedisPool } from '../lib/redis/pool.ts'
+import { Readiness } from '../lib/redis/readiness.ts'
+import { addressOf, readServerFacts, type ServerFacts, unfit } from '../lib/redis/server-facts.ts'
+import type { Trouble } from '../lib/redis/trouble.ts'
+import { Faults } from '../lib/settings/faults.ts'
 
 const START_PATIENCE_MS = 1000
 
@@ -19,30 +23,58 @@ declare module 'fastify' {
     keys: Keys
     /** What the Redis that is connected tells of itself; undefined while none has been. */
     readonly redisFacts: ServerFacts | undefined
+    /** Whether Redis does what the service needs. */
+    redisReadiness: Pick<Readiness, 'check' | 'checkSometimes'>
+    /** One more connection, for a worker, which disconnects it at its end. */
+    openWorkerRedis(): Redis
   }
 }
 
 export default fp<RedisPluginOptions>(
   async (app: FastifyInstance, { url, prefix }) => {
-    let away = false
-    const redis = connectPrompt(url, (error: NodeJS.ErrnoException) => {
-      if (!away) app.log.error({ cause: error.code ?? error.name }, 'Redis cannot be reached')
-      away = true
+    const { log } = app
+    const keys = redisKeys(prefix)
+    let facts: ServerFacts | undefined
+    const pool = new RedisPool(url, {
+      onError: (error) => readiness.failed(error),
+      onRefusal: () => readiness.refused()
     })
-    redis.on('ready', () => {
-      if (away) app.log.info('Redis is back')
-      away = false
+    const redis = pool.prompt
+    const address = addressOf(redis)
+    const readiness = new Readiness({
+      url,
+      pool,
+      key: keys.ready,
+      async inspect() {
+        facts = await readServerFacts(redis)
+        if (facts.evictionPolicy !== undefined && facts.evictionPolicy !== 'noeviction')
+          log.warn({ redis: address, policy: facts.evictionPolicy }, EVICTION)
+        return unfit(facts)
+      },
+      onTrouble: ({ cause, reason }) => log.error({ cause, detail: `${address} ${reason}` }, 'Redis cannot be used'),
+      onUsable: () => log.info('Redis is back')
+    })
+    app.addHook('onClose', async () => {
+      readiness.close()
+      redis.disconnect()
     })
     await settled(redis, START_PATIENCE_MS)
+    refuseSetting(address, await readiness.check())
 
-    let facts = redis.status === 'ready' ? await readServerFacts(redis) : undefined
-    redis.on('ready', async () => {
-      facts = await readServerFacts(redis)
-    })
-    app.decorate('redisFacts', { getter: () => facts })
     app.decorate('redis', redis)
-    app.decorate('keys', redisKeys(prefix))
-    app.addHook('onClose', async () => redis.disconnect())
+    app.decorate('keys', keys)
+    app.decorate('redisFacts', { getter: () => facts })
+    app.decorate('redisReadiness', readiness)
+    app.decorate('openWorkerRedis', () => pool.openPatient())
   },
   { name: 'redis', fastify: '5.x' }
 )
+
+const EVICTION = 'Redis may throw events away when its memory is full: set maxmemory-policy noeviction'
+
+/** Throws SettingsError where REDIS_URL itself is the trouble: no waiting mends that. */
+function refuseSetting(address: string, trouble: Trouble | undefined): void {
+  const faults = new Faults()
+  if (trouble?.isSetting) faults.add('REDIS_URL', `names ${address}, which ${trouble.reason} (${trouble.cause})`)
+  faults.throwIfAny()
+}

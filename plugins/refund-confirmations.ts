@@ -2,19 +2,15 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ConfirmationReport, startRefundConfirmations } from '../lib/pay/v2/refund-confirmations.ts'
-import { connectPatient } from '../lib/redis/connect.ts'
 
 export interface RefundConfirmationsOptions {
-  redisUrl: string
   worker: boolean
 }
 
 export default fp<RefundConfirmationsOptions>(
-  async (app: FastifyInstance, { redisUrl, worker }) => {
+  async (app: FastifyInstance, { worker }) => {
     if (!worker) return
-    const redis = connectPatient(redisUrl, () => {
-      // plugins/redis.ts says when Redis is away, once for all connections.
-    })
+    const redis = app.openWorkerRedis()
     const confirmations = startRefundConfirmations({
       redis,
       prefix: app.keys.refundConfirmations,

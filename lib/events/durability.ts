@@ -4,8 +4,9 @@
  */
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
-import { isRedisAway, settled } from '../redis/connect.ts'
+import { settled } from '../redis/connect.ts'
 import { readPairs } from '../redis/server-facts.ts'
+import { troubleOf } from '../redis/trouble.ts'
 import { Faults } from '../settings/faults.ts'
 
 /** How long Redis may take to write; with appendfsync everysec it does so once a second. */
@@ -99,10 +100,15 @@ async function readSettings(redis: Redis): Promise<Record<string, string> | unde
   try {
     return readPairs(await redis.config('GET', '*append*'))
   } catch (error) {
-    // NOPERM counts as away elsewhere; here it only means that this one command is not ours.
-    if (isRedisAway(error) && !/^NOPERM/.test((error as Error).message)) throw error
+    if (!isWithheld(error)) throw error
     return undefined
   }
+}
+
+/** That this Redis does not have a command, or not for us; elsewhere that counts as away. */
+function isWithheld(error: unknown): boolean {
+  const trouble = troubleOf(error)
+  return trouble === undefined || ['NOPERM', 'COMMAND'].includes(trouble.cause)
 }
 
 interface Disk {
@@ -123,7 +129,7 @@ function createDisk(redis: Redis, mark: string): Disk {
 
   async function connect(): Promise<Redis> {
     connection ??= redis
-      .duplicate({ commandTimeout: ANSWER_MS, enableAutoPipelining: false })
+      .duplicate({ commandTimeout: ANSWER_MS, socketTimeout: ANSWER_MS, enableAutoPipelining: false })
       .on('error', () => undefined)
       .on('ready', () => {
         connections += 1
@@ -148,7 +154,7 @@ function createDisk(redis: Redis, mark: string): Disk {
         // Nothing was written by this connection, so that it need not wait.
         return Array.isArray(await redis.call('WAITAOF', 1, 0, FSYNC_MS))
       } catch (error) {
-        if (isRedisAway(error) && !/^NOPERM/.test((error as Error).message)) throw error
+        if (!isWithheld(error)) throw error
         return false
       }
     },

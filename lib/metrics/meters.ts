@@ -1,7 +1,7 @@
 /** What the service tells about its own work, as plain calls: whoever works does not know how it is counted, or whether. */
 import type { CallbackDoor } from '../callbacks/doors.ts'
 import { type ErrorCode, ServiceError } from '../errors.ts'
-import { isRedisAway } from '../redis/connect.ts'
+import { isRedisAway } from '../redis/trouble.ts'
 
 /** How something of ours ended: done, or refused with a code of the contract. */
 export type Outcome = 'ok' | ErrorCode

@@ -1,5 +1,7 @@
 /** Connections to Redis that answer or fail within a known time, and come back by themselves. */
 import { Redis, type RedisOptions } from 'ioredis'
+import { infoForQueues } from './info-for-queues.ts'
+import { type Trouble, troubleOf } from './trouble.ts'
 
 /** Without the one option that its constructors type apart. */
 type Options = Omit<RedisOptions, 'replyMapping'>
@@ -13,26 +15,39 @@ const COMMAND_TIMEOUT_MS = 800
  */
 const SILENCE_MS = 700
 
+/** Between two attempts where Redis is there and refuses this connection. */
+const REFUSED_PAUSE_MS = 1000
+
 /** Pause before the next attempt to connect: 50 ms doubling to 1 s, so that a returning Redis is found soon. */
-const retryStrategy = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt, 6), 1000)
+const pauseMs = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt - 1, 6), 1000)
+
+/** Whether Redis has loaded its data it says at each command; what ioredis asks before is not every user's to ask (INFO). */
+const common: Options = { connectTimeout: 1000, disconnectTimeout: 500, enableReadyCheck: false }
 
 const prompt: Options = {
+  ...common,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
   commandTimeout: COMMAND_TIMEOUT_MS,
   socketTimeout: SILENCE_MS,
-  connectTimeout: 1000,
   autoResendUnfulfilledCommands: false,
-  enableAutoPipelining: true,
-  retryStrategy
+  enableAutoPipelining: true
 }
 
 /** A worker blocks on purpose and has nobody waiting: it keeps trying instead of failing. */
-const patient: Options = { maxRetriesPerRequest: null, connectTimeout: 1000, retryStrategy }
+const patient: Options = { ...common, maxRetriesPerRequest: null }
 
-function connect(url: string, options: Options, onError: (error: Error) => void): Redis {
-  const redis = open(url, options)
-  redis.on('error', onError)
+export interface ConnectionEvents {
+  onError: (error: Error) => void
+  /** For each connection made, those too that a library makes from it (`duplicate`). */
+  onConnection?: (redis: Redis) => void
+  /** Redis answered a command so: it is there, and refuses. */
+  onRefusal?: (trouble: Trouble, redis: Redis) => void
+}
+
+function connect(url: string, options: Options, events: ConnectionEvents): Redis {
+  const redis = supervise(open(url, options), events)
+  redis.on('error', events.onError)
   return redis
 }
 
@@ -44,11 +59,61 @@ function open(url: string, options: Options): Redis {
   )
 }
 
+/** What ioredis does not see to, for a connection and for all that are made from it. */
+function supervise(redis: Redis, events: ConnectionEvents): Redis {
+  const duplicate = redis.duplicate.bind(redis)
+  redis.duplicate = (override) => supervise(duplicate(override), events)
+  redis.info = infoForQueues(redis)
+  redis.options.reconnectOnError = (error) => {
+    const trouble = troubleOf(error)
+    if (trouble !== undefined) events.onRefusal?.(trouble, redis)
+    return false
+  }
+  refuseOtherDatabase(redis)
+  events.onConnection?.(redis)
+  return redis
+}
+
+/** Where SELECT fails ioredis would go on in database 0, which is somebody else's: the connection is given up instead. */
+function refuseOtherDatabase(redis: Redis): void {
+  let refusedAt = Number.NEGATIVE_INFINITY
+  redis.on('error', (error: Error & { command?: { name: string } }) => {
+    if (error.command?.name !== 'select') return
+    refusedAt = performance.now()
+    redis.disconnect(true)
+  })
+  redis.options.retryStrategy = (attempt) =>
+    performance.now() - refusedAt < REFUSED_PAUSE_MS ? REFUSED_PAUSE_MS : pauseMs(attempt)
+}
+
+const asEvents = (events: ConnectionEvents | ConnectionEvents['onError']): ConnectionEvents =>
+  typeof events === 'function' ? { onError: events } : events
+
 /** For requests: every command answers or fails in less than a second. */
-export const connectPrompt = (url: string, onError: (error: Error) => void): Redis => connect(url, prompt, onError)
+export const connectPrompt = (url: string, events: ConnectionEvents | ConnectionEvents['onError']): Redis =>
+  connect(url, prompt, asEvents(events))
 
 /** For workers: commands may block and wait for a reconnection. */
-export const connectPatient = (url: string, onError: (error: Error) => void): Redis => connect(url, patient, onError)
+export const connectPatient = (url: string, events: ConnectionEvents | ConnectionEvents['onError']): Redis =>
+  connect(url, patient, asEvents(events))
+
+/** One attempt, to be closed by the caller. Rejects where it fails. As prompt as for requests. */
+export async function connectOnce(url: string): Promise<Redis> {
+  const redis = open(url, { ...prompt, lazyConnect: true })
+  let refusal: Error | undefined
+  redis.on('error', (error: Error) => {
+    refusal = error
+  })
+  redis.options.retryStrategy = () => null
+  try {
+    await redis.connect()
+    if (refusal !== undefined) throw refusal
+    return redis
+  } catch (error) {
+    redis.disconnect()
+    throw refusal ?? error
+  }
+}
 
 /** Resolves when the connection is ready or `timeoutMs` have passed, whichever is first; a start does not fail for a Redis that is away. */
 export async function settled(redis: Redis, timeoutMs: number): Promise<void> {
@@ -62,29 +127,4 @@ export async function settled(redis: Redis, timeoutMs: number): Promise<void> {
     }
     redis.once('ready', done)
   })
-}
-
-const CONNECTION_TROUBLE =
-  /^(Command timed out|Socket timeout|Connection is closed|Stream isn't writeable|Reached the max retries per request limit|None of startup nodes|Connection is in subscriber mode)/
-const SERVER_TROUBLE =
-  /^(LOADING|READONLY|OOM|MISCONF|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|NOREPLICAS)\b/
-const SOCKET_TROUBLE = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ENOENT',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EHOSTUNREACH',
-  'EACCES'
-])
-
-/** Whether an error says "Redis cannot serve now", as opposed to a mistake in what was asked of it. */
-export function isRedisAway(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if (error.name === 'MaxRetriesPerRequestError') return true
-  if (error.name === 'ReplyError') return SERVER_TROUBLE.test(error.message)
-  if (CONNECTION_TROUBLE.test(error.message)) return true
-  const { code, syscall } = error as NodeJS.ErrnoException
-  return syscall !== undefined && code !== undefined && SOCKET_TROUBLE.has(code)
 }

@@ -39,6 +39,8 @@ export interface Keys {
   refusedCallbacks: string
   /** Which message a plain push came with, by the signature of its query. */
   pushQuery(appid: string, signatureHash: string): string
+  /** Written to know whether Redis takes writes; in a Redis Cluster each in another slot. */
+  ready(slot: number): string
   /** Everything of the event queue. */
   eventQueue: string
   /** Everything of the queue of refund notices that WeChat has to confirm. */
@@ -89,6 +91,7 @@ export function redisKeys(prefix: string): Keys {
     quarantine: `${prefix}:{callbacks}:quarantine`,
     refusedCallbacks: `${prefix}:{callbacks}:refused`,
     pushQuery: (appid, signatureHash) => `${prefix}:push:{${appid}:${signatureHash}}`,
+    ready: (slot) => `${prefix}:{ready-${slot}}`,
     eventQueue: `${prefix}:{events}`,
     refundConfirmations: `${prefix}:{refund-confirmations}`
   }

@@ -1,5 +1,6 @@
 /** What a Redis tells of itself: version, topology, persistence, eviction. Whatever it does not tell is undefined. */
 import type { Redis } from 'ioredis'
+import type { Trouble } from './trouble.ts'
 
 export interface ServerFacts {
   /** By its own name: Redis, or what speaks its protocol. */
@@ -23,13 +24,30 @@ type Fields = Record<string, string>
  * Asks with INFO and CONFIG GET; a Redis, or an ACL, that refuses either leaves out what it would have told.
  * Two commands, so for a start and a new connection, not for requests. Never rejects.
  */
-export async function readServerFacts(redis: Pick<Redis, 'info' | 'config'>): Promise<ServerFacts> {
+export async function readServerFacts(redis: Pick<Redis, 'call' | 'config'>): Promise<ServerFacts> {
   const [info, config] = await Promise.all([
-    redis.info().then(readInfo, () => ({})),
+    redis.call('INFO').then(
+      (text) => readInfo(String(text)),
+      () => ({})
+    ),
     redis.config('GET', 'save', 'appendfsync').then(readPairs, () => ({}))
   ])
   return factsOf(info, config)
 }
+
+/** Why this Redis is none for us whatever it answers; undefined also where it does not tell. */
+export function unfit({ topology, product, version, redisVersion }: ServerFacts): Trouble | undefined {
+  if (topology === 'sentinel') return { ...UNFIT, cause: 'SENTINEL', reason: 'is a Sentinel, not a Redis' }
+  const [major] = redisVersion?.split('.') ?? []
+  if (major === undefined || Number(major) >= OLDEST_MAJOR) return undefined
+  return { ...UNFIT, cause: 'VERSION', reason: `is ${product} ${version}; at least ${OLDEST_MAJOR}.0 is needed` }
+}
+
+const OLDEST_MAJOR = 7
+const UNFIT = { isSetting: true, mayBeElsewhere: true }
+
+/** Where a connection leads, without user and password. */
+export const addressOf = ({ options: { path, host, port } }: Redis): string => path ?? `${host}:${port}`
 
 function factsOf(info: Fields, config: Fields): ServerFacts {
   const { redis_version: redisVersion, valkey_version: valkey, dragonfly_version: dragonfly } = info

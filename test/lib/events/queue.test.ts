@@ -1,7 +1,8 @@
 /** Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver. */
 import t from 'tap'
 import { createEventRecorder, pauseMs, TRIES } from '../../../lib/events/queue.ts'
-import { connectPrompt, isRedisAway, settled } from '../../../lib/redis/connect.ts'
+import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
+import { isRedisAway } from '../../../lib/redis/trouble.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { build, type World } from '../../helper.ts'
 import { notify, payment, SUCCESS, signed } from '../../routes/wechat/notices.ts'

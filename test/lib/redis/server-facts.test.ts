@@ -35,7 +35,7 @@ t.test('readServerFacts() tells version, topology, persistence and eviction', as
 
 t.test('readServerFacts() knows those that are like Redis by their own names', async (t) => {
   const told = (info: string) =>
-    readServerFacts({ info: async () => info, config: async () => Promise.reject(new Error('NOPERM')) })
+    readServerFacts({ call: async () => info, config: async () => Promise.reject(new Error('NOPERM')) })
   const valkey =
     'server_name:valkey\r\nvalkey_version:8.0.1\r\nredis_version:7.2.4\r\nrole:master\r\nconnected_slaves:2'
   t.match(await told(valkey), { product: 'Valkey', version: '8.0.1', redisVersion: '7.2.4', replicas: 2 })

@@ -1,0 +1,25 @@
+/**
+ * INFO as BullMQ needs it. It asks at each start for the version, gives up for good where it may not (which ends in a busy
+ * loop), and writes bare lines about the eviction policy and about old versions, of which wxgate speaks itself.
+ */
+import type { Redis } from 'ioredis'
+
+/** The oldest that wxgate is for: what a Redis counts as that does not say what it is. */
+const OLDEST = 'redis_version:7.0.0'
+
+/** Asked without a section it answers in any case, but where the connection is closed for good. */
+export function infoForQueues(redis: Redis): Redis['info'] {
+  const info = redis.info.bind(redis) as (...sections: string[]) => Promise<string>
+  const answer = async (...sections: string[]) => {
+    if (sections.length > 0) return info(...sections)
+    return readable(await info().catch(() => ''))
+  }
+  return answer as Redis['info']
+}
+
+function readable(text: string): string {
+  const lines = text.split(/\r?\n/).filter((line) => !line.startsWith('maxmemory_policy:'))
+  const isKnown = lines.some((line) => /^redis_version:([7-9]|[1-9]\d+)\./.test(line))
+  const kept = isKnown ? lines : [...lines.filter((line) => !line.startsWith('redis_version:')), OLDEST]
+  return kept.join('\r\n')
+}

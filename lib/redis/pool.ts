@@ -1,0 +1,97 @@
+/** All connections of a process to its Redis, so that they can be replaced when their address leads elsewhere. */
+import type { Redis } from 'ioredis'
+import { connectPatient, connectPrompt } from './connect.ts'
+import type { Trouble } from './trouble.ts'
+
+/** One that is refused again at once is not replaced sooner than after this. */
+const PAUSE_MS = 1000
+
+interface Member {
+  /** When it last became ready, and was last replaced; by performance.now(). */
+  readyAt: number
+  replacedAt: number
+  /** It was answered as by a Redis that another connection may avoid. */
+  isRefused: boolean
+}
+
+export interface PoolEvents {
+  /** Of the connection for requests: it could not be made, or broke. */
+  onError: (error: Error) => void
+  /** One of them was refused. */
+  onRefusal: (trouble: Trouble) => void
+}
+
+export class RedisPool {
+  readonly #members = new Map<Redis, Member>()
+  readonly #url: string
+  readonly #events: PoolEvents
+  /** For requests. */
+  readonly prompt: Redis
+
+  constructor(url: string, events: PoolEvents) {
+    this.#url = url
+    this.#events = events
+    this.prompt = connectPrompt(url, { ...this.#supervision(), onError: events.onError })
+  }
+
+  /** One more for a worker, which its owner disconnects. The errors of the way to Redis are those of `prompt` too. */
+  openPatient(): Redis {
+    return connectPatient(this.#url, { ...this.#supervision(), onError: () => undefined })
+  }
+
+  /** Whether any of them waits to be replaced. */
+  get hasRefused(): boolean {
+    return [...this.#members.values()].some(({ isRefused }) => isRefused)
+  }
+
+  /** Where another connection would be served: replaces all of them. */
+  replaceAll(): void {
+    for (const redis of this.#members.keys()) this.#replace(redis)
+  }
+
+  /** Where `prompt` is served: those that were refused, and those that may have missed a move since `time`. */
+  replaceOthers(time = Number.NEGATIVE_INFINITY): void {
+    for (const [redis, { isRefused, readyAt }] of this.#members) {
+      if (redis === this.prompt) this.#member(redis).isRefused = false
+      else if (isRefused || readyAt < time) this.#replace(redis)
+    }
+  }
+
+  #supervision() {
+    return {
+      onConnection: (redis: Redis) => this.#add(redis),
+      onRefusal: (trouble: Trouble, redis: Redis) => {
+        if (trouble.mayBeElsewhere) this.#member(redis).isRefused = true
+        this.#events.onRefusal(trouble)
+      }
+    }
+  }
+
+  #add(redis: Redis): void {
+    const member = this.#member(redis)
+    redis.on('ready', () => {
+      member.readyAt = performance.now()
+      member.isRefused = false
+      this.#members.set(redis, member)
+    })
+    redis.on('end', () => this.#members.delete(redis))
+  }
+
+  #member(redis: Redis): Member {
+    const known = this.#members.get(redis)
+    if (known !== undefined) return known
+    const member = { readyAt: 0, replacedAt: Number.NEGATIVE_INFINITY, isRefused: false }
+    this.#members.set(redis, member)
+    return member
+  }
+
+  /** What was asked on it and not answered yet fails where it is for requests, and is asked again where it is a worker's. */
+  #replace(redis: Redis): void {
+    const member = this.#member(redis)
+    const now = performance.now()
+    if (redis.status !== 'ready' || now - member.replacedAt < PAUSE_MS) return
+    member.replacedAt = now
+    member.isRefused = false
+    redis.disconnect(true)
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Whether Redis does what the service needs, and what is done where it does not: said once, tried again until it does, and
+ * all connections replaced where new ones would be served, as after a failover that leaves the old ones open.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { connectOnce, settled } from './connect.ts'
+import type { RedisPool } from './pool.ts'
+import { type ProbeKey, probe, probeAll } from './probe.ts'
+import { CLOSED, NO_ANSWER, type Trouble, troubleOf } from './trouble.ts'
+
+/** Between two looks while Redis is in trouble. */
+const LOOK_MS = 500
+/** How long an answer is good for those who ask without a key. */
+const KEPT_MS = 100
+/** For a connection that is just being replaced. */
+const RECONNECT_MS = 200
+
+export interface ReadinessOptions {
+  url: string
+  pool: RedisPool
+  key: ProbeKey
+  /** What this Redis as such cannot do, known from what it tells of itself. */
+  inspect: (redis: Redis) => Promise<Trouble | undefined>
+  /** Once for each cause, from the first trouble until `onUsable`. */
+  onTrouble: (trouble: Trouble) => void
+  onUsable: () => void
+}
+
+interface Verdict {
+  trouble: Trouble | undefined
+  at: number
+}
+
+export class Readiness {
+  readonly #options: ReadinessOptions
+  readonly #closing = new AbortController()
+  #asked: Promise<Trouble | undefined> | undefined
+  #last: Verdict | undefined
+  /** Since when, by performance.now(), and what has been said of it. */
+  #incident: { since: number; told: Set<string> } | undefined
+  #looking = false
+  /** The connection for requests, each time it was made: what only a new one is asked. */
+  #inspected = false
+  /** Why the last attempt to connect failed, until one does not. */
+  #way: Trouble | undefined
+
+  constructor(options: ReadinessOptions) {
+    this.#options = options
+    options.pool.prompt.on('close', () => {
+      this.#way ??= CLOSED
+      this.#inspected = false
+      this.#last = undefined
+    })
+  }
+
+  /** undefined: Redis does what is needed. All who ask at once share one probe. Never rejects. */
+  check(): Promise<Trouble | undefined> {
+    this.#asked ??= this.#ask().finally(() => {
+      this.#asked = undefined
+    })
+    return this.#asked
+  }
+
+  /** As check(), but what was found within the last tenth of a second will do. */
+  async checkSometimes(): Promise<Trouble | undefined> {
+    const { trouble, at } = this.#last ?? { trouble: undefined, at: Number.NEGATIVE_INFINITY }
+    return performance.now() - at < KEPT_MS ? trouble : this.check()
+  }
+
+  /** The connection for requests could not be made, or broke. */
+  failed(error: Error): void {
+    this.#way = troubleOf(error) ?? { ...NO_ANSWER, cause: error.name }
+    this.#judge(this.#way)
+  }
+
+  /** Some connection was refused. */
+  refused(): void {
+    this.#last = undefined
+    void this.#look()
+  }
+
+  close(): void {
+    this.#closing.abort()
+  }
+
+  async #ask(): Promise<Trouble | undefined> {
+    const trouble = await this.#find().catch((error: unknown) => this.#explain(error))
+    if (trouble === undefined) this.#way = undefined
+    this.#judge(trouble)
+    return trouble
+  }
+
+  async #find(): Promise<Trouble | undefined> {
+    const { pool, key, inspect } = this.#options
+    await settled(pool.prompt, RECONNECT_MS)
+    if (pool.prompt.status !== 'ready') return this.#way ?? NO_ANSWER
+    if (this.#inspected) return void (await probe(pool.prompt, key))
+    await probeAll(pool.prompt, key)
+    const trouble = await inspect(pool.prompt)
+    this.#inspected = trouble === undefined
+    return trouble
+  }
+
+  /** That a connection is closed tells less than why it was. */
+  #explain(error: unknown): Trouble {
+    const trouble = troubleOf(error) ?? unforeseen(error)
+    return trouble.cause === CLOSED.cause ? (this.#way ?? trouble) : trouble
+  }
+
+  #judge(trouble: Trouble | undefined): void {
+    if (this.#closing.signal.aborted) return
+    this.#last = { trouble, at: performance.now() }
+    if (trouble === undefined) this.#end()
+    else this.#begin(trouble)
+  }
+
+  #begin(trouble: Trouble): void {
+    this.#incident ??= { since: performance.now(), told: new Set() }
+    const { told } = this.#incident
+    if (!told.has(trouble.cause)) this.#options.onTrouble(trouble)
+    told.add(trouble.cause)
+    void this.#look()
+  }
+
+  #end(): void {
+    if (this.#incident === undefined) return
+    const { since } = this.#incident
+    this.#incident = undefined
+    this.#options.pool.replaceOthers(since)
+    this.#options.onUsable()
+  }
+
+  /** Looks again and again, one at a time, until Redis serves all connections. */
+  async #look(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    const { pool } = this.#options
+    while (!this.#closing.signal.aborted) {
+      const trouble = await this.check()
+      if (trouble === undefined) pool.replaceOthers()
+      else if (trouble.mayBeElsewhere && (await this.#onlyOthersServe())) pool.replaceAll()
+      if (trouble === undefined && !pool.hasRefused) break
+      await pause(LOOK_MS, undefined, { signal: this.#closing.signal, ref: false }).catch(() => undefined)
+    }
+    this.#looking = false
+  }
+
+  /** Asked once more, since Redis may just have got well: those that it serves are then left alone. */
+  async #onlyOthersServe(): Promise<boolean> {
+    return (await this.#otherServes()) && (await this.check()) !== undefined
+  }
+
+  /** Whether a new connection to the same address leads to a Redis that serves. */
+  async #otherServes(): Promise<boolean> {
+    try {
+      const redis = await connectOnce(this.#options.url)
+      return await probeAll(redis, this.#options.key)
+        .then(() => true)
+        .finally(() => redis.disconnect())
+    } catch {
+      return false
+    }
+  }
+}
+
+/** An answer that is none of those known: Redis does not do what is needed, whatever the reason. */
+const unforeseen = (error: unknown): Trouble => ({
+  cause: (error as Error).message?.split(' ', 1)[0] ?? 'ERR',
+  reason: 'answers what wxgate does not understand',
+  isSetting: false,
+  mayBeElsewhere: true
+})

@@ -1,0 +1,63 @@
+/** The way to Redis, as a test wants it: new connections lead elsewhere while open ones stay, or commands are refused. */
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Test } from 'tap'
+import type { PrivateRedis } from '../tools/redis.ts'
+
+export interface RedisWay {
+  /** For REDIS_URL. */
+  url: string
+  port: number
+  /** New connections go there; those that are open stay, as after a failover by DNS or by a virtual address. */
+  leadTo(redis: Pick<PrivateRedis, 'socket'>): void
+  /** Each command on each connection is answered so, such as `LOADING …`; undefined: they reach Redis again. */
+  refuse(error: string | undefined): void
+  /** How many connections were made so far. */
+  made(): number
+}
+
+const COMMAND = /\*\d+\r\n\$\d+\r\n(?=[A-Za-z])/g
+
+export async function startRedisWay(t: Test, first: Pick<PrivateRedis, 'socket'>): Promise<RedisWay> {
+  let [target, refusal, made] = [first, undefined as string | undefined, 0]
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    made += 1
+    const onward = connect({ path: target.socket })
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket]
+    ] as const) {
+      sockets.add(one)
+      one
+        .on('error', () => undefined)
+        .on('close', () => {
+          sockets.delete(one)
+          other.destroy()
+        })
+    }
+    socket.on('data', (chunk) => {
+      if (refusal === undefined) onward.write(chunk)
+      else socket.write(`-${refusal}\r\n`.repeat(chunk.toString('latin1').match(COMMAND)?.length ?? 0))
+    })
+    socket.on('end', () => onward.end())
+    onward.on('data', (chunk) => socket.write(chunk))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    leadTo(redis) {
+      target = redis
+    },
+    refuse(error) {
+      refusal = error
+    },
+    made: () => made
+  }
+}
