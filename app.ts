@@ -7,9 +7,11 @@ import { type FastifyHttpOptions, type FastifyInstance, LogController } from 'fa
 import fp from 'fastify-plugin'
 import type { DestinationStream } from 'pino'
 import type { Settings } from './lib/settings.ts'
+import { createProxyTrust } from './lib/util/proxies.ts'
 import auth from './plugins/auth.ts'
 import bodies from './plugins/bodies.ts'
 import callbacks from './plugins/callbacks.ts'
+import clients from './plugins/clients.ts'
 import docs from './plugins/docs.ts'
 import errors, { refuseUnrouted } from './plugins/errors.ts'
 import events from './plugins/events.ts'
@@ -48,7 +50,7 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
   return {
     logger: { level: settings.logLevel, ...(stream && { stream }) },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: [...settings.trustProxy],
+    trustProxy: createProxyTrust(settings.trustProxy),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Who comes on an open connection while we stop is served: everything that it needs closes last.
@@ -80,6 +82,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(meters, { appids: apps.map(({ appid }) => appid) })
   await app.register(headers)
   await app.register(requestLog)
+  await app.register(clients)
   // JSON; a door that takes something else says so itself.
   await app.register(bodies)
   await app.register(overload, options.overload ?? {})

@@ -67,7 +67,7 @@ export default fp<RateLimitOptions>(
       }
     })
   },
-  { name: 'rate-limit', dependencies: ['redis'], fastify: '5.x' }
+  { name: 'rate-limit', dependencies: ['clients', 'redis'], fastify: '5.x' }
 )
 
 /** What is counted together, as the store is told by the limiter. */
@@ -86,7 +86,7 @@ function createLimiters(app: FastifyInstance, perMinute: number) {
     }
   }
   return {
-    address: ofKind('address', {}),
+    address: ofKind('address', { keyGenerator: ({ client }) => client }),
     session: ofKind('session', { keyGenerator: ({ countedFor = '' }) => countedFor })
   }
 }

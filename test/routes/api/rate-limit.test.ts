@@ -1,4 +1,6 @@
 /** How often one client may call, on however many instances. */
+import { once } from 'node:events'
+import { request } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { startRedis } from '../../../tools/redis.ts'
@@ -59,6 +61,89 @@ t.test(
     ])
   }
 )
+
+/** One client each, in the spellings of different proxies; the last address is the one that counts. */
+const ONE_CLIENT: readonly (readonly string[])[] = [
+  [
+    '198.51.100.7',
+    '198.51.100.7:1',
+    '198.51.100.7:56789',
+    '"198.51.100.7:2"',
+    '::ffff:198.51.100.7',
+    '::FFFF:C633:6407'
+  ],
+  ['6.6.6.6, 198.51.100.8', '6.6.6.7,198.51.100.8:5', ' 6.6.6.8 ,\t198.51.100.8 ', ',,198.51.100.8:99,'],
+  [
+    '[2001:db8:7::1]:443',
+    '2001:DB8:7::1',
+    '2001:0db8:0007:0000:0000:0000:0000:0002',
+    '2001:db8:7::3%eth0',
+    '[2001:db8:7::1]'
+  ],
+  ['fe80::1%eth0', 'fe80::1%eth1', '[fe80::2%3]:80'],
+  // A proxy of ours in the middle, in several spellings.
+  [
+    '198.51.100.9, 127.0.0.2',
+    '198.51.100.9,127.0.0.2:80',
+    '198.51.100.9:7, [::1]:443, ::FFFF:127.0.0.9',
+    '198.51.100.9,"127.0.0.1"'
+  ],
+  // What is no address counts for the proxy that wrote it.
+  [
+    'unknown',
+    '_hidden1',
+    '_hidden2',
+    '',
+    ',',
+    '-',
+    '198.51.100.300',
+    '198.051.100.1',
+    '127.1',
+    'a.example',
+    '6.6.6.1, unknown',
+    '6.6.6.2, x',
+    '6.6.6.3, _y:80',
+    'for=6.6.6.4',
+    '6.6.6.5;',
+    '"6.6.6.6'
+  ],
+  ['unknown, 127.0.0.3', '6.6.6.6, _x, 127.0.0.3:80', '[x], ::ffff:127.0.0.3']
+]
+
+t.test('one client has one limit, however its proxies write its address', async (t) => {
+  const { app } = await build(t, { env: { RATE_LIMIT: '2' } })
+  for (const spellings of ONE_CLIENT) {
+    for (const [index, address] of spellings.entries()) {
+      const { statusCode } = await fromAddress(app, address)
+      t.equal(statusCode, index < 2 ? 200 : 429, `call ${index + 1} from ${JSON.stringify(address)}`)
+    }
+  }
+})
+
+t.test('so it is through a socket, with the header several times and addresses that no proxy may write', async (t) => {
+  const { app } = await build(t, { env: { RATE_LIMIT: '3' } })
+  const origin = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+  const call = async (...addresses: string[]) => {
+    const headers = ['host', 'x', ...addresses.flatMap((address) => ['x-forwarded-for', address])]
+    const [answer] = await once(request({ port: origin.port, path: '/api/test', headers }).end(), 'response')
+    answer.resume()
+    return answer as { statusCode: number }
+  }
+  const sent = [
+    ['6.6.6.1', '198.51.100.5:1'],
+    ['198.51.100.5'],
+    ['\xff\xfe', '198.51.100.5:3, 127.0.0.1:9'],
+    ['198.51.100.5:4']
+  ]
+  t.same(await statuses(4, (index) => call(...(sent[index] ?? []))), [
+    [200, 3],
+    [429, 1]
+  ])
+  t.same(await statuses(5, (index) => call(`${'9'.repeat(index)}\xff`)), [
+    [200, 3],
+    [429, 2]
+  ])
+})
 
 t.test('sessions have limits of their own, wherever they call from', async (t) => {
   const { app, sandbox } = await build(t, { env: { RATE_LIMIT: '20' } })
