@@ -71,6 +71,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   const {
     refreshTtlSeconds,
     sessionKeyTtlSeconds,
+    sessionMaxAgeSeconds,
     tokenTtlSeconds,
     internalApiKeys,
     watermarkMaxAgeSeconds,
@@ -87,9 +88,10 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(bodies)
   await app.register(overload, options.overload ?? {})
   await app.register(redis, settings.redis)
-  await app.register(sessions, { encryptionKeys, refreshTtlSeconds, sessionKeyTtlSeconds, now })
+  const sessionTimes = { refreshTtlSeconds, sessionKeyTtlSeconds, sessionMaxAgeSeconds }
+  await app.register(sessions, { encryptionKeys, ...sessionTimes, now })
   await app.register(rateLimit, { perMinute: settings.rateLimitPerMinute })
-  await app.register(tokens, { jwtKeys, issuer: publicUrl, tokenTtlSeconds, now })
+  await app.register(tokens, { jwtKeys, issuer: publicUrl, tokenTtlSeconds, sessionMaxAgeSeconds, now })
   await app.register(auth, { internalApiKeys })
   // Before whatever has routes, or it would not describe them.
   if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })

@@ -33,6 +33,8 @@ export async function connectSessions({ redis, encryptionKey, payee: { appid } }
     sealer,
     refreshTtlSeconds: REFRESH_TTL_SECONDS,
     sessionKeyTtlSeconds: SESSION_KEY_TTL_SECONDS,
+    sessionMaxAgeSeconds: 0,
+    onDamaged: () => {},
     now: Date.now
   })
   let made = 0

@@ -77,6 +77,8 @@ export interface Settings {
   tokenTtlSeconds: number
   refreshTtlSeconds: number
   sessionKeyTtlSeconds: number
+  /** From the login on; 0: none. */
+  sessionMaxAgeSeconds: number
   /** 0: age unchecked. */
   watermarkMaxAgeSeconds: number
   apps: readonly App[]
@@ -136,6 +138,7 @@ function readStores(env: Environment, faults: Faults) {
     tokenTtlSeconds: env.TOKEN_TTL,
     refreshTtlSeconds: env.REFRESH_TTL,
     sessionKeyTtlSeconds: env.SESSION_KEY_TTL,
+    sessionMaxAgeSeconds: env.SESSION_MAX_AGE,
     watermarkMaxAgeSeconds: env.WATERMARK_MAX_AGE
   }
 }

@@ -2,13 +2,14 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createSealer, type Sealer } from '../lib/sessions/seal.ts'
-import { createSessionStore, type SessionStore } from '../lib/sessions/store.ts'
+import { createSessionStore, type SessionStore, type SessionStoreOptions } from '../lib/sessions/store.ts'
 import type { EncryptionKey } from '../lib/settings.ts'
 
 export interface SessionsOptions {
   encryptionKeys: readonly EncryptionKey[]
   refreshTtlSeconds: number
   sessionKeyTtlSeconds: number
+  sessionMaxAgeSeconds: number
   now: () => number
 }
 
@@ -24,7 +25,17 @@ export default fp<SessionsOptions>(
     const { redis, keys } = app
     const sealer = createSealer(encryptionKeys)
     app.decorate('sealer', sealer)
-    app.decorate('sessions', createSessionStore({ redis, keys, sealer, ...times }))
+    app.decorate('sessions', createSessionStore({ redis, keys, sealer, onDamaged: warnOnce(app), ...times }))
   },
   { name: 'sessions', dependencies: ['redis'], fastify: '5.x' }
 )
+
+/** One line for each kind of damage and app: what is damaged is asked for again and again. */
+function warnOnce({ log }: FastifyInstance): SessionStoreOptions['onDamaged'] {
+  const told = new Set<string>()
+  return (appid, what) => {
+    if (told.has(`${what} ${appid}`)) return
+    told.add(`${what} ${appid}`)
+    log.warn({ appid, what }, 'damaged in Redis, and counts as absent until the next login')
+  }
+}

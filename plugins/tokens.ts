@@ -4,6 +4,7 @@ import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
+import { latestEnd } from '../lib/sessions/record.ts'
 import { writeRefreshToken } from '../lib/sessions/refresh.ts'
 import type { Session } from '../lib/sessions/store.ts'
 import type { JwtKey } from '../lib/settings.ts'
@@ -19,6 +20,8 @@ export interface TokenOptions {
   jwtKeys: readonly JwtKey[]
   issuer: string
   tokenTtlSeconds: number
+  /** No token is good for longer after the login; 0: none. */
+  sessionMaxAgeSeconds: number
   /** Milliseconds since 1970. */
   now: () => number
 }
@@ -53,6 +56,8 @@ export interface Tokens {
   read(token: string): Claims
   /** The same for whoever only asks: undefined where the token is refused, or its session has ended. */
   introspect(token: string): Promise<Claims | undefined>
+  /** Throws TOKEN_INVALID where the session is of another app than the one named, if one is. */
+  checkApp(session: Session, appid: string | undefined): void
   /** The public keys, as RFC 7517 writes them; none where a shared secret signs. */
   publicKeys: readonly JsonWebKey[]
 }
@@ -65,7 +70,7 @@ declare module 'fastify' {
 
 export default fp<TokenOptions>(
   async (app: FastifyInstance, options) => {
-    const { issuer, jwtKeys, tokenTtlSeconds, now } = options
+    const { issuer, jwtKeys, tokenTtlSeconds, sessionMaxAgeSeconds, now } = options
     const issuers = await registerKeys(app, options)
     const verify = keepLatest(VERIFIED_TOKENS_KEPT, (token) => verifyAnew(issuers, token, now()))
 
@@ -84,15 +89,23 @@ export default fp<TokenOptions>(
 
       answer(session) {
         const { openid, unionid, expiresAt } = session
+        const iat = Math.floor(now() / 1000)
+        // For those who look at its signature alone.
+        const exp = Math.min(iat + tokenTtlSeconds, latestEnd(session.createdAt, sessionMaxAgeSeconds))
         return {
-          token: issuers.signer.sign(claimsOf(session, issuer, now())),
+          token: issuers.signer.sign({ ...claimsOf(session, issuer), iat, exp }),
           tokenType: 'Bearer',
-          expiresIn: tokenTtlSeconds,
+          expiresIn: Math.max(exp - iat, 0),
           refreshToken: writeRefreshToken(session, app.sealer),
-          refreshExpiresIn: Math.max(expiresAt - Math.floor(now() / 1000), 0),
+          refreshExpiresIn: Math.max(expiresAt - iat, 0),
           openid,
           ...(unionid && { unionid })
         }
+      },
+
+      checkApp(session, appid) {
+        if (appid !== undefined && session.appid !== appid)
+          throw new ServiceError('TOKEN_INVALID', { message: 'This token is for another app; log in to this one' })
       },
 
       async introspect(token) {
@@ -105,13 +118,12 @@ export default fp<TokenOptions>(
   { name: 'tokens', dependencies: ['sessions'], fastify: '5.x' }
 )
 
-const claimsOf = ({ appid, openid, sid, unionid }: Session, issuer: string, nowMs: number): Omit<Claims, 'exp'> => ({
+const claimsOf = ({ appid, openid, sid, unionid }: Session, issuer: string): Omit<Claims, 'iat' | 'exp'> => ({
   iss: issuer,
   aud: appid,
   sub: openid,
   sid,
   jti: randomBytes(12).toString('base64url'),
-  iat: Math.floor(nowMs / 1000),
   ...(unionid && { unionid })
 })
 
@@ -121,16 +133,13 @@ interface Issuers {
   byHeader: Map<string, JWT>
 }
 
-async function registerKeys(
-  app: FastifyInstance,
-  { jwtKeys, issuer, tokenTtlSeconds }: TokenOptions
-): Promise<Issuers> {
+async function registerKeys(app: FastifyInstance, { jwtKeys, issuer }: TokenOptions): Promise<Issuers> {
   const byHeader = new Map<string, JWT>()
   for (const { kid, alg, signingKey, verifyingKey } of jwtKeys) {
     await app.register(jwt, {
       namespace: kid,
       secret: alg === 'HS256' ? signingKey : { private: signingKey, public: verifyingKey },
-      sign: { algorithm: alg, kid, expiresIn: tokenTtlSeconds },
+      sign: { algorithm: alg, kid },
       verify: {
         algorithms: [alg],
         allowedIss: issuer,

@@ -15,11 +15,17 @@ export interface Windows {
   count(name: string, windowMs: number): Promise<Window>
 }
 
-/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms) */
+/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number is counted anew. */
 const COUNT = defineScript(
   1,
   `
-    local count = redis.call('INCR', KEYS[1])
+    local count = redis.pcall('INCR', KEYS[1])
+    if type(count) == 'table' then
+      local isDamaged = string.find(count.err, 'WRONGTYPE', 1, true) or string.find(count.err, 'not an integer', 1, true)
+      if not isDamaged then error(count) end
+      redis.call('SET', KEYS[1], 1)
+      count = 1
+    end
     local left = count > 1 and redis.call('PTTL', KEYS[1]) or -1
     if left < 0 then
       left = tonumber(ARGV[1])

@@ -17,6 +17,15 @@ export const defineScript = (numberOfKeys: number, lua: string): Script => ({
   sha: hash('sha1', lua)
 })
 
+/** Lua for scripts: `callIfType(…)` is redis.call, but answers nil where the key holds something of another type. */
+export const CALL_IF_TYPE = `
+    local function callIfType(...)
+      local answer = redis.pcall(...)
+      if type(answer) ~= 'table' or not answer.err then return answer end
+      if string.sub(answer.err, 1, 9) ~= 'WRONGTYPE' then error(answer) end
+    end
+`
+
 /**
  * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. Not by `defineCommand` of ioredis: a
  * script defined while commands wait to be pipelined is unknown to that pipeline, and ends the process (ioredis 6.0.0).

@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
 import { REPLACE_KEY } from './scripts.ts'
 import type { Sealer } from './seal.ts'
 import { fingerprint, KEPT_SESSION_KEYS, packSessionKey, unpackNewestKey } from './session-keys.ts'
@@ -29,7 +30,7 @@ export function createHeldKeys({ redis, keys, sealer, now }: HeldKeysOptions): H
   return {
     async newest({ appid, openid }) {
       const place = keys.sessionKeys(appid, openid)
-      const history = await redis.getBuffer(place)
+      const history = await unlessWrongType(redis.getBuffer(place), () => null)
       return history === null ? undefined : unpackNewestKey(history, Math.floor(now() / 1000), place, sealer)
     },
 

@@ -1,9 +1,41 @@
-/** The scripts that write sessions. A record is `created.expires.…` in base 36; the fields `u` and `k` are the user's, not a session's. */
-import { defineScript } from '../redis/script.ts'
+/**
+ * The scripts that write sessions. A record is `created.expires.…` in base 36 (record.ts); the fields `u` and `k` are the
+ * user's, not a session's. What is damaged counts as absent, and a key of another type is made anew at the next login.
+ */
+import { CALL_IF_TYPE, defineScript } from '../redis/script.ts'
+
+/**
+ * A record's parts, or nothing where it is damaged. The end comes from the login on where that is earlier: the version before
+ * wrote no such end.
+ */
+const READ_RECORD = `
+    local function readRecord(record, maxAge)
+      local created, ends, generation, renewed = string.match(record, '^([0-9a-z]+)%.([0-9a-z]+)%.([0-9a-z]+)%.?([0-9a-z]*)$')
+      if not created or math.max(#created, #ends, #generation, #renewed) > 7 then return nil end
+      created, ends, generation = tonumber(created, 36), tonumber(ends, 36), tonumber(generation, 36)
+      if maxAge > 0 then ends = math.min(ends, created + maxAge) end
+      return created, ends, generation, tonumber(renewed, 36)
+    end
+`
+
+/** The records of a user's session_keys, newest first; one that is cut short ends the list. */
+const READ_HISTORY = `
+    local function readHistory(history)
+      local records, at = {}, 1
+      while type(history) == 'string' and at + 8 <= #history do
+        local stop = at + 8 + string.byte(history, at + 8)
+        if stop > #history then break end
+        records[#records + 1] = string.sub(history, at, stop)
+        at = stop + 1
+      end
+      return records
+    end
+`
 
 /**
  * KEYS  sessions of the user, session_keys of the user
- * ARGV  sid, record, now (s), session ends at (s), unionid or '', most sessions, packed session_key, it ends at (s), keys to keep
+ * ARGV  sid, record, now (s), session ends at (s), unionid or '', most sessions, packed session_key, it ends at (s), keys to
+ *       keep, oldest age of a session (s; 0: none)
  *
  * Drops what has run out and, over the limit, the oldest session; adds the new session; puts the session_key in front of
  * those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again, and keeps its place:
@@ -11,16 +43,19 @@ import { defineScript } from '../redis/script.ts'
  */
 export const OPEN_SESSION = defineScript(
   2,
-  `
+  `${CALL_IF_TYPE}${READ_RECORD}${READ_HISTORY}
     local now = tonumber(ARGV[3])
     local lastEnd = tonumber(ARGV[4])
-    local fields = redis.call('HGETALL', KEYS[1])
+    local fields = callIfType('HGETALL', KEYS[1])
+    if not fields then
+      redis.call('DEL', KEYS[1])
+      fields = {}
+    end
     local count, oldest, oldestAt = 0, nil, nil
     for i = 1, #fields, 2 do
-      local created, ends = string.match(fields[i + 1], '^(%w+)%.(%w+)%.')
-      if created then
-        created, ends = tonumber(created, 36), tonumber(ends, 36)
-        if ends <= now then
+      if #fields[i] == #ARGV[1] then
+        local created, ends = readRecord(fields[i + 1], tonumber(ARGV[10]))
+        if not created or ends <= now then
           redis.call('HDEL', KEYS[1], fields[i])
         else
           count = count + 1
@@ -32,23 +67,18 @@ export const OPEN_SESSION = defineScript(
     if count >= tonumber(ARGV[6]) then redis.call('HDEL', KEYS[1], oldest) end
 
     local kept, place = {}, 1
-    local lastKeyEnd = tonumber(ARGV[8])
-    local history = redis.call('GET', KEYS[2]) or ''
-    local at = 1
-    while at < #history do
-      local stop = at + 8 + string.byte(history, at + 8)
-      local record = string.sub(history, at, stop)
+    for _, record in ipairs(readHistory(callIfType('GET', KEYS[2]))) do
       local ends = struct.unpack('>I4', record)
       if string.sub(record, 5, 8) == string.sub(ARGV[7], 5, 8) then
         place = #kept + 1
       elseif ends > now then
         kept[#kept + 1] = record
-        if ends > lastKeyEnd then lastKeyEnd = ends end
       end
-      at = stop + 1
     end
     table.insert(kept, place, ARGV[7])
     local most = math.min(#kept, tonumber(ARGV[9]))
+    local lastKeyEnd = 0
+    for i = 1, most do lastKeyEnd = math.max(lastKeyEnd, (struct.unpack('>I4', kept[i]))) end
     redis.call('SET', KEYS[2], table.concat(kept, '', 1, most), 'EXAT', lastKeyEnd)
 
     redis.call('HSET', KEYS[1], ARGV[1], ARGV[2], 'k', (struct.unpack('>I4', kept[1])))
@@ -66,13 +96,10 @@ export const OPEN_SESSION = defineScript(
  */
 export const REPLACE_KEY = defineScript(
   1,
-  `
-    local history = redis.call('GET', KEYS[1]) or ''
+  `${CALL_IF_TYPE}${READ_HISTORY}
     local fresh = ARGV[2]
-    local kept, found, at = {}, false, 1
-    while at < #history do
-      local stop = at + 8 + string.byte(history, at + 8)
-      local record = string.sub(history, at, stop)
+    local kept, found = {}, false
+    for _, record in ipairs(readHistory(callIfType('GET', KEYS[1]))) do
       local fingerprint = string.sub(record, 5, 8)
       if fingerprint == string.sub(fresh, 5, 8) then return end
       if fingerprint == ARGV[1] then
@@ -80,7 +107,6 @@ export const REPLACE_KEY = defineScript(
         kept[#kept + 1] = string.sub(record, 1, 4) .. string.sub(fresh, 5)
       end
       kept[#kept + 1] = record
-      at = stop + 1
     end
     if not found then return end
     local most = math.min(#kept, tonumber(ARGV[3]))
@@ -89,10 +115,10 @@ export const REPLACE_KEY = defineScript(
 )
 
 /** Ends one session; with the last one everything else that is held of the user goes too. */
-const END_SESSION = `
+const END_SESSION = `${CALL_IF_TYPE}
     local function endSession(sid)
-      redis.call('HDEL', KEYS[1], sid)
-      for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+      local fields = callIfType('HDEL', KEYS[1], sid) and redis.call('HKEYS', KEYS[1]) or {}
+      for _, field in ipairs(fields) do
         if field ~= 'u' and field ~= 'k' then return end
       end
       redis.call('DEL', KEYS[1], KEYS[2])
@@ -109,14 +135,14 @@ export const CLOSE_SESSION = defineScript(
 
 /**
  * KEYS    sessions of the user, session_keys of the user
- * ARGV    sid, generation of the refresh token, now (s), new end (s), grace (s)
- * RETURN  'renewed', record, unionid or nil, end of the session_key or nil · 'gone' · 'reused'
+ * ARGV    sid, generation of the refresh token, now (s), new end (s), grace (s), oldest age of a session (s; 0: none)
+ * RETURN  'renewed', record, unionid or nil, end of the session_key or nil · 'gone' · 'damaged' · 'reused'
  *
  * One successor for each token: whoever comes second within the grace gets what the first one got. An older token ends the session.
  */
 export const RENEW_SESSION = defineScript(
   2,
-  `${END_SESSION}
+  `${READ_RECORD}${END_SESSION}
     local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
     local function base36(number)
       local text = ''
@@ -128,17 +154,22 @@ export const RENEW_SESSION = defineScript(
       return text
     end
 
-    local record = redis.call('HGET', KEYS[1], ARGV[1])
-    if not record then return { 'gone' } end
-    local created, ends, generation, renewed = string.match(record, '^(%w+)%.(%w+)%.(%w+)%.?(%w*)$')
-    local now, presented, current = tonumber(ARGV[3]), tonumber(ARGV[2]), tonumber(generation, 36)
-    if tonumber(ends, 36) <= now then return { 'gone' } end
+    local record = callIfType('HGET', KEYS[1], ARGV[1])
+    if record == false then return { 'gone' } end
+    local maxAge = tonumber(ARGV[6])
+    local created, ends, current, renewed
+    if record then created, ends, current, renewed = readRecord(record, maxAge) end
+    if not created then return { 'damaged' } end
+    local now, presented = tonumber(ARGV[3]), tonumber(ARGV[2])
+    if ends <= now then return { 'gone' } end
 
     if presented == current then
-      record = table.concat({ created, base36(tonumber(ARGV[4])), base36(current + 1), base36(now) }, '.')
+      local newEnd = tonumber(ARGV[4])
+      if maxAge > 0 then newEnd = math.min(newEnd, created + maxAge) end
+      record = table.concat({ base36(created), base36(newEnd), base36(current + 1), base36(now) }, '.')
       redis.call('HSET', KEYS[1], ARGV[1], record)
-      redis.call('EXPIREAT', KEYS[1], ARGV[4], 'GT')
-    elseif presented ~= current - 1 or now - tonumber(renewed, 36) > tonumber(ARGV[5]) then
+      redis.call('EXPIREAT', KEYS[1], newEnd, 'GT')
+    elseif presented ~= current - 1 or now - (renewed or 0) > tonumber(ARGV[5]) then
       endSession(ARGV[1])
       return { 'reused' }
     end

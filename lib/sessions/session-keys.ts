@@ -50,11 +50,18 @@ export function unpackNewestKey(
   return newest && openRecord(newest, nowSeconds, place, sealer)
 }
 
+/** Whether the history is as we write it, from its first byte to its last. */
+export function isWhole(history: Buffer): boolean {
+  const records = recordsOf(history)
+  return records.length > 0 && records.reduce((size, { length }) => size + length, 0) === history.length
+}
+
+/** One that is cut short ends the list. */
 function recordsOf(history: Buffer): Buffer[] {
   const records: Buffer[] = []
   for (let at = 0; at + HEAD_BYTES <= history.length; ) {
     const end = at + HEAD_BYTES + history.readUInt8(at + HEAD_BYTES - 1)
-    records.push(history.subarray(at, end))
+    if (end <= history.length) records.push(history.subarray(at, end))
     at = end
   }
   return records

@@ -3,11 +3,13 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
 import { type Page, type PageRequest, pageOf } from './listing.ts'
+import { latestEnd, readRecord, type SessionRecord, writeRecord } from './record.ts'
 import type { RefreshClaims } from './refresh.ts'
 import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
 import type { Sealer } from './seal.ts'
-import { KEPT_SESSION_KEYS, packSessionKey, unpackSessionKeys } from './session-keys.ts'
+import { isWhole, KEPT_SESSION_KEYS, packSessionKey, unpackSessionKeys } from './session-keys.ts'
 
 /** More sessions than this of one user in one app: the oldest ends. It bounds what one user can make Redis hold. */
 const MAX_SESSIONS_PER_USER = 20
@@ -25,14 +27,9 @@ export interface SessionId extends User {
   sid: string
 }
 
-export interface Session extends SessionId {
+/** Each refresh moves `expiresAt` on, at most to the oldest age that a session may have. */
+export interface Session extends SessionId, SessionRecord {
   unionid?: string
-  /** Unix seconds. */
-  createdAt: number
-  /** Unix seconds; each refresh moves it on. */
-  expiresAt: number
-  /** How often the refresh token was renewed. */
-  generation: number
   /** Unix seconds; 0 where no session_key was ever held. */
   sessionKeyEndsAt: number
 }
@@ -67,6 +64,8 @@ export interface SessionStore {
   list(user: User, page: PageRequest): Promise<Page>
 }
 
+type RenewalStatus = Renewal['status'] | 'damaged'
+
 export type Renewal =
   | { status: 'renewed'; session: Session }
   /** The session was ended. */
@@ -80,33 +79,45 @@ export interface SessionStoreOptions {
   sealer: Sealer
   refreshTtlSeconds: number
   sessionKeyTtlSeconds: number
+  /** A session ends at the latest so long after its login; 0: none. */
+  sessionMaxAgeSeconds: number
+  /** Something of this app's in Redis is not as we write it, and counts as absent. */
+  onDamaged: (appid: string, what: 'session' | 'session_keys') => void
   /** Milliseconds since 1970. */
   now: () => number
 }
 
+/** What may stand in a header and in our schemas. */
+const UNIONID = /^[\w-]{1,128}$/
+
 export function createSessionStore(options: SessionStoreOptions): SessionStore {
-  const { redis, keys, sealer, refreshTtlSeconds, sessionKeyTtlSeconds } = options
+  const { redis, keys, sealer, refreshTtlSeconds, sessionKeyTtlSeconds, sessionMaxAgeSeconds, onDamaged } = options
   const nowSeconds = () => Math.floor(options.now() / 1000)
 
   async function find(id: SessionId): Promise<Session | undefined> {
-    const [record, unionid, keyEndsAt] = await redis.hmget(keys.sessions(id.appid, id.openid), id.sid, 'u', 'k')
-    return record ? sessionOf(id, record, unionid, keyEndsAt) : undefined
+    const fields = redis.hmget(keys.sessions(id.appid, id.openid), id.sid, 'u', 'k')
+    const [record, unionid, keyEndsAt] = await unlessWrongType(fields, () => ['', null, null])
+    return typeof record === 'string' ? sessionOf(id, record, unionid, keyEndsAt) : undefined
   }
 
-  /** undefined where it has run out. */
+  /** undefined where it has run out, or is damaged. */
   function sessionOf(
     { appid, openid, sid }: SessionId,
-    record: string,
+    text: string,
     unionid: string | null | undefined,
     keyEndsAt: string | null | undefined
   ): Session | undefined {
-    const read = readRecord(record)
-    if (!(read.expiresAt > nowSeconds())) return undefined
-    return { appid, openid, sid, ...read, sessionKeyEndsAt: Number(keyEndsAt ?? 0), ...(unionid && { unionid }) }
+    const record = readRecord(text)
+    if (record === undefined) return void onDamaged(appid, 'session')
+    const expiresAt = Math.min(record.expiresAt, latestEnd(record.createdAt, sessionMaxAgeSeconds))
+    if (expiresAt <= nowSeconds()) return undefined
+    const known = { ...record, expiresAt, sessionKeyEndsAt: Number(keyEndsAt) || 0 }
+    return { appid, openid, sid, ...known, ...(unionid && UNIONID.test(unionid) && { unionid }) }
   }
 
   async function list({ appid, openid }: User, page: PageRequest): Promise<Page> {
-    const { u: unionid, k: keyEndsAt, ...records } = await redis.hgetall(keys.sessions(appid, openid))
+    const fields = redis.hgetall(keys.sessions(appid, openid))
+    const { u: unionid, k: keyEndsAt, ...records } = await unlessWrongType(fields, () => ({ damaged: '' }))
     const all = Object.entries(records).map(([sid, record]) =>
       sessionOf({ appid, openid, sid }, record, unionid, keyEndsAt)
     )
@@ -127,19 +138,22 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       generation,
       now,
       now + refreshTtlSeconds,
-      GRACE_SECONDS
+      GRACE_SECONDS,
+      sessionMaxAgeSeconds
     ])
-    const [status, record, unionid, keyEndsAt] = answer as [Renewal['status'], string?, string?, string?]
-    if (status !== 'renewed') return { status }
-    const { createdAt, expiresAt, generation: next } = readRecord(record ?? '')
-    const known = { createdAt, expiresAt, generation: next, sessionKeyEndsAt: Number(keyEndsAt ?? 0) }
-    return { status, session: { appid, openid, sid, ...known, ...(unionid && { unionid }) } }
+    const [status, record = '', unionid, keyEndsAt] = answer as [RenewalStatus, string?, string?, string?]
+    if (status === 'reused') return { status }
+    if (status === 'damaged') onDamaged(appid, 'session')
+    const session = status === 'renewed' && sessionOf({ appid, openid, sid }, record, unionid, keyEndsAt)
+    return session ? { status: 'renewed', session } : { status: 'gone' }
   }
 
   async function heldKeys(appid: string, openid: string): Promise<Buffer[]> {
     const place = keys.sessionKeys(appid, openid)
-    const history = await redis.getBuffer(place)
-    return history === null ? [] : unpackSessionKeys(history, nowSeconds(), place, sealer)
+    const history = await unlessWrongType(redis.getBuffer(place), () => Buffer.alloc(0))
+    if (history === null) return []
+    if (!isWhole(history)) onDamaged(appid, 'session_keys')
+    return unpackSessionKeys(history, nowSeconds(), place, sealer)
   }
 
   return {
@@ -155,7 +169,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     async open({ appid, openid, unionid, sessionKey }) {
       const sid = randomBytes(16).toString('base64url')
       const createdAt = nowSeconds()
-      const expiresAt = createdAt + refreshTtlSeconds
+      const expiresAt = Math.min(createdAt + refreshTtlSeconds, latestEnd(createdAt, sessionMaxAgeSeconds))
       const sessionKeyEndsAt = createdAt + sessionKeyTtlSeconds
       const place = keys.sessionKeys(appid, openid)
       const packed = packSessionKey(sessionKey, sessionKeyEndsAt, place, sealer)
@@ -165,14 +179,15 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
         [keys.sessions(appid, openid), place],
         [
           sid,
-          writeRecord(createdAt, expiresAt, 0),
+          writeRecord({ createdAt, expiresAt, generation: 0 }),
           createdAt,
           expiresAt,
           unionid ?? '',
           MAX_SESSIONS_PER_USER,
           packed,
           sessionKeyEndsAt,
-          KEPT_SESSION_KEYS
+          KEPT_SESSION_KEYS,
+          sessionMaxAgeSeconds
         ]
       )
       return { appid, openid, sid, createdAt, expiresAt, generation: 0, sessionKeyEndsAt, ...(unionid && { unionid }) }
@@ -188,16 +203,4 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
       await closing(user, [])
     }
   }
-}
-
-const write36 = (value: number) => value.toString(36)
-const read36 = (text: string) => Number.parseInt(text, 36)
-
-/** `created.expires.generation`, once renewed also `.renewed`, base 36: short, since every session of every user carries one. */
-const writeRecord = (createdAt: number, expiresAt: number, generation: number): string =>
-  [createdAt, expiresAt, generation].map(write36).join('.')
-
-function readRecord(record: string): Pick<Session, 'createdAt' | 'expiresAt' | 'generation'> {
-  const [createdAt = '', expiresAt = '', generation = ''] = record.split('.')
-  return { createdAt: read36(createdAt), expiresAt: read36(expiresAt), generation: read36(generation) }
 }

@@ -116,6 +116,10 @@ const times = {
     description: 'How long a session lives without a refresh; each refresh starts it anew.',
     unit: 'seconds'
   }),
+  SESSION_MAX_AGE: whole(15_552_000, 0, {
+    description: 'A session ends at the latest so long after its login, however often it is refreshed; 0: no such end.',
+    unit: 'seconds'
+  }),
   SESSION_KEY_TTL: whole(7200, 1, { description: 'How long a session_key is held.', unit: 'seconds' }),
   WATERMARK_MAX_AGE: whole(0, 0, {
     description: 'How old decrypted user data may be; 0: age unchecked.',

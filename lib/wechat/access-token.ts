@@ -6,6 +6,7 @@ import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
@@ -91,7 +92,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   async function stored(appid: string): Promise<AccessToken | undefined> {
     const place = keys.accessToken(appid)
-    const sealed = await redis.getBuffer(place)
+    const sealed = await unlessWrongType(redis.getBuffer(place), () => null)
     const opened = sealed && sealer.open(sealed, place)
     if (!opened) return undefined
     const [expiresAt = '', token = ''] = opened.toString().split(' ')

@@ -6,8 +6,9 @@ import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
-import type { Session, SessionStore } from '../sessions/store.ts'
+import type { Session, SessionId, SessionStore } from '../sessions/store.ts'
 import type { App } from '../settings.ts'
 import { singleFlight } from '../single-flight.ts'
 import type { Apps } from './apps.ts'
@@ -76,15 +77,17 @@ export function createLogins({ redis, keys, sessions, apps, wechat, meters, upst
     const owner = `${CLAIM}${randomUUID()}`
     const giveUpAt = performance.now() + 2 * leaseMs
     while (performance.now() < giveUpAt) {
-      const found = await redis.set(place, owner, 'PX', leaseMs, 'NX', 'GET')
+      const found = await unlessWrongType(redis.set(place, owner, 'PX', leaseMs, 'NX', 'GET'), () => '')
       if (found === null) return askWechat(app, code, place, owner)
       if (found.startsWith(CLAIM)) {
         await pause(POLL_MS)
         continue
       }
-      const session = await sessions.find(parseResult(app.appid, found))
+      const result = parseResult(app.appid, found)
+      const session = result && (await sessions.find(result))
       if (session !== undefined) return session
-      settle(place, found, '')
+      if (result === undefined) await redis.del(place)
+      else settle(place, found, '')
     }
     throw new ServiceError('WECHAT_TIMEOUT', {
       detail: 'another instance claimed this code and did not finish in time'
@@ -124,9 +127,10 @@ export function createLogins({ redis, keys, sessions, apps, wechat, meters, upst
   }
 }
 
-function parseResult(appid: string, result: string) {
+/** undefined where it is damaged. */
+function parseResult(appid: string, result: string): SessionId | undefined {
   const [sid = '', openid = ''] = result.split(' ')
-  return { appid, openid, sid }
+  return ID.test(sid) && ID.test(openid) ? { appid, openid, sid } : undefined
 }
 
 /** Of openids and unionids: what may stand in a header, in a key, and in our schemas. */

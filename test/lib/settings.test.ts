@@ -108,6 +108,7 @@ t.test('readSettings() fills in the defaults of the contract', async (t) => {
     tokenTtlSeconds: 900,
     refreshTtlSeconds: 2592000,
     sessionKeyTtlSeconds: 7200,
+    sessionMaxAgeSeconds: 15552000,
     watermarkMaxAgeSeconds: 0,
     apps: [{ appid, secret: 'app-secret' }],
     merchants: [],

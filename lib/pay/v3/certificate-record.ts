@@ -2,6 +2,7 @@
 import { createPublicKey } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../../redis/keys.ts'
+import { unlessWrongType } from '../../redis/wrong-type.ts'
 import type { Sealer } from '../../sessions/seal.ts'
 import type { PlatformCertificate } from './certificates.ts'
 
@@ -30,7 +31,7 @@ export function createCertificateRecords({ redis, keys, sealer }: CertificateRec
   return {
     async read(mchid) {
       const place = keys.platformCertificates(mchid)
-      const sealed = await redis.getBuffer(place)
+      const sealed = await unlessWrongType(redis.getBuffer(place), () => null)
       const opened = sealed && sealer.open(sealed, place)
       return opened ? parse(opened.toString()) : undefined
     },

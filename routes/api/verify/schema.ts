@@ -5,6 +5,10 @@ export const VerifySchema = {
   operationId: 'verifySession',
   tags: ['mini-program'],
   summary: "For a proxy's forward_auth or auth_request: who is logged in, as headers",
+  // Other members are left alone: a proxy may add the query of the request that it asks about.
+  querystring: Type.Object({
+    appid: Type.Optional({ ...Appid, description: 'the app whose users alone are let through' })
+  }),
   response: {
     200: {
       ...Type.Object({ active: Type.Literal(true) }, { examples: [{ active: true }] }),

@@ -1,7 +1,7 @@
 /** POST /api/token/refresh: one successor for each token, on every instance, and an end to a session whose token was stolen. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { APPID, type BuildOptions, build, type LoggedIn, logIn, type World } from '../../helper.ts'
+import { API_KEY, APPID, type BuildOptions, build, type LoggedIn, logIn, type World } from '../../helper.ts'
 
 const START_MS = 1_800_000_000_000
 const TTL_SECONDS = 3600
@@ -141,4 +141,48 @@ t.test('refresh() renews often, and the record of a session stays short', async 
   )
   t.ok(record.length <= 40, record)
   t.equal(await app.redis.expiretime(app.keys.sessions(APPID, user.openid)), ends, 'Redis keeps it as long')
+})
+
+t.test('a session ends SESSION_MAX_AGE after its login, however often it is refreshed', async (t) => {
+  const { app, user, pass } = await scene(t, { REFRESH_TTL: '100', TOKEN_TTL: '40', SESSION_MAX_AGE: '150' })
+  const call = async (token: string, url = '/api/session') =>
+    (await app.inject({ url, headers: { authorization: `Bearer ${token}` } })).json()
+  const endsAt = new Date(START_MS + 150_000).toISOString()
+  t.match(await call(user.token), { expiresAt: new Date(START_MS + 100_000).toISOString() })
+  pass(80)
+  const second = (await refresh(app, user.refreshToken)).json()
+  t.match(second, { expiresIn: 40, refreshExpiresIn: 70 })
+  t.match(await call(second.token), { expiresAt: endsAt })
+  pass(50)
+  const third = (await refresh(app, second.refreshToken)).json()
+  t.match(third, { expiresIn: 20, refreshExpiresIn: 20 })
+  const [, payload = ''] = String(third.token).split('.')
+  t.equal(JSON.parse(Buffer.from(payload, 'base64url').toString()).exp, START_MS / 1000 + 150)
+  const url = `/internal/apps/${APPID}/users/${user.openid}/sessions`
+  const { items } = (await app.inject({ url, headers: { authorization: `Bearer ${API_KEY}` } })).json()
+  t.match(items, [{ expiresAt: endsAt }])
+  pass(19)
+  t.match(await call(third.token), { expiresAt: endsAt })
+  const last = (await refresh(app, third.refreshToken)).json()
+  t.match(last, { expiresIn: 1, refreshExpiresIn: 1 })
+  pass(1)
+  t.match(await call(last.token), { code: 'TOKEN_EXPIRED' })
+  t.match((await refresh(app, last.refreshToken)).json(), { code: 'REFRESH_EXPIRED' })
+})
+
+t.test('a session of the version before, or of another SESSION_MAX_AGE, ends by the one that is set now', async (t) => {
+  const { app, another, user, pass } = await scene(t, { REFRESH_TTL: '1000', TOKEN_TTL: '900', SESSION_MAX_AGE: '0' })
+  const place = app.keys.sessions(APPID, user.openid)
+  t.equal(await app.redis.expiretime(place), START_MS / 1000 + 1000)
+  pass(500)
+  const second = (await refresh(app, user.refreshToken)).json()
+  t.match(second, { expiresIn: 900, refreshExpiresIn: 1000 }, 'without one it goes on')
+  const bounded = await another({ SESSION_MAX_AGE: '600' })
+  t.equal(await statusOf(bounded, second.token), 200)
+  pass(99)
+  t.match((await refresh(bounded, second.refreshToken)).json(), { expiresIn: 1, refreshExpiresIn: 1 })
+  pass(1)
+  t.equal(await statusOf(bounded, second.token), 401)
+  t.match((await refresh(bounded, second.refreshToken)).json(), { code: 'SESSION_REVOKED' })
+  t.equal(await statusOf(app, second.token), 401, 'and what the one wrote holds for the other')
 })

@@ -1,7 +1,7 @@
 /** Sessions: who gets in, when they end, and how they lie in Redis. Forged tokens: tokens.test.ts. */
 import t from 'tap'
-import { APPID, build, logIn, type World } from '../../helper.ts'
-import { bearer, claims, get, keysOf, post, refused, sessionKeyOf } from './client.ts'
+import { APPID, build, logIn, OTHER_APPID, type World } from '../../helper.ts'
+import { bearer, claims, get, keysOf, login, post, refused, sessionKeyOf, severalApps } from './client.ts'
 
 /** A clock that stands until it is moved. */
 function clock() {
@@ -67,6 +67,39 @@ t.test('session() and verify() tell who is logged in', async (t) => {
   t.match(head.headers, named)
   t.equal(head.statusCode, 200)
   t.equal(head.body, '')
+})
+
+t.test('verify() lets through the users of the app that is named, and no others', async (t) => {
+  const { another, sandbox, secrets } = await build(t)
+  const apps = [
+    { appid: APPID, secret: secrets.appSecret },
+    { appid: OTHER_APPID, secret: secrets.otherAppSecret }
+  ]
+  const app = await another(severalApps(t, apps))
+  const tokens = new Map<string, Record<string, string>>()
+  for (const { appid } of apps) {
+    const answer = (await login(app, sandbox.login({ appid }).code, appid)).json()
+    tokens.set(appid, { authorization: `Bearer ${answer.token}` })
+  }
+  for (const [appid, headers] of tokens) {
+    const other = appid === APPID ? OTHER_APPID : APPID
+    for (const query of ['', '?', `?appid=${appid}`, `?%61ppid=${appid}`, `?x=1&appid=${appid}&y`, '?code=1&appId=x'])
+      t.match((await get(app, `/api/verify${query}`, headers)).headers, { 'x-wx-appid': appid }, query)
+    for (const query of [`?appid=${other}`, `?x=1&appid=${other}`, `?appid=wx${'0'.repeat(16)}`]) {
+      const answer = await get(app, `/api/verify${query}`, headers)
+      refused(t, answer, 401, 'TOKEN_INVALID')
+      t.notOk(answer.headers['x-wx-openid'], 'and tells nothing of the user')
+    }
+    for (const query of [
+      '?appid=',
+      '?appid',
+      `?appid=${appid}&appid=${appid}`,
+      `?appid=${other}&appid=${appid}`,
+      '?appid=x'
+    ])
+      refused(t, await get(app, `/api/verify${query}`, headers), 400, 'FST_ERR_VALIDATION')
+  }
+  refused(t, await get(app, `/api/verify?appid=${APPID}`), 401, 'TOKEN_MISSING')
 })
 
 t.test('logout() ends the session at once on every instance, alone or with all others', async (t) => {
