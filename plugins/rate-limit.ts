@@ -3,6 +3,7 @@ import rateLimit, { type CreateRateLimitOptions, type FastifyRateLimitStore } fr
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
+import { phoneCodes } from '../lib/limits/user-counts.ts'
 import { createWindows, type Windows } from '../lib/limits/windows.ts'
 
 const MINUTE_MS = 60_000
@@ -57,8 +58,8 @@ export default fp<RateLimitOptions>(
         if (!result.isAllowed && result.isExceeded) throw refusal(result.ttlInSeconds)
       },
 
-      async countPhoneCode({ appid, openid }) {
-        const { count, leftMs } = await windows.count(`phone-codes:${appid}:${openid}`, DAY_MS)
+      async countPhoneCode(user) {
+        const { count, leftMs } = await windows.count(phoneCodes(user), DAY_MS)
         if (count > PHONE_CODES_A_DAY)
           throw refusal(
             Math.ceil(leftMs / 1000),

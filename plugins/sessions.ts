@@ -1,8 +1,9 @@
-/** `app.sessions`: who is logged in, and `app.sealer` for all that must not lie open in Redis. */
+/** `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.sealer` for all that must not lie open in Redis. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createSealer, type Sealer } from '../lib/sessions/seal.ts'
 import { createSessionStore, type SessionStore, type SessionStoreOptions } from '../lib/sessions/store.ts'
+import { createUsers, type Users } from '../lib/sessions/users.ts'
 import type { EncryptionKey } from '../lib/settings.ts'
 
 export interface SessionsOptions {
@@ -17,6 +18,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     sealer: Sealer
     sessions: SessionStore
+    users: Users
   }
 }
 
@@ -25,7 +27,9 @@ export default fp<SessionsOptions>(
     const { redis, keys } = app
     const sealer = createSealer(encryptionKeys)
     app.decorate('sealer', sealer)
-    app.decorate('sessions', createSessionStore({ redis, keys, sealer, onDamaged: warnOnce(app), ...times }))
+    const sessions = createSessionStore({ redis, keys, sealer, onDamaged: warnOnce(app), ...times })
+    app.decorate('sessions', sessions)
+    app.decorate('users', createUsers({ redis, keys, sessions, now: times.now }))
   },
   { name: 'sessions', dependencies: ['redis'], fastify: '5.x' }
 )

@@ -313,9 +313,9 @@ t.test('the commands of docs/backend.md do what it says', { skip: isAbsent('curl
   )
   t.equal(status, 0)
   const lines = stdout.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-  const [token, keys, valid, signature, reset, accessToken, ips, safety, sessions, revoked, ended, openapi, logins] =
-    lines
-  const json = [token, keys, valid, signature, accessToken, ips, safety, sessions, ended].map((line = '') =>
+  const [token, keys, valid, signature, reset, accessToken, ips, safety, sessions, ...more] = lines
+  const [revoked, ended, held, erased, openapi, logins] = more
+  const json = [token, keys, valid, signature, accessToken, ips, safety, sessions, ended, held].map((line = '') =>
     JSON.parse(line)
   )
   t.match(json, [
@@ -327,11 +327,12 @@ t.test('the commands of docs/backend.md do what it says', { skip: isAbsent('curl
     { ip_list: [/./] },
     { errcode: 0 },
     { items: [{ sessionId: json[0].sid }] },
-    { active: false }
+    { active: false },
+    { openid: json[0].sub, sessions: [], sessionKeys: [], counts: [] }
   ])
-  t.same([reset, revoked, openapi], ['204', '204', '3.1.0'])
+  t.same([reset, revoked, erased, openapi], ['204', '204', '204', '3.1.0'])
   t.match(logins, /^wxgate_logins_total\{.*outcome="ok"\} 1$/)
-  t.equal(lines.length, 13)
+  t.equal(lines.length, 15)
   t.same(readFileSync(join(folder, 'code.jpg')).subarray(0, 2), Buffer.from([0xff, 0xd8]))
 })
 

@@ -50,6 +50,10 @@ export function unpackNewestKey(
   return newest && openRecord(newest, nowSeconds, place, sealer)
 }
 
+/** When each key ends that still holds, Unix seconds, newest key first. None is opened. */
+export const sessionKeyEnds = (history: Buffer, nowSeconds: number): number[] =>
+  recordsOf(history).flatMap((record) => (record.readUInt32BE() > nowSeconds ? record.readUInt32BE() : []))
+
 /** Whether the history is as we write it, from its first byte to its last. */
 export function isWhole(history: Buffer): boolean {
   const records = recordsOf(history)

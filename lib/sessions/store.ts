@@ -12,7 +12,7 @@ import type { Sealer } from './seal.ts'
 import { isWhole, KEPT_SESSION_KEYS, packSessionKey, unpackSessionKeys } from './session-keys.ts'
 
 /** More sessions than this of one user in one app: the oldest ends. It bounds what one user can make Redis hold. */
-const MAX_SESSIONS_PER_USER = 20
+export const MAX_SESSIONS_PER_USER = 20
 
 /** A lost answer, and requests in parallel, come again within this time. */
 const GRACE_SECONDS = 10

@@ -3,9 +3,11 @@ import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, build, type LoggedIn, logIn, OTHER_APPID } from '../../helper.ts'
 import { bearer, claims, get, keysOf, post, refused, severalApps } from '../api/client.ts'
-import { accessTokenUrl, ask, sessionKeyUrl, sessionsUrl } from './backend.ts'
+import { accessTokenUrl, ask, KEY, sessionKeyUrl, sessionsUrl } from './backend.ts'
 
 const NOBODY = 'oNeverLoggedIn'
+/** Many HTTP clients say so also where they send nothing. */
+const JSON_LABEL = { 'content-type': 'application/json' }
 
 async function start(t: Test, env: Record<string, string> = {}) {
   let nowMs = Date.parse('2030-01-31T12:00:00.700Z')
@@ -192,7 +194,7 @@ t.test('each call about a user or an app has its own code for everything that is
   }
   for (const wrong of ['a%20b', 'a.b', 'a%2Fb', 'a%00', '%E4%BD%A0', 'o:x', 'o}x', '%7B'])
     for (const call of everyCall(wrong)) refused(t, await ask(app, call), 400, 'FST_ERR_VALIDATION')
-  for (const url of [`${sessionsUrl(openid)}/1`, `/internal/apps/${APPID}`, `/internal/apps/${APPID}/users/${openid}`])
+  for (const url of [`${sessionsUrl(openid)}/1`, `/internal/apps/${APPID}`, `/internal/apps/${APPID}/users`])
     refused(t, await ask(app, { url }), 404, 'NOT_FOUND')
   t.same(world.sandbox.calls(), [], 'WeChat was asked nothing')
   t.equal((await get(app, '/api/session', bearer(token))).statusCode, 200, 'nothing was ended')
@@ -218,4 +220,99 @@ t.test('answers about users are not to be kept, and their log lines name the app
   const line = JSON.parse(world.logs().trim().split('\n').at(-1) ?? '')
   t.match(line, { appid: APPID, route: /^GET \/internal\/apps\/:appid\/users\/:openid\/sessions/, status: 200 })
   t.notMatch(world.logs(), openid)
+})
+
+const userUrl = (openid: string, appid = APPID) => `/internal/apps/${appid}/users/${openid}`
+
+t.test('DELETE sessions/{sessionId} ends one session, and leaves the others', async (t) => {
+  const { app, again, list } = await start(t)
+  const one = await again()
+  const two = await again(one.openid)
+  const stranger = await again()
+  const end = (openid: string, sid: unknown) =>
+    ask(app, { method: 'DELETE', url: `${sessionsUrl(openid)}/${String(sid)}`, headers: { ...KEY, ...JSON_LABEL } })
+  for (let times = 0; times < 2; times += 1) t.equal((await end(one.openid, sidOf(one))).statusCode, 204)
+  refused(t, await get(app, '/api/session', one.headers), 401, 'SESSION_REVOKED')
+  t.same(idsOf(await list(one.openid)), [sidOf(two)])
+  t.equal((await end(one.openid, sidOf(stranger))).statusCode, 204)
+  t.equal(
+    (await get(app, '/api/session', stranger.headers)).statusCode,
+    200,
+    'a session of another user is none of theirs'
+  )
+  for (const wrong of ['u', 'k', 'x'.repeat(21), 'x'.repeat(23), '%20'.repeat(22)])
+    refused(t, await end(one.openid, wrong), 400, 'FST_ERR_VALIDATION')
+  t.match((await get(app, '/api/session', two.headers)).json(), { unionid: String, sessionKeyHeld: true })
+  t.equal((await end(one.openid, sidOf(two))).statusCode, 204)
+  t.equal(await app.redis.exists(app.keys.sessionKeys(APPID, one.openid)), 0, 'with the last one the keys go')
+  for (const method of ['GET', 'DELETE'] as const)
+    refused(t, await ask(app, { method, url: userUrl(one.openid, OTHER_APPID) }), 400, 'APP_UNKNOWN')
+})
+
+t.test('GET users/{openid} shows all that is held, and no secret', async (t) => {
+  const { world, app, again, advance } = await start(t, {
+    SESSION_KEY_TTL: '100',
+    REFRESH_TTL: '1000',
+    RATE_LIMIT: '600'
+  })
+  const first = await again()
+  advance(10)
+  const second = await again(first.openid)
+  const { code } = world.sandbox.phoneButton({ appid: APPID, openid: first.openid, phoneNumber: '13000000000' })
+  t.equal((await post(app, '/api/phone', { code }, second.headers)).statusCode, 200)
+  const show = async (openid: string) => (await ask(app, { url: userUrl(openid) })).json()
+  const shown = await show(first.openid)
+  t.same(
+    { ...shown, counts: [] },
+    {
+      appid: APPID,
+      openid: first.openid,
+      unionid: claims(first.token).unionid,
+      sessions: [
+        { sessionId: sidOf(second), createdAt: '2030-01-31T12:00:10.000Z', expiresAt: '2030-01-31T12:16:50.000Z' },
+        { sessionId: sidOf(first), createdAt: '2030-01-31T12:00:00.000Z', expiresAt: '2030-01-31T12:16:40.000Z' }
+      ],
+      sessionKeys: [{ expiresAt: '2030-01-31T12:01:50.000Z' }, { expiresAt: '2030-01-31T12:01:40.000Z' }],
+      counts: []
+    }
+  )
+  t.match(shown.counts, [{ name: 'phone-codes', count: 1, endsAt: /^2030-02-01T1[12]:/ }])
+  advance(90)
+  t.same((await show(first.openid)).sessionKeys, [{ expiresAt: '2030-01-31T12:01:50.000Z' }])
+  advance(1000)
+  t.match(await show(first.openid), { sessions: [], sessionKeys: [] })
+  t.same(await show(NOBODY), { appid: APPID, openid: NOBODY, sessions: [], sessionKeys: [], counts: [] })
+})
+
+t.test('DELETE users/{openid} erases all of it, as often as it comes, and nobody else', async (t) => {
+  const { world, app, again } = await start(t, { RATE_LIMIT: '600' })
+  const [one, stranger] = [await again(), await again()]
+  await again(one.openid)
+  for (const user of [one, stranger]) {
+    const { code } = world.sandbox.phoneButton({ appid: APPID, openid: user.openid, phoneNumber: '13000000000' })
+    await post(app, '/api/phone', { code }, user.headers)
+  }
+  const erase = (openid: string) =>
+    ask(app, { method: 'DELETE', url: userUrl(openid), headers: { ...KEY, ...JSON_LABEL } })
+  for (let times = 0; times < 2; times += 1) t.equal((await erase(one.openid)).statusCode, 204)
+  refused(t, await get(app, '/api/session', one.headers), 401, 'SESSION_REVOKED')
+  refused(t, await post(app, '/api/token/refresh', { refreshToken: one.refreshToken }), 401, 'SESSION_REVOKED')
+  t.same((await ask(app, { url: userUrl(one.openid) })).json(), {
+    appid: APPID,
+    openid: one.openid,
+    sessions: [],
+    sessionKeys: [],
+    counts: []
+  })
+  t.same(
+    (await keysOf(world)).filter((name) => name.includes(one.openid)),
+    []
+  )
+  t.equal((await erase(NOBODY)).statusCode, 204)
+  t.match((await ask(app, { url: userUrl(stranger.openid) })).json(), { counts: [{ count: 1 }], sessions: [{}] })
+  t.equal(
+    (await get(app, '/api/session', (await again(one.openid)).headers)).statusCode,
+    200,
+    'who comes back logs in anew'
+  )
 })

@@ -6,3 +6,7 @@ import { INTERNAL_PROBLEMS, Openid } from '../../../../schemas.ts'
 export const UserParams = Type.Object({ appid: Type.String({ description: 'of the mini-program' }), openid: Openid })
 
 export const USER_PROBLEMS = [...INTERNAL_PROBLEMS, 'APP_UNKNOWN'] as const
+
+export const Time = Type.String({ format: 'date-time' })
+
+export const HeldSession = Type.Object({ sessionId: Type.String(), createdAt: Time, expiresAt: Time })

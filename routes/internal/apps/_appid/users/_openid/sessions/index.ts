@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../../_shared/bodies.ts'
-import { ListSchema, RevokeSchema } from './schema.ts'
+import { ListSchema, RevokeOneSchema, RevokeSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'login' } as const
 
@@ -30,6 +30,13 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     const { appid, openid } = request.params
     request.appid = apps.pick(appid).appid
     await sessions.closeAll({ appid, openid })
+    return reply.code(204).send(null)
+  })
+
+  app.delete('/:sessionId', { config, schema: RevokeOneSchema }, async function revokeOne(request, reply) {
+    const { appid, openid, sessionId } = request.params
+    request.appid = apps.pick(appid).appid
+    await sessions.close({ appid, openid, sid: sessionId })
     return reply.code(204).send(null)
   })
 }

@@ -1,8 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { problems } from '../../../../../../schemas.ts'
-import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
-
-const Time = Type.String({ format: 'date-time' })
+import { HeldSession, USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 /** Query values are texts. */
 const PageQuery = Type.Object(
@@ -15,8 +13,6 @@ const PageQuery = Type.Object(
   { additionalProperties: false }
 )
 
-const Session = Type.Object({ sessionId: Type.String(), createdAt: Time, expiresAt: Time })
-
 export const ListSchema = {
   operationId: 'listSessions',
   tags: ['users'],
@@ -26,7 +22,7 @@ export const ListSchema = {
   response: {
     200: Type.Object(
       {
-        items: Type.Array(Session),
+        items: Type.Array(HeldSession),
         next: Type.Optional(Type.String({ description: 'the cursor of the next page, where there is one' }))
       },
       {
@@ -54,4 +50,15 @@ export const RevokeSchema = {
   summary: 'End all sessions of a user; their tokens are refused from the next request on',
   params: UserParams,
   response: { 204: Type.Null({ description: 'No session of this user is left.' }), ...problems(...USER_PROBLEMS) }
+}
+
+export const RevokeOneSchema = {
+  operationId: 'revokeSession',
+  tags: ['users'],
+  summary: 'End one session of a user; its tokens are refused from the next request on',
+  params: Type.Object({
+    ...UserParams.properties,
+    sessionId: Type.String({ pattern: '^[\\w-]{22}$', description: 'of the list, or `sid` of a token' })
+  }),
+  response: { 204: Type.Null({ description: 'This session is no more.' }), ...problems(...USER_PROBLEMS) }
 }

@@ -1,0 +1,39 @@
+/** What is counted for a user in Redis, beside their sessions: to be shown, and to be erased. */
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
+
+/** A person, as one app knows them. */
+interface User {
+  appid: string
+  openid: string
+}
+
+export interface UserCount {
+  name: 'phone-codes'
+  count: number
+  /** When counting begins anew, milliseconds since 1970. */
+  endsAtMs: number
+}
+
+/** Of the window that counts the phone codes of a user. */
+export const phoneCodes = ({ appid, openid }: User): string => `phone-codes:${appid}:${openid}`
+
+/** Each count by its name; all of them have an end. */
+const placesOf = (keys: Keys, user: User): Record<UserCount['name'], string> => ({
+  'phone-codes': keys.window(phoneCodes(user))
+})
+
+/** Those that are open at `nowMs`. */
+export async function readUserCounts(redis: Redis, keys: Keys, user: User, nowMs: number): Promise<UserCount[]> {
+  const names = Object.entries(placesOf(keys, user)) as [UserCount['name'], string][]
+  const read = names.map(async ([name, place]) => {
+    const [text, leftMs] = await Promise.all([unlessWrongType(redis.get(place), () => null), redis.pttl(place)])
+    return { name, count: Number(text) || 0, endsAtMs: nowMs + leftMs }
+  })
+  return (await Promise.all(read)).filter(({ count, endsAtMs }) => count > 0 && endsAtMs > nowMs)
+}
+
+export async function eraseUserCounts(redis: Redis, keys: Keys, user: User): Promise<void> {
+  await Promise.all(Object.values(placesOf(keys, user)).map((place) => redis.del(place)))
+}
