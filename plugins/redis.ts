@@ -37,7 +37,7 @@ export default fp<RedisPluginOptions>(
     let facts: ServerFacts | undefined
     const pool = new RedisPool(url, {
       onError: (error) => readiness.failed(error),
-      onRefusal: () => readiness.refused()
+      onRefusal: (trouble) => readiness.refused(trouble)
     })
     const redis = pool.prompt
     const address = addressOf(redis)

@@ -5,9 +5,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { connectOnce, settled } from './connect.ts'
+import { lackingCommands } from './needed-commands.ts'
 import type { RedisPool } from './pool.ts'
 import { type ProbeKey, probe, probeAll } from './probe.ts'
-import { CLOSED, NO_ANSWER, type Trouble, troubleOf } from './trouble.ts'
+import { CLOSED, lackOf, NO_ANSWER, type Trouble, troubleOf } from './trouble.ts'
 
 /** Between two looks while Redis is in trouble. */
 const LOOK_MS = 500
@@ -75,8 +76,9 @@ export class Readiness {
   }
 
   /** Some connection was refused. */
-  refused(): void {
+  refused({ cause }: Trouble): void {
     this.#last = undefined
+    if (cause === 'NOPERM') this.#inspected = false
     void this.#look()
   }
 
@@ -97,7 +99,8 @@ export class Readiness {
     if (pool.prompt.status !== 'ready') return this.#way ?? NO_ANSWER
     if (this.#inspected) return void (await probe(pool.prompt, key))
     await probeAll(pool.prompt, key)
-    const trouble = await inspect(pool.prompt)
+    const lacking = await lackingCommands(pool.prompt, key(0))
+    const trouble = (await inspect(pool.prompt)) ?? lackOf(lacking)
     this.#inspected = trouble === undefined
     return trouble
   }

@@ -100,6 +100,13 @@ function find(rows: Row[], message: string): Trouble | undefined {
 /** Whether an error says "Redis cannot serve now", as opposed to a mistake in what was asked of it. */
 export const isRedisAway = (error: unknown): boolean => troubleOf(error) !== undefined
 
+/** That the user of a connection may not run these commands. */
+export function lackOf(commands: string[]): Trouble | undefined {
+  if (commands.length === 0) return undefined
+  const reason = `${NO_PERMISSION}; now it lacks ${commands.join(' ')}`
+  return { cause: 'NOPERM', reason, isSetting: false, mayBeElsewhere: false }
+}
+
 /** Where nothing more is known. */
 export const [NO_ANSWER, CLOSED] = ['Command timed out', 'Connection is closed'].map(
   (message) => find(WAYS, message) as Trouble
