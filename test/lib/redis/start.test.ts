@@ -1,9 +1,11 @@
 /** A start with a REDIS_URL that leads to what cannot be used ends with one line; with one that is away it waits. */
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { endChild, spawnBound } from '../../../tools/child.ts'
@@ -12,6 +14,8 @@ import { type RedisOptions, startRedis } from '../../../tools/redis.ts'
 import { build, logIn } from '../../helper.ts'
 import { startRedisWay } from '../../redis-way.ts'
 import { get, refused, until } from '../../routes/api/client.ts'
+
+const ROOT = join(import.meta.dirname, '../../..')
 
 async function start(t: Test, options: RedisOptions = {}) {
   const server = await startRedis({ ...options, tcp: true })
@@ -28,9 +32,9 @@ async function startStranger(t: Test, answer: (asked: string) => string | undefi
     sockets.add(socket)
     socket.on('error', () => undefined)
     socket.on('data', (chunk) => {
-      const text = answer(chunk.toString('latin1'))
-      if (text === undefined) socket.destroy()
-      else socket.write(text)
+      const answered = answer(chunk.toString('latin1'))
+      if (answered === undefined) socket.destroy()
+      else socket.write(answered)
     })
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -177,3 +181,24 @@ t.test('an eviction policy that throws events away is told of, as a line of our 
   t.equal(lines.length, 1)
   t.match(JSON.parse(lines[0] ?? '{}'), { level: 40, policy: 'allkeys-lru', msg: /set maxmemory-policy noeviction/ })
 })
+
+t.test(
+  'a process whose Redis tells nothing of itself serves, writes lines of JSON alone, and ends when told to',
+  async (t) => {
+    const { url, admin } = await start(t, { args: ['--maxmemory-policy', 'allkeys-lru'] })
+    await admin.call('ACL', 'SETUSER', 'app', 'on', '>right', '~wxgate:*', '+@all', '-@dangerous')
+    const { env } = await build(t)
+    for (const user of ['', 'app:right@']) {
+      const port = await freePort()
+      const all = { ...env, PORT: String(port), REDIS_PREFIX: 'wxgate', REDIS_URL: url.replace('//', `//${user}`) }
+      const child = spawn(process.execPath, ['server.ts'], { cwd: ROOT, env: { PATH: process.env.PATH, ...all } })
+      t.teardown(() => child.kill('SIGKILL'))
+      const [out, err] = [text(child.stdout), text(child.stderr)]
+      await until(async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok === true)
+      child.kill('SIGTERM')
+      t.same(await once(child, 'exit'), [0, null], user)
+      t.equal(await err, '')
+      for (const line of (await out).trim().split('\n')) t.match(JSON.parse(line), { level: Number, msg: String }, line)
+    }
+  }
+)
