@@ -16,8 +16,14 @@ declare module 'fastify' {
 
 export default fp<PushOptions>(
   async (app: FastifyInstance, { now }) => {
-    const { redis, keys, apps, events, meters } = app
-    app.decorate('pushes', createPushes({ apps, events, queries: createPushQueries(redis, keys), meters, now }))
+    const { redis, keys, apps, events, durability, meters, callbacks } = app
+    const pushes = createPushes({
+      ...{ apps, events, durability, meters, now },
+      queries: createPushQueries(redis, keys),
+      quarantine: callbacks.quarantine
+    })
+    app.decorate('pushes', pushes)
+    callbacks.register('push', pushes.retry)
   },
-  { name: 'push', dependencies: ['wechat', 'events', 'meters'], fastify: '5.x' }
+  { name: 'push', dependencies: ['wechat', 'sessions', 'events', 'meters', 'callbacks'], fastify: '5.x' }
 )

@@ -66,6 +66,7 @@ export const CALLBACK_REASONS = [
   'encryption',
   'format',
   'replay',
+  'MsgType',
   // What contradicts our settings or our order.
   'wrong-merchant',
   'wrong-appid',

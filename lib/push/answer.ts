@@ -20,6 +20,9 @@ const CONTENT_TYPES: Readonly<Record<PushFormat, string>> = {
 /** One for everybody who is refused, whatever for. */
 export const REFUSED: Answer = { contentType: TEXT, body: 'refused' }
 
+/** For what is kept. */
+export const SUCCESS: Answer = { contentType: TEXT, body: 'success' }
+
 /** The URL check: `echostr`, and nothing around it. */
 export const echo = (echostr: string): Answer => ({ contentType: TEXT, body: echostr })
 
@@ -27,7 +30,7 @@ export const echo = (echostr: string): Answer => ({ contentType: TEXT, body: ech
 export function accept(push: OpenedPush, app: App, nowMs: number): Answer {
   if (push.message.isXpay) return write(push.format, { ErrCode: 0, ErrMsg: 'success' })
   const isFromCustomer = push.message.msgType !== 'event'
-  if (app.pushReply !== 'transfer_customer_service' || !isFromCustomer) return { contentType: TEXT, body: 'success' }
+  if (app.pushReply !== 'transfer_customer_service' || !isFromCustomer) return SUCCESS
   const nowSeconds = Math.floor(nowMs / 1000)
   const reply = write(push.format, transfer(push, nowSeconds))
   return push.encrypted ? seal(reply.body, push, app, nowSeconds) : reply

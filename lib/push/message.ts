@@ -1,33 +1,44 @@
-/** What a push says: from the fields of a verified message to a typed fact with an identity. */
+/** What a push says: from the bytes of a verified message to a typed fact with an identity. */
 import { hash } from 'node:crypto'
-import { type JsonFields, parseJson } from './json.ts'
-import { parseNestedXml, type XmlFields } from './xml.ts'
+import { type JsonObject, readJsonObject } from '../util/json.ts'
+import { cleanFields } from './clean.ts'
+import { decodePush } from './text.ts'
+import { parseNestedXml, type XmlProblem } from './xml.ts'
 
 export type PushFormat = 'json' | 'xml'
 
 export interface PushFields {
   format: PushFormat
-  fields: JsonFields | XmlFields
+  /** As every receiver can carry them. */
+  fields: JsonObject
+  /** As they came, to tell one message from another. */
+  exact: JsonObject
 }
 
+export type ReadFields = ({ status: 'read' } & PushFields) | { status: 'unreadable'; reason: XmlProblem }
+
 export interface PushMessage {
-  /** The user it is about; empty where WeChat names none. */
+  /** The user it is about, or whoever sent it; empty where WeChat names none. */
   openid: string
+  /** The user whom an event names in a field of its own. */
+  subject?: string
   msgType: string
   event?: string
   /** ISO 8601, UTC. */
   createTime: string
-  /** MsgId, or a hash of the message where it has none: the same at every try. */
-  identity: string
-  /** A hash of all that it says, the same at every try. */
+  /** MsgId where it has one. */
+  msgId?: string
+  /** A hash of all that it says, the same at every try: 32 hex digits. */
   contentHash: string
   /** `FromUserName` and `ToUserName`, for a reply. */
   from: string
   to: string
   /** An event of virtual payment, which is answered and repeated in a way of its own. */
   isXpay: boolean
-  /** WeChat's fields as they came; whole numbers beyond 2^53 as text. */
-  raw: JsonFields | XmlFields
+  /** A user deleted the account. */
+  isCancellation: boolean
+  /** WeChat's fields; whole numbers beyond 2^53 as text, characters that XML cannot carry as U+FFFD. */
+  raw: JsonObject
 }
 
 /** In events FromUserName may be the platform; then one of these names the user. */
@@ -35,67 +46,82 @@ const USER_FIELDS = ['OpenID', 'OpenId', 'openid']
 /** What differs from try to try; the second one in events of virtual payment. */
 const COUNTER = 'RetryTimes'
 const REQUEST = 'RequestId'
+const EVENT = 'event'
 const XPAY = 'xpay_'
+const CANCELLATION = 'user_authorization_cancellation'
 const MSG_ID = /^[1-9]\d{0,19}$/
 const SECONDS = /^\d{1,11}$/
-const OPENING_BYTES = { xml: '<', json: '{' } as const
+/** As deep as anybody nests, and more values than any message has. */
+const JSON_LIMITS = { repeated: 'list', maxDepth: 32, maxValues: 4096 } as const
 
-/** Reads XML or JSON, whichever its first byte says; undefined where it is neither. */
-export function readFields(body: Buffer): PushFields | undefined {
-  const first = firstByte(body)
-  if (first === OPENING_BYTES.json) {
-    const fields = parseJson(body)
-    return fields && { format: 'json', fields }
-  }
-  const xml = first === OPENING_BYTES.xml ? parseNestedXml(body) : undefined
-  return xml?.status === 'parsed' ? { format: 'xml', fields: xml.fields } : undefined
+/** Reads XML or JSON, whichever its first character says. Never throws. */
+export function readFields(body: Buffer): ReadFields {
+  const { text, exact } = decodePush(body)
+  const format = text.startsWith('<') ? 'xml' : 'json'
+  const read = parse(text, format)
+  if (typeof read === 'string') return { status: 'unreadable', reason: read }
+  const asCame = exact === text ? read : parse(exact, format)
+  return { status: 'read', format, fields: cleanFields(read), exact: typeof asCame === 'string' ? read : asCame }
+}
+
+function parse(text: string, format: PushFormat): JsonObject | XmlProblem {
+  if (format === 'json') return readJsonObject(text, JSON_LIMITS) ?? 'shape'
+  const xml = parseNestedXml(text)
+  return xml.status === 'parsed' ? xml.fields : xml.reason
 }
 
 /** The fact; undefined where MsgType is missing. `sentAtSeconds` stands in for an absent CreateTime. */
-export function readMessage(raw: JsonFields | XmlFields, sentAtSeconds: number): PushMessage | undefined {
-  const msgType = textOf(raw, 'MsgType')
-  if (msgType === '') return undefined
-  const event = msgType === 'event' ? textOf(raw, 'Event') : ''
-  const from = textOf(raw, 'FromUserName')
-  const user =
-    msgType === 'event' ? USER_FIELDS.map((name) => textOf(raw, name)).find((text) => text !== '') : undefined
-  const createTime = textOf(raw, 'CreateTime')
+export function readMessage(
+  { fields: raw, exact }: Pick<PushFields, 'fields' | 'exact'>,
+  sentAtSeconds: number
+): PushMessage | undefined {
+  const msgType = firstText(raw, 'MsgType')
+  if (msgType.trim() === '') return undefined
+  const isEvent = msgType.trim().toLowerCase() === EVENT
+  const event = isEvent ? firstText(raw, 'Event') : ''
+  const kind = event.trim().toLowerCase()
+  const from = firstText(raw, 'FromUserName')
+  const subject = isEvent ? USER_FIELDS.map((name) => firstText(raw, name)).find((text) => text !== '') : undefined
+  const createTime = firstText(raw, 'CreateTime')
   const seconds = SECONDS.test(createTime) ? Number(createTime) : sentAtSeconds
-  const contentHash = hashOf(raw, event.startsWith(XPAY))
   const msgId = textOf(raw, 'MsgId')
   return {
-    openid: user ?? from,
+    openid: subject ?? from,
+    ...(subject !== undefined && { subject }),
     msgType,
     ...(event !== '' && { event }),
     createTime: new Date(seconds * 1000).toISOString(),
-    identity: MSG_ID.test(msgId) ? msgId : contentHash,
-    contentHash,
+    ...(MSG_ID.test(msgId) && { msgId }),
+    contentHash: hashOf(exact, kind.startsWith(XPAY)),
     from,
-    to: textOf(raw, 'ToUserName'),
-    isXpay: event.startsWith(XPAY),
+    to: firstText(raw, 'ToUserName'),
+    isXpay: kind.startsWith(XPAY),
+    isCancellation: kind === CANCELLATION,
     raw
   }
 }
 
 /** A field as text; '' where it is absent, or neither text nor number. */
-export function textOf(fields: JsonFields | XmlFields, name: string): string {
+export function textOf(fields: JsonObject, name: string): string {
   const value = Object.hasOwn(fields, name) ? fields[name] : undefined
   return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 }
 
-/** The first byte that is no white space, as text; a byte order mark stands before XML only. */
-function firstByte(body: Buffer): string {
-  const start = body.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
-  const at = body.subarray(start).findIndex((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d))
-  return at === -1 ? '' : String.fromCharCode(body[start + at] ?? 0)
+/**
+ * The same of a field that may be there several times: the first one is WeChat's own. What users typed comes after it, and
+ * may look like an element.
+ */
+function firstText(fields: JsonObject, name: string): string {
+  const value = Object.hasOwn(fields, name) ? fields[name] : undefined
+  return Array.isArray(value) ? textOf({ name: value[0] ?? null }, 'name') : textOf(fields, name)
 }
 
 /**
  * Sender, time and event are among the fields, and so is what else tells two of them apart that came from the
  * platform in the same second (mini-program.md section 5.5). Numbers count like their text, and order does not count.
  */
-function hashOf(raw: JsonFields | XmlFields, isXpay: boolean): string {
-  const lasting = Object.entries(raw).filter(([name]) => name !== COUNTER && !(isXpay && name === REQUEST))
+function hashOf(exact: JsonObject, isXpay: boolean): string {
+  const lasting = Object.entries(exact).filter(([name]) => name !== COUNTER && !(isXpay && name === REQUEST))
   return hash('sha256', JSON.stringify(canonical(Object.fromEntries(lasting)))).slice(0, 32)
 }
 

@@ -1,7 +1,10 @@
 /** Verifies and opens one push: from the query and the raw bytes to a message (mini-program.md section 5.2). */
+import { hash } from 'node:crypto'
 import type { App } from '../settings.ts'
+import type { JsonObject } from '../util/json.ts'
 import { decryptPush } from './encryption.ts'
-import { type PushFormat, type PushMessage, readFields, readMessage, textOf } from './message.ts'
+import { findEncrypted } from './envelope.ts'
+import { type PushFormat, type PushMessage, readFields, readMessage } from './message.ts'
 import { verifyPush } from './sign.ts'
 
 /** Why a push was refused: a word for log and metrics, never for the answer. */
@@ -13,24 +16,38 @@ export type PushRefusal =
   /** Not encrypted, though the app has a key. */
   | 'downgrade'
   | 'encryption'
-  /** Neither XML nor JSON of a message. */
+  /** No envelope, or DOCTYPE and entities: nobody at WeChat writes them. */
   | 'format'
+  /** In plain mode, not readable, and larger than any message. */
+  | 'size'
   | 'timestamp'
   /** The query of another push: plain mode signs no body, so this one is all it is good for. */
   | 'replay'
 
-export interface OpenedPush {
-  status: 'opened'
-  message: PushMessage
-  /** Of the body, and so of the answer. */
-  format: PushFormat
+interface Authentic {
   encrypted: boolean
   nonce: string
   /** What the query was signed with in plain mode. */
   signature: string
 }
 
-export type Opened = OpenedPush | { status: 'refused'; reason: PushRefusal }
+export interface OpenedPush extends Authentic {
+  status: 'opened'
+  message: PushMessage
+  /** Of the body, and so of the answer. */
+  format: PushFormat
+}
+
+/** Rightly signed, and no message that we could read. */
+export interface UnreadablePush extends Authentic {
+  status: 'unreadable'
+  /** Neither XML nor JSON, or too large a tree of it; or without MsgType. */
+  reason: 'format' | 'MsgType'
+  /** Of the bytes of the message, the same at every try: 32 hex digits. */
+  contentHash: string
+}
+
+export type Opened = OpenedPush | UnreadablePush | { status: 'refused'; reason: PushRefusal }
 
 export interface PushQuery {
   timestamp: string
@@ -65,6 +82,14 @@ export function readQuery(query: Readonly<Record<string, unknown>>): PushQuery |
   }
 }
 
+const SIGNED_PARAMETERS = ['signature', 'timestamp', 'nonce', 'msg_signature', 'encrypt_type']
+
+/** What of a query it takes to verify the push once more. */
+export function signedParameters(query: Readonly<Record<string, unknown>>): Record<string, string> {
+  const given = SIGNED_PARAMETERS.map((name) => [name, query[name]])
+  return Object.fromEntries(given.filter(([, value]) => typeof value === 'string'))
+}
+
 /** Opens a push for `app`: encrypted where the app has an AES key, and only then. Never throws. */
 export function openPush(app: App, query: PushQuery | undefined, body: Buffer, nowMs: number): Opened {
   const { pushToken, pushAesKey } = app
@@ -74,7 +99,7 @@ export function openPush(app: App, query: PushQuery | undefined, body: Buffer, n
     pushAesKey === undefined
       ? openPlain(pushToken, query, body)
       : openEncrypted({ appid: app.appid, token: pushToken, aesKey: pushAesKey }, query, body)
-  return opened.status === 'opened' && !isTimely(opened, query, nowMs) ? refused('timestamp') : opened
+  return opened.status !== 'refused' && !isTimely(opened, query, nowMs) ? refused('timestamp') : opened
 }
 
 function openPlain(token: string, query: PushQuery, body: Buffer): Opened {
@@ -84,38 +109,46 @@ function openPlain(token: string, query: PushQuery, body: Buffer): Opened {
 
 function openEncrypted(keys: { appid: string; token: string; aesKey: string }, query: PushQuery, body: Buffer): Opened {
   if (query.encryptType !== 'aes') return refused('downgrade')
-  const envelope = readFields(body)
-  if (envelope === undefined) return refused('format')
-  const encrypted = textOf(envelope.fields, 'Encrypt')
-  if (encrypted === '') return refused('downgrade')
+  const found = findEncrypted(body)
+  if (found === undefined) return refused('format')
+  if (found.length === 0) return refused('downgrade')
   // What stands beside Encrypt, in compatible mode the whole message, is signed by nobody: it is not looked at.
-  if (!verifyPush([keys.token, query.timestamp, query.nonce, encrypted], query.msgSignature))
-    return refused('signature')
+  const signed = (text: string) => verifyPush([keys.token, query.timestamp, query.nonce, text], query.msgSignature)
+  const encrypted = found.find(signed)
+  if (encrypted === undefined) return refused('signature')
   const decrypted = decryptPush(encrypted, keys.aesKey)
   if (decrypted === undefined) return refused('encryption')
   return decrypted.appid === keys.appid ? describe(decrypted.message, query, true) : refused('appid')
 }
 
-function describe(bytes: Buffer, query: PushQuery, encrypted: boolean): Opened {
+function describe(bytes: Buffer, { timestamp, nonce, signature = '' }: PushQuery, encrypted: boolean): Opened {
+  const authentic = { encrypted, nonce, signature }
+  const unreadable = (reason: UnreadablePush['reason']): UnreadablePush => {
+    return { status: 'unreadable', reason, contentHash: hash('sha256', bytes).slice(0, 32), ...authentic }
+  }
   const read = readFields(bytes)
-  const message = read && readMessage(withoutEnvelope(read.fields), Number(query.timestamp))
-  if (read === undefined || message === undefined) return refused('format')
-  const { nonce, signature = '' } = query
-  return { status: 'opened', message, format: read.format, encrypted, nonce, signature }
+  if (read.status === 'unreadable')
+    return read.reason === 'doctype' || read.reason === 'entity' ? refused('format') : unreadable('format')
+  const { format, fields, exact } = read
+  const own = { fields: withoutEnvelope(fields), exact: withoutEnvelope(exact) }
+  const message = readMessage(own, Number(timestamp))
+  if (message !== undefined) return { status: 'opened', message, format, ...authentic }
+  // Encrypted, and no key here: each try would be another one.
+  return Object.hasOwn(fields, 'Encrypt') && !encrypted ? refused('encryption') : unreadable('MsgType')
 }
 
 /** In compatible mode without a key: the ciphertext is another one at every try, and nobody's to read. */
-function withoutEnvelope<Fields extends Record<string, unknown>>(fields: Fields): Fields {
+function withoutEnvelope(fields: JsonObject): JsonObject {
   const { Encrypt: _encrypt, ...message } = fields
-  return message as Fields
+  return message
 }
 
 /** xpay events are repeated for hours: encrypted ones may be of any age, as the record knows them; plain ones a day. */
-function isTimely({ message, encrypted }: OpenedPush, { timestamp }: PushQuery, nowMs: number): boolean {
+function isTimely(opened: OpenedPush | UnreadablePush, { timestamp }: PushQuery, nowMs: number): boolean {
   const ageSeconds = Math.floor(nowMs / 1000) - Number(timestamp)
   if (ageSeconds < -WINDOW_SECONDS) return false
-  if (!message.isXpay) return ageSeconds <= WINDOW_SECONDS
-  return encrypted || ageSeconds <= PLAIN_XPAY_SECONDS
+  if (opened.status === 'unreadable' || !opened.message.isXpay) return ageSeconds <= WINDOW_SECONDS
+  return opened.encrypted || ageSeconds <= PLAIN_XPAY_SECONDS
 }
 
 const refused = (reason: PushRefusal): Opened => ({ status: 'refused', reason })

@@ -12,7 +12,10 @@ export interface JsonObject {
 }
 
 export interface JsonOptions {
-  /** Of a name that one object has twice: the last value counts (as JSON.parse has it), all count as a list, or nothing is read. */
+  /**
+   * Of a name that one object has twice: the last value counts (as JSON.parse has it), all count as a list (but the same text,
+   * number or literal twice is one), or nothing is read.
+   */
   repeated?: 'last' | 'list' | 'refuse'
   /** Objects and lists inside each other. Far from where JSON.stringify runs out of stack. */
   maxDepth?: number
@@ -116,7 +119,7 @@ class JsonReader {
     }
     const list = lists.get(name)
     if (list !== undefined) list.push(value)
-    else {
+    else if (object[name] !== value) {
       const both = [object[name] as JsonValue, value]
       lists.set(name, both)
       define(object, name, both)

@@ -24,8 +24,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.get('/:appid', { ...options, exposeHeadRoute: false, schema: CheckSchema }, async function check(request, reply) {
     const { appid } = request.params
-    const { verdict, reason, answer } = pushes.check(appid, request.query)
     request.appid = apps.knows(appid) ? appid : undefined
+    const { verdict, reason, answer } = pushes.check(appid, request.query)
     noteOutcome(request, { verdict, reason })
     return send(reply, verdict === 'refused' ? REFUSED : 200, answer)
   })

@@ -67,7 +67,7 @@ t.test('openPush() opens the official XML sample, of which it believes the encry
   t.match(opened, {
     format: 'xml',
     encrypted: true,
-    message: { identity: '6054768590064713728', msgType: 'text', createTime: '2014-09-03T09:14:28.000Z' }
+    message: { msgId: '6054768590064713728', msgType: 'text', createTime: '2014-09-03T09:14:28.000Z' }
   })
   const forged = officialXmlSample.body.replace('abcdteT', 'forged').replace('oyORnuP8q7ou', 'oForgedForge')
   t.same(rawOf(open(officialXmlSample, query, forged)), rawOf(opened))
@@ -99,7 +99,7 @@ t.test('openPush() takes a full block of padding and UTF-8, and refuses what is 
       JSON.stringify({ Encrypt })
     ] as const
   t.match(open(chinese, ...push(chinese)), {
-    message: { identity: '23456789012345678', raw: { Content: '你好，世界', MsgId: '23456789012345678' } }
+    message: { msgId: '23456789012345678', raw: { Content: '你好，世界', MsgId: '23456789012345678' } }
   })
   t.equal(rawOf(open({ ...foreign, appid: foreign.appidExpected }, ...push(foreign))), 'appid')
   t.match(open({ ...foreign, appid: foreign.appidInside }, ...push(foreign)), { message: { msgType: 'event' } })

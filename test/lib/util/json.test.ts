@@ -121,6 +121,8 @@ t.test('readJsonObject() takes a repeated name as it is told', async (t) => {
   t.strictSame(read('last'), JSON.parse(text))
   t.equal(JSON.stringify(read('list')), '{"a":[1,"x"],"b":{"c":[[1],[2],3]},"__proto__":[1,2]}')
   t.equal(read('refuse'), undefined)
+  const twice = readJsonObject('{"a":"x","a":"x","b":[1],"b":[1],"c":1,"c":2,"c":1}', { repeated: 'list' })
+  t.equal(JSON.stringify(twice), '{"a":"x","b":[[1],[1]],"c":[1,2,1]}', 'the same text twice is one')
   t.equal(readJsonObject('{"b":{"c":1,"\\u0063":1}}', { repeated: 'refuse' }), undefined, 'however it is spelt')
   t.strictSame(readJsonObject('{"b":1,"c":{"b":1}}', { repeated: 'refuse' }), { b: 1, c: { b: 1 } })
 })

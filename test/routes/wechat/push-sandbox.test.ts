@@ -114,7 +114,10 @@ t.test('every forgery is refused with one face, and leaves nothing behind', asyn
       for (const name of ['timestamp', 'nonce', 'encrypt_type', 'msg_signature'])
         await refuse({ mode, format, query: { [name]: null } }, `without ${name}`)
     }
-    for (const message of ['', 'x', '{}', '<xml></xml>', '<!DOCTYPE xml><xml><MsgType>text</MsgType></xml>'])
+    for (const message of [
+      '<!DOCTYPE xml><xml><MsgType>text</MsgType></xml>',
+      '<xml><MsgType>text</MsgType><a>&b;</a></xml>'
+    ])
       await refuse({ message, format }, `signed, but ${message}`)
   }
   for (const appid of [OTHER_APPID, 'wx0000000000000000'])

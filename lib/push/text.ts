@@ -1,0 +1,20 @@
+/** From the bytes of a push to text, whatever bytes they are. */
+import { isUtf8 } from 'node:buffer'
+
+const BYTE_ORDER_MARK = Buffer.from('\ufeff')
+const LAST_SPACE = 0x20
+
+export interface PushText {
+  /** As UTF-8; what is none is U+FFFD. */
+  text: string
+  /** The same text, or where something was no UTF-8, one character for each byte: it tells what the other one does not. */
+  exact: string
+}
+
+/** Without a byte order mark, and without white space and control characters at its beginning. */
+export function decodePush(body: Buffer): PushText {
+  let start = body.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? BYTE_ORDER_MARK.length : 0
+  while (start < body.length && (body[start] ?? 0) <= LAST_SPACE) start += 1
+  const text = body.toString('utf8', start)
+  return { text, exact: isUtf8(body) ? text : body.toString('latin1', start) }
+}
