@@ -31,6 +31,8 @@ export interface Event {
   data: object
   /** What must agree when the same identity comes again, e.g. the amount. */
   essence: string
+  /** What a version before wrote as the essence of this event: it agrees too. */
+  formerEssence?: string
   /** It lets everything else that is to be delivered go first. */
   isPatient?: boolean
 }
@@ -81,13 +83,14 @@ export function createEventRecorder(
   return {
     async record(event) {
       const queue = await lazy.open()
-      const stem = `${event.id}.${hash('sha256', event.essence).slice(0, 8)}.`
+      const stem = stemOf(event.id, event.essence)
+      const formerStem = stemOf(event.id, event.formerEssence ?? event.essence)
       const jobId = stem + randomBytes(3).toString('hex')
       const confirm = await durability?.begin()
       const held = await add(queue, jobId, event)
       await confirm?.()
       if (held === jobId) return 'recorded'
-      return held.startsWith(stem) ? 'duplicate' : 'conflict'
+      return held.startsWith(stem) || held.startsWith(formerStem) ? 'duplicate' : 'conflict'
     },
     async counts() {
       const queue = await lazy.open()
@@ -98,6 +101,9 @@ export function createEventRecorder(
     close: () => lazy.close()
   }
 }
+
+/** What stands in front of the name of each job of this event. */
+const stemOf = (id: string, essence: string): string => `${id}.${hash('sha256', essence).slice(0, 8)}.`
 
 const jobOptions: JobsOptions = {
   attempts: TRIES,
