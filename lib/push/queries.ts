@@ -1,4 +1,4 @@
-/** Which message each plain push came with: its signature covers the query alone, so who saw one could send any body with it. */
+/** What each query of plain mode was used for: its signature covers the query alone, so who saw one could send any body with it. */
 import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
@@ -6,16 +6,22 @@ import { defineScript, runScript } from '../redis/script.ts'
 import { PLAIN_XPAY_SECONDS } from './open.ts'
 
 export interface PushQueries {
-  /** Whether this signature comes for the first time, or with the same message again. Throws where Redis is away. */
-  bind(appid: string, signature: string, contentHash: string): Promise<boolean>
+  /**
+   * Whether this signature comes for the first time, or for the same use again: a message, by its hash, or `URL_CHECK`.
+   * Throws where Redis is away.
+   */
+  bind(appid: string, signature: string, use: string): Promise<boolean>
 }
+
+/** What the query of a URL check is good for, as often as the console asks. */
+export const URL_CHECK = 'check'
 
 /** As long as a plain push of any kind may be repeated, twice over: its timestamp may lie ahead as well. */
 const LIFE_SECONDS = 2 * PLAIN_XPAY_SECONDS
 
 /**
- * KEYS[1] the query. ARGV[1] hash of the message, [2] life in seconds.
- * Returns the hash that the query belongs to.
+ * KEYS[1] the query. ARGV[1] what it is used for, [2] life in seconds.
+ * Returns what it was used for first.
  */
 const BIND = defineScript(
   1,
@@ -29,9 +35,9 @@ const BIND = defineScript(
 
 export function createPushQueries(redis: Redis, keys: Keys): PushQueries {
   return {
-    async bind(appid, signature, contentHash) {
+    async bind(appid, signature, use) {
       const place = keys.pushQuery(appid, hash('sha256', signature).slice(0, 32))
-      return (await runScript(redis, BIND, [place], [contentHash, LIFE_SECONDS])) === contentHash
+      return (await runScript(redis, BIND, [place], [use, LIFE_SECONDS])) === use
     }
   }
 }

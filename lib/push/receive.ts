@@ -15,7 +15,7 @@ import {
   signedParameters,
   type UnreadablePush
 } from './open.ts'
-import type { PushQueries } from './queries.ts'
+import { type PushQueries, URL_CHECK } from './queries.ts'
 import { type RecordedMessage, recordMessage } from './record.ts'
 import { verifyPush } from './sign.ts'
 
@@ -42,8 +42,8 @@ export interface PushOutcome {
 }
 
 export interface Pushes {
-  /** The URL check of the console: verifies, and echoes. */
-  check(appid: string, query: Query): PushOutcome
+  /** The URL check of the console: verifies, and echoes. Never throws. */
+  check(appid: string, query: Query): Promise<PushOutcome>
   /** Verifies, opens and records one push. Never throws. */
   receive(appid: string, query: Query, body: Buffer): Promise<PushOutcome>
   /** The same once more with what was kept in quarantine, by the clock of then. */
@@ -77,7 +77,7 @@ export function createPushes(options: PushesOptions): Pushes {
 
   return {
     refusal: REFUSED,
-    check: (appid, query) => counted(judgeCheck(options, appid, query)),
+    check: async (appid, query) => counted(await judgeCheck(options, appid, query)),
     receive: async (appid, query, body) => counted(await judge(appid, query, body, now())),
     async retry({ owner, query, body, receivedAt }) {
       const { verdict, reason, id, cause } = await judgeAgain(owner, query, body, receivedAt)
@@ -89,13 +89,23 @@ export function createPushes(options: PushesOptions): Pushes {
 
 const findApp = (apps: Apps, appid: string): App | undefined => (apps.knows(appid) ? apps.pick(appid) : undefined)
 
-function judgeCheck({ apps }: PushesOptions, appid: string, query: Query): PushOutcome {
-  const token = findApp(apps, appid)?.pushToken
-  if (token === undefined) return refuse('appid')
-  const { timestamp, nonce, signature, echostr = '' } = readQuery(query) ?? {}
+/**
+ * Without an AES key the query of a check could carry any message afterwards, so it is used up first; with one, bodies have a
+ * signature of their own.
+ */
+async function judgeCheck({ apps, queries }: PushesOptions, appid: string, query: Query): Promise<PushOutcome> {
+  const app = findApp(apps, appid)
+  const token = app?.pushToken
+  if (app === undefined || token === undefined) return refuse('appid')
+  const { timestamp, nonce, signature = '', echostr = '' } = readQuery(query) ?? {}
   if (timestamp === undefined || nonce === undefined || echostr === '') return refuse('query')
-  const isSigned = verifyPush([token, timestamp, nonce], signature)
-  return isSigned ? { verdict: 'checked', answer: echo(echostr) } : refuse('signature')
+  if (!verifyPush([token, timestamp, nonce], signature)) return refuse('signature')
+  try {
+    const isOwnQuery = app.pushAesKey !== undefined || (await queries.bind(appid, signature, URL_CHECK))
+    return isOwnQuery ? { verdict: 'checked', answer: echo(echostr) } : refuse('replay')
+  } catch (cause) {
+    return { verdict: 'failed', cause, answer: REFUSED }
+  }
 }
 
 type Judge = (appid: string, query: Query, body: Buffer, atMs: number) => Promise<PushOutcome>

@@ -25,8 +25,9 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/:appid', { ...options, exposeHeadRoute: false, schema: CheckSchema }, async function check(request, reply) {
     const { appid } = request.params
     request.appid = apps.knows(appid) ? appid : undefined
-    const { verdict, reason, answer } = pushes.check(appid, request.query)
+    const { verdict, reason, cause, answer } = await pushes.check(appid, request.query)
     noteOutcome(request, { verdict, reason })
+    if (verdict === 'failed') return send(reply, noteFailure(app, cause, request, reply), answer)
     return send(reply, verdict === 'refused' ? REFUSED : 200, answer)
   })
 

@@ -1,20 +1,33 @@
-/** Which push is which: one MsgId with several messages. */
+/** Which push is which: one MsgId with several messages, and one query for one use. */
+import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { API_KEY, APPID, build } from '../../helper.ts'
+import { settled } from '../../../lib/redis/connect.ts'
+import { startRedis } from '../../../tools/redis.ts'
+import { API_KEY, APPID, build, OTHER_APPID } from '../../helper.ts'
 import {
+  type Answer,
   answers,
   eventMessage,
   eventsIn,
   type Fields,
+  faceOf,
+  nowSeconds,
+  OPENID,
+  PLAIN,
+  plainPush,
+  type Query,
   SAFE,
   safePush,
   send,
+  sign,
   succeeds,
+  TOKEN,
   textMessage,
   xml
 } from './pushes.ts'
 
+const REFUSED = 'refused'
 const json = JSON.stringify
 
 const idsIn = async (app: FastifyInstance) => (await eventsIn(app)).map(({ id }) => id)
@@ -115,4 +128,127 @@ t.test('what the version before recorded is not told again, and it tells nothing
   // It answers success to whatever is not recorded.
   t.not(await app.events.record(recordedBefore(ours, `msg_${APPID}_${ours.MsgId}`)), 'recorded')
   t.equal((await eventsIn(app)).length, 2)
+})
+
+const checkOf = (query: Query, echostr = '4375120948345356249'): Query => ({ ...query, echostr })
+
+const check = (app: FastifyInstance, query: Query): Promise<Answer> =>
+  app.inject({ url: `/wechat/push/${APPID}?${new URLSearchParams(query)}` })
+
+const signedQuery = (timestamp = String(nowSeconds()), nonce = '151471149'): Query => ({
+  signature: sign(TOKEN, timestamp, nonce),
+  timestamp,
+  nonce
+})
+
+t.test('in plain mode the query of a URL check carries no message', async (t) => {
+  let clock = Date.now()
+  const { app, another, logs } = await build(t, { env: PLAIN, now: () => clock })
+  const other = await another()
+  const query = signedQuery()
+  answers(t, await check(app, checkOf(query)), 200, '4375120948345356249')
+  const bodies = [
+    json(textMessage()),
+    xml(textMessage()),
+    json(eventMessage('xpay_goods_deliver_notify')),
+    json(eventMessage('user_authorization_cancellation', { OpenID: OPENID })),
+    '{"a":1}',
+    '',
+    '<xml>'
+  ]
+  const queries = [
+    query,
+    checkOf(query),
+    { ...query, openid: OPENID },
+    { ...query, encrypt_type: 'aes', msg_signature: query.signature ?? '' },
+    Object.fromEntries(Object.entries(query).reverse())
+  ]
+  const faces = new Set<string>()
+  for (const instance of [app, other])
+    for (const body of bodies)
+      for (const some of queries) faces.add(faceOf(await send(instance, { query: some, body })))
+  clock += 20 * 3600_000
+  for (const body of bodies) faces.add(faceOf(await send(other, { query, body })))
+  t.match([...faces], [/^\[403,"refused"/])
+  t.equal(faces.size, 1)
+  t.same(await eventsIn(app), [])
+  t.same((await app.callbacks.quarantine.list({ limit: 10 })).items, [])
+  t.match(logs(), '"reason":"replay"')
+
+  // The console may ask again, and get another word back.
+  for (const instance of [app, other])
+    for (const echostr of ['1', '4375120948345356249'])
+      answers(t, await check(instance, checkOf(query, echostr)), 200, echostr)
+  clock -= 20 * 3600_000
+  succeeds(t, await send(app, plainPush(json(textMessage()))))
+})
+
+t.test('a query whose timestamp and nonce change places is the same query', async (t) => {
+  const { app } = await build(t, { env: PLAIN })
+  const timestamp = String(nowSeconds())
+  const swapped = {
+    ...signedQuery(timestamp, String(nowSeconds() + 60)),
+    timestamp: String(nowSeconds() + 60),
+    nonce: timestamp
+  }
+  answers(t, await check(app, checkOf(signedQuery(timestamp, swapped.timestamp))), 200, '4375120948345356249')
+  answers(t, await send(app, { query: swapped, body: json(textMessage()) }), 403, REFUSED)
+})
+
+t.test('the query of a message is good for no URL check, and of both at once one is served', async (t) => {
+  const { app, another } = await build(t, { env: PLAIN })
+  const other = await another()
+  const push = plainPush(json(textMessage()))
+  succeeds(t, await send(app, push))
+  answers(t, await check(other, checkOf(push.query)), 403, REFUSED)
+  for (let round = 0; round < 20; round++) {
+    const { query, body } = plainPush(json(textMessage()))
+    const both = await Promise.all([check(app, checkOf(query)), send(other, { query, body })])
+    t.same(both.map(({ statusCode }) => statusCode).sort(), [200, 403])
+  }
+})
+
+t.test('a URL check that is not WeChat’s uses nothing up', async (t) => {
+  const { app } = await build(t, { env: PLAIN })
+  const push = plainPush(json(textMessage()))
+  const wrong: Query[] = [
+    { ...push.query, echostr: '' },
+    { ...push.query, echostr: '1', signature: sign('other', '1', '2') },
+    { ...push.query, echostr: '1', timestamp: '1' }
+  ]
+  for (const query of wrong) answers(t, await check(app, query), 403, REFUSED)
+  answers(t, await app.inject({ url: `/wechat/push/${OTHER_APPID}`, query: checkOf(push.query) }), 403, REFUSED)
+  t.equal(
+    (await app.inject({ method: 'HEAD', url: `/wechat/push/${APPID}`, query: checkOf(push.query) })).statusCode,
+    404
+  )
+  succeeds(t, await send(app, push))
+})
+
+t.test('without Redis a URL check is answered where bodies are signed, and else 503', async (t) => {
+  const redis = await startRedis({ persist: true })
+  t.teardown(() => redis.stop())
+  const plain = await build(t, { env: PLAIN, redis })
+  const safe = await build(t, { env: SAFE, redis })
+  const closed = [plain, safe].map(({ app }) => once(app.redis, 'close'))
+  redis.kill()
+  await Promise.all(closed)
+  const query = signedQuery()
+  answers(t, await check(safe.app, checkOf(query, '7')), 200, '7')
+  const answer = await check(plain.app, checkOf(query, '7'))
+  answers(t, answer, 503, REFUSED)
+  t.equal(answer.headers['retry-after'], '1')
+  t.match(plain.logs(), '"code":"REDIS_UNAVAILABLE"')
+  await redis.restart()
+  await settled(plain.app.redis, 5000)
+  answers(t, await check(plain.app, checkOf(query, '7')), 200, '7')
+  answers(t, await send(plain.app, { query, body: json(textMessage()) }), 403, REFUSED)
+})
+
+t.test('where bodies are signed the query of a URL check stays free', async (t) => {
+  const { app } = await build(t, { env: SAFE })
+  const at = { timestamp: nowSeconds(), nonce: '151471149' }
+  answers(t, await check(app, checkOf(signedQuery(String(at.timestamp)), '7')), 200, '7')
+  succeeds(t, await send(app, safePush(json(textMessage()), at)))
+  t.same(await app.redis.keys(app.keys.pushQuery(APPID, '*').replaceAll(/[{}]/g, '?')), [])
 })
