@@ -16,9 +16,9 @@ declare module 'fastify' {
 
 export default fp<PushOptions>(
   async (app: FastifyInstance, { now }) => {
-    const { redis, keys, apps, events, durability, meters, callbacks } = app
+    const { redis, keys, apps, events, durability, users, meters, callbacks } = app
     const pushes = createPushes({
-      ...{ apps, events, durability, meters, now },
+      ...{ apps, events, durability, users, meters, now },
       queries: createPushQueries(redis, keys),
       quarantine: callbacks.quarantine
     })

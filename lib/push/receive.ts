@@ -4,6 +4,7 @@ import { type Retry, retrying } from '../callbacks/retry.ts'
 import type { Durability } from '../events/durability.ts'
 import type { EventRecorder } from '../events/queue.ts'
 import type { Meters } from '../metrics/meters.ts'
+import type { Users } from '../sessions/users.ts'
 import type { App } from '../settings.ts'
 import type { Apps } from '../wechat/apps.ts'
 import { type Answer, accept, echo, postpone, REFUSED, SUCCESS } from './answer.ts'
@@ -27,6 +28,7 @@ const UNSHOWN = /[^\w.:-]/g
 /** In plain mode nobody signs the body, so that there is an end to what is kept: 4096 bodies of an app, each no larger. */
 const PLAIN_DIGITS = 3
 const MOST_PLAIN_BYTES = 128 * 1024
+const OPENID = /^[\w-]{1,128}$/
 
 export interface PushOutcome {
   /** quarantined: authentic, but no message that we could read. failed: right, but nobody knows whether Redis holds it; `cause` says why. */
@@ -59,6 +61,7 @@ export interface PushesOptions {
   quarantine: Quarantine
   /** Where what is acknowledged has to be on disk first. */
   durability: Durability | undefined
+  users: Pick<Users, 'erase'>
   meters: Pick<Meters, 'callback'>
   /** Milliseconds since 1970. */
   now: () => number
@@ -110,14 +113,18 @@ async function judgeCheck({ apps, queries }: PushesOptions, appid: string, query
 
 type Judge = (appid: string, query: Query, body: Buffer, atMs: number) => Promise<PushOutcome>
 
-function createJudge({ apps, events, queries, quarantine, durability }: PushesOptions): Judge {
+function createJudge({ apps, events, queries, quarantine, durability, users }: PushesOptions): Judge {
   const isOwnQuery = async (appid: string, { encrypted, signature, use }: QueryUse): Promise<boolean> =>
     encrypted || queries.bind(appid, signature, use)
 
   /** undefined where the query is another message's. */
   async function store(appid: string, { message, ...push }: OpenedPush): Promise<RecordedMessage | undefined> {
     if (!(await isOwnQuery(appid, { ...push, use: message.contentHash }))) return undefined
-    return recordMessage(events, appid, message)
+    const stored = await recordMessage(events, appid, message)
+    const { isCancellation, subject = '' } = message
+    // Of a repeat too: what was recorded before may have failed to be erased.
+    if (isCancellation && OPENID.test(subject)) await users.erase({ appid, openid: subject })
+    return stored
   }
 
   async function storeOrPostpone(app: App, push: OpenedPush, atMs: number): Promise<PushOutcome> {

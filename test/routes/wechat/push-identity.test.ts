@@ -1,10 +1,10 @@
-/** Which push is which: one MsgId with several messages, and one query for one use. */
+/** Which push is which: one MsgId with several messages, one query for one use, and what a deleted account ends. */
 import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
-import { API_KEY, APPID, build, OTHER_APPID } from '../../helper.ts'
+import { API_KEY, APPID, build, logIn, OTHER_APPID } from '../../helper.ts'
 import {
   type Answer,
   answers,
@@ -251,4 +251,99 @@ t.test('where bodies are signed the query of a URL check stays free', async (t) 
   answers(t, await check(app, checkOf(signedQuery(String(at.timestamp)), '7')), 200, '7')
   succeeds(t, await send(app, safePush(json(textMessage()), at)))
   t.same(await app.redis.keys(app.keys.pushQuery(APPID, '*').replaceAll(/[{}]/g, '?')), [])
+})
+
+const CANCELLATION = 'user_authorization_cancellation'
+const gone = (OpenID: unknown, change: Fields = {}) =>
+  eventMessage(CANCELLATION, { FromUserName: 'oPlatform', OpenID, AppID: APPID, ...change })
+
+t.test('a deleted account has no session and no key left, on any instance, and is told', async (t) => {
+  for (const [env, pack] of [
+    [PLAIN, plainPush],
+    [SAFE, safePush]
+  ] as const) {
+    for (const write of [json, xml]) {
+      const world = await build(t, { env: { ...env, ROLES: 'api,worker' } })
+      const { app, another, sandbox, backend } = world
+      const other = await another()
+      const user = await logIn(app, sandbox)
+      const second = await logIn(app, sandbox, user.openid)
+      const stranger = await logIn(app, sandbox)
+      const counted = app.keys.window(`phone-codes:${APPID}:${user.openid}`)
+      await app.redis.set(counted, 3)
+      const message = gone(user.openid)
+      for (const _ of ['the first time', 'a repeat']) succeeds(t, await send(app, pack(write(message))))
+      for (const { headers } of [user, second])
+        t.match((await other.inject({ url: '/api/session', headers })).json(), { code: 'SESSION_REVOKED' })
+      const refresh = {
+        method: 'POST',
+        url: '/api/token/refresh',
+        payload: { refreshToken: user.refreshToken }
+      } as const
+      t.equal((await other.inject(refresh)).statusCode, 401)
+      const { keys, redis } = app
+      t.equal(await redis.exists(keys.sessions(APPID, user.openid), keys.sessionKeys(APPID, user.openid), counted), 0)
+      t.equal((await other.inject({ url: '/api/session', headers: stranger.headers })).statusCode, 200)
+      const event = await backend.waitFor(({ accepted }) => accepted)
+      t.match(event, { type: 'message.received', data: { openid: user.openid, event: CANCELLATION } })
+      t.equal((await eventsIn(app)).length, 1)
+      // The account is gone, the person may come back.
+      const again = await logIn(app, sandbox, user.openid)
+      t.equal((await other.inject({ url: '/api/session', headers: again.headers })).statusCode, 200)
+    }
+  }
+})
+
+t.test('nothing else ends sessions: other events, other apps, other people, forgers', async (t) => {
+  const { app, sandbox } = await build(t, { env: SAFE })
+  const { openid, headers } = await logIn(app, sandbox)
+  const right = safePush(json(gone(openid)))
+  const harmless: Record<string, Fields> = {
+    revoke: eventMessage('user_authorization_revoke', { OpenID: openid, RevokeInfo: '8' }),
+    modified: eventMessage('user_info_modified', { OpenID: openid }),
+    'a text': textMessage({ Event: CANCELLATION, OpenID: openid, Content: CANCELLATION }),
+    'a longer name': eventMessage(`${CANCELLATION}2`, { OpenID: openid }),
+    'no OpenID': gone(undefined, { FromUserName: openid }),
+    'an empty one': gone('', { FromUserName: openid }),
+    'another one': gone(`${openid}x`, { FromUserName: openid }),
+    'one that is no openid': gone(`${openid}}:k`),
+    'one with a pattern': gone('*'),
+    'an object': gone({ a: openid }),
+    'a very long one': gone('o'.repeat(10_000))
+  }
+  for (const [name, message] of Object.entries(harmless)) {
+    succeeds(t, await send(app, safePush(json(message))))
+    t.equal((await app.inject({ url: '/api/session', headers })).statusCode, 200, name)
+  }
+  t.equal((await eventsIn(app)).length, Object.keys(harmless).length)
+  const forged = [
+    plainPush(json(gone(openid))),
+    { query: { ...right.query, msg_signature: sign('other', '1') }, body: right.body },
+    safePush(json(gone(openid)), { appid: OTHER_APPID }),
+    safePush(json(gone(openid)), { timestamp: nowSeconds() - 700 })
+  ]
+  for (const push of forged) answers(t, await send(app, push), 403, REFUSED)
+  t.equal((await app.inject({ url: '/api/session', headers })).statusCode, 200)
+  succeeds(t, await send(app, right))
+  t.equal((await app.inject({ url: '/api/session', headers })).statusCode, 401)
+})
+
+t.test('an erasure that fails is no success, and the repeat makes up for it', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const { app, sandbox, logs } = await build(t, { env: SAFE, redis })
+  const { openid, headers } = await logIn(app, sandbox)
+  const message = json(gone(openid))
+  await app.redis.acl('SETUSER', 'default', '-del', '-unlink')
+  const answer = await send(app, safePush(message))
+  t.ok(answer.statusCode >= 500)
+  t.equal(answer.body, REFUSED)
+  t.match(logs(), '"verdict":"failed"')
+  t.equal((await eventsIn(app)).length, 1, 'the event is recorded')
+  await app.redis.acl('SETUSER', 'default', '+@all')
+  succeeds(t, await send(app, safePush(message)))
+  t.equal((await app.inject({ url: '/api/session', headers })).statusCode, 401)
+  t.equal((await eventsIn(app)).length, 1)
+  t.match(logs(), '"verdict":"duplicate"')
+  t.notMatch(logs(), openid)
 })
