@@ -1,5 +1,5 @@
-// Debian and Ubuntu start and enable a service with the packages redis-server and caddy. We want the programs alone:
-// no service, no port taken, nothing that comes back at the next boot. Hence neither package is ever installed.
+// Debian and Ubuntu start and enable a service with the packages redis-server, caddy and nginx. We want the programs alone:
+// no service, no port taken, nothing that comes back at the next boot. Hence none of them is ever installed.
 import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { onPath, succeeds, succeedsAsRoot } from './shell.ts'
@@ -31,23 +31,37 @@ function installRedisTools(): string {
 
 /** Caddy is one file that needs only the C library: downloaded, which takes no root, and unpacked into the folder `bin`. */
 export function unpackCaddy(bin: string): string {
-  const folder = mkdtempSync(join(bin, '.caddy-'))
+  return unpackProgram(bin, 'caddy', 'usr/bin/caddy')
+}
+
+/** nginx is one file, and needs libraries which whoever has redis-tools, npm or openssl has, or Debian itself. */
+export function unpackNginx(bin: string): string {
+  const path = unpackProgram(bin, 'nginx', 'usr/sbin/nginx')
+  if (!succeeds([path, '-v'], { quiet: true })) {
+    rmSync(path)
+    throw new Error('nginx: type this, then try again:\n  sudo apt-get install openssl libpcre2-8-0 zlib1g libcrypt1')
+  }
+  return path
+}
+
+function unpackProgram(bin: string, name: string, member: string): string {
+  const folder = mkdtempSync(join(bin, `.${name}-`))
   try {
-    console.error(`Running: apt-get download caddy (to unpack it into ${bin})`)
-    if (!withFreshLists(() => succeeds(['apt-get', 'download', '-q', 'caddy'], { quiet: true, cwd: folder }))) {
-      throw new Error('caddy: type this, then try again:\n  sudo apt-get update && apt-get download caddy')
+    console.error(`Running: apt-get download ${name} (to unpack it into ${bin})`)
+    if (!withFreshLists(() => succeeds(['apt-get', 'download', '-q', name], { quiet: true, cwd: folder }))) {
+      throw new Error(`${name}: type this, then try again:\n  sudo apt-get update && apt-get download ${name}`)
     }
-    return unpack(folder, join(bin, 'caddy'))
+    return unpack(folder, member, join(bin, name))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-function unpack(folder: string, path: string): string {
+function unpack(folder: string, member: string, path: string): string {
   const archive = readdirSync(folder).find((name) => name.endsWith('.deb')) ?? ''
   if (!succeeds(['dpkg-deb', '-x', archive, '.'], { cwd: folder }))
-    throw new Error(`caddy: dpkg-deb cannot unpack ${archive}`)
-  cpSync(join(folder, 'usr/bin/caddy'), `${path}.new`)
+    throw new Error(`${archive}: dpkg-deb cannot unpack it`)
+  cpSync(join(folder, member), `${path}.new`)
   renameSync(`${path}.new`, path) // at once: another process may be looking for it
   return path
 }

@@ -1,14 +1,20 @@
-// Brings the programs that dev and tests need and npm cannot: redis-server and Caddy, by the platform's package manager.
-// Nothing is ever started or enabled as a service, and the machine's own Redis or Caddy is left alone.
+// Brings the programs that dev and tests need and npm cannot, by the platform's package manager: redis-server, Caddy, nginx.
+// Nothing is ever started or enabled as a service, and the machine's own ones are left alone.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { linkRedis, unpackCaddy } from './need-debian.ts'
+import { linkRedis, unpackCaddy, unpackNginx } from './need-debian.ts'
 import { isExecutable, onPath, succeeds, succeedsAsRoot } from './shell.ts'
 
-export type Program = 'redis-server' | 'caddy'
+export type Program = 'redis-server' | 'caddy' | 'nginx'
 
 /** Programs for this working copy alone, where Debian's packages would do more than we want. Ignored by git. */
 const OWN_BIN = join(import.meta.dirname, 'bin')
+
+const ON_DEBIAN: Record<Program, (bin: string) => string> = {
+  'redis-server': linkRedis,
+  caddy: unpackCaddy,
+  nginx: unpackNginx
+}
 
 /** Package managers that neither start nor enable a service by installing one. Homebrew refuses to run as root. */
 const MANAGERS = [
@@ -16,7 +22,7 @@ const MANAGERS = [
   { command: 'dnf', install: ['install', '-y'], run: succeedsAsRoot, typed: 'sudo dnf' },
   { command: 'apk', install: ['add'], run: succeedsAsRoot, typed: 'sudo apk' }
 ]
-const PACKAGES: Record<Program, string> = { 'redis-server': 'redis', caddy: 'caddy' }
+const PACKAGES: Record<Program, string> = { 'redis-server': 'redis', caddy: 'caddy', nginx: 'nginx' }
 
 /**
  * Absolute path of `program`: from PATH, else freshly installed, which it says on stderr.
@@ -35,7 +41,7 @@ function find(program: Program): string | undefined {
 
 function bringOnDebian(program: Program): string {
   mkdirSync(OWN_BIN, { recursive: true })
-  return program === 'caddy' ? unpackCaddy(OWN_BIN) : linkRedis(OWN_BIN)
+  return ON_DEBIAN[program](OWN_BIN)
 }
 
 function bringByManager(program: Program): string {

@@ -30,7 +30,9 @@ process.chdir(ROOT)
 rmSync(TAP_OUTPUT, { force: true })
 const chosen = process.argv.slice(2)
 
-const ready = await measure('programs', async () => Boolean(need('redis-server') && need('caddy')))
+const ready = await measure('programs', async () =>
+  (['redis-server', 'caddy', 'nginx'] as const).every((program) => need(program))
+)
 await measure('lint', () => runs(npmBin('biome'), ['check']))
 await measure('types', () => runs(npmBin('tsc'), []))
 const passed = await measure('tests', () => runTap(chosen), ready)

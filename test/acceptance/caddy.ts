@@ -40,7 +40,7 @@ export interface FrontDoor {
   /** `https://wx.example.test`, as a mini-program would call it. */
   origin: string
   rootPem: string
-  /** For undici's own functions: whatever host and port a URL names, it connects to this front and verifies its certificate. */
+  /** For undici's own functions: whatever a URL names, it connects to this front and verifies its certificate. */
   dispatcher: Agent
   /** One HTTPS request; `path` goes out byte for byte. */
   request(path: string, options?: FrontRequest): Promise<FrontAnswer>
