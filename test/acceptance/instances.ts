@@ -21,9 +21,12 @@ export interface Instance {
   stop(signal: NodeJS.Signals): Promise<number | null>
 }
 
-/** Resolves once it is ready; it ends with the test. Nothing of our own environment reaches it but PATH. */
+/**
+ * Resolves once it is ready; it ends with the test. Nothing of our own environment reaches it but PATH. It listens on a
+ * free port where `settings` name none.
+ */
 export async function startInstance(t: Test, settings: Environment): Promise<Instance> {
-  const port = await freePort()
+  const port = settings.PORT ?? (await freePort())
   const origin = `http://127.0.0.1:${port}`
   const all = Object.entries({ PATH: process.env.PATH, PORT: String(port), ...settings })
   const env = Object.fromEntries(all.filter(([, value]) => value))
