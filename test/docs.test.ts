@@ -55,12 +55,15 @@ t.test('docs/errors.md has every code with its status, and no other', async (t) 
   t.same(told, wanted)
 })
 
-t.test('docs/errors.md has every code that Caddy answers by itself', async (t) => {
-  const answered = read('Caddyfile').matchAll(/^\s+(?:\d{3}|default) ([A-Z_]+) /gm)
+t.test('docs/errors.md has every code that Caddy and nginx answer by themselves', async (t) => {
+  const answered = [read('Caddyfile'), read('deploy/nginx.conf')].flatMap((text) => [
+    ...text.matchAll(/^\s+(?:\d{3}|default) ([A-Z_]+)[ ;]/gm)
+  ])
+  t.ok(answered.length > 10)
   const told = section(errorsPage, "## Refused before wxgate's own code").matchAll(/`([A-Z_]+)`/g)
   const known = new Set([...told].map(([, code = '']) => code))
   t.same(
-    [...answered].map(([, code = '']) => code).filter((code) => !known.has(code)),
+    answered.map(([, code = '']) => code).filter((code) => !known.has(code)),
     []
   )
 })

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, build, MCHID, type World } from '../helper.ts'
-import { type FrontDoor, withCaddy } from './caddy.ts'
+import { DOMAIN, type FrontDoor, withCaddy } from './caddy.ts'
+import { converse, openTls } from './wire.ts'
 
 interface Front extends World {
   caddy: FrontDoor
@@ -127,4 +128,19 @@ t.test('from outside there is no internal door, whatever the spelling', async (t
     t.match(answer.json(), { statusCode: 404, code: 'NOT_FOUND', error: 'Not Found', message: String })
     t.equal(answer.headers['content-type'], 'application/json; charset=utf-8')
   }
+})
+
+t.test('a request whose client breaks off is never answered with success, nor recorded', async (t) => {
+  const { caddy, backend } = await front(t)
+  for (const path of [`/wechat/pay/v2/${MCHID}/notify`, `/wechat/push/${APPID}`, '/api/login'])
+    for (const [framing, part] of [
+      ['Content-Length: 100', '<xml>'],
+      ['Transfer-Encoding: chunked', '5\r\n<xml>\r\n'],
+      ['Transfer-Encoding: chunked', '64\r\n<xml>']
+    ]) {
+      const head = `POST ${path} HTTP/1.1\r\nHost: ${DOMAIN}\r\nContent-Type: text/xml\r\n${framing}\r\n\r\n`
+      const { status, closed } = await converse(await openTls(caddy), [`${head}${part}`, 'FIN'], 20_000)
+      t.ok(closed && (status === undefined || status >= 400), `${path}, ${framing}: ${status}`)
+    }
+  t.same(backend.events(), [])
 })
