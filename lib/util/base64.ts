@@ -1,0 +1,30 @@
+/** Base64 that came a long way: through forms, URLs and hands. */
+
+const LINE_BREAKS = /[\r\n\t]+/g
+
+/**
+ * The bytes of base64 in either alphabet, padded or not. Percent-encoding is undone, spaces are the `+` that form decoding made of
+ * them, line breaks are skipped. undefined for anything else, since Node.js skips what it does not know.
+ */
+export function decodeBase64(text: string): Buffer | undefined {
+  const plain = text.includes('%') ? decodePercent(text) : text
+  if (plain === undefined) return undefined
+  const letters = withoutPadding(plain.replaceAll(LINE_BREAKS, '')).replaceAll(/[ -]/g, '+').replaceAll('_', '/')
+  const bytes = Buffer.from(letters, 'base64')
+  return withoutPadding(bytes.toString('base64')) === letters ? bytes : undefined
+}
+
+/** A space counts as padding behind a `=` only: elsewhere it stands for a letter. */
+function withoutPadding(text: string): string {
+  let end = text.length
+  for (let at = text.length; at > 0 && '= '.includes(text.charAt(at - 1)); at--) if (text[at - 1] === '=') end = at - 1
+  return text.slice(0, end)
+}
+
+function decodePercent(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}
