@@ -35,6 +35,10 @@ export const ERRORS = {
     409,
     'No session_key is held any more; call wx.login, log in again, then obtain the data again'
   ],
+  DATA_MALFORMED: [
+    422,
+    'rawData is rightly signed but is no JSON object; another login gains nothing, obtain the data again'
+  ],
   DECRYPT_FAILED: [422, 'The data does not open with the session_key held; log in first, then obtain the data again'],
   WATERMARK_INVALID: [422, 'The data belongs to another appid or is too old; obtain it again in this mini-program'],
   SIGNATURE_INVALID: [422, 'rawData does not match its signature; send both exactly as the client got them'],

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler, RouteO
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { observed } from '../lib/metrics/meters.ts'
+import type { KeyRing } from '../lib/sessions/key-ring.ts'
 import type { Session, SessionId } from '../lib/sessions/store.ts'
 import { type ApiKey, KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
 import { apiKeyGuard, docsGuard } from './auth/api-key-guard.ts'
@@ -37,15 +38,15 @@ declare module 'fastify' {
     session: Session
     /** The name of the API key that was used, where it has one. */
     caller: string | undefined
-    /** Only on routes guarded by session-keys; newest first. */
-    sessionKeys: readonly Buffer[]
+    /** Only on routes guarded by session-keys. */
+    keyRing: KeyRing
   }
 }
 
 export default fp<AuthOptions>(
   async (app: FastifyInstance, { internalApiKeys }) => {
     app.decorateRequest('session')
-    app.decorateRequest('sessionKeys')
+    app.decorateRequest('keyRing')
     app.decorateRequest('caller', undefined)
     const checks: Record<Guard, (route: GuardedRoute) => onRequestAsyncHookHandler | undefined> = {
       none: ({ limit }) => limit && ((request) => app.limits.count(limit, request)),
@@ -89,7 +90,7 @@ const readSession: ReadSession = async ({ sessions }, id, request) => {
 
 const readSessionAndKeys: ReadSession = async ({ sessions }, id, request) => {
   const found = await sessions.findWithKeys(id)
-  if (found !== undefined) Object.assign(request, found)
+  if (found !== undefined) Object.assign(request, { session: found.session, keyRing: found })
   return found !== undefined
 }
 

@@ -1,6 +1,10 @@
-/** `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.sealer` for all that must not lie open in Redis. */
+/**
+ * `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.heldKeys`: with what their data opens; and
+ * `app.sealer` for all that must not lie open in Redis.
+ */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createHeldKeys, type HeldKeys } from '../lib/sessions/held-keys.ts'
 import { createSealer, type Sealer } from '../lib/sessions/seal.ts'
 import { createSessionStore, type SessionStore, type SessionStoreOptions } from '../lib/sessions/store.ts'
 import { createUsers, type Users } from '../lib/sessions/users.ts'
@@ -17,6 +21,7 @@ export interface SessionsOptions {
 declare module 'fastify' {
   interface FastifyInstance {
     sealer: Sealer
+    heldKeys: HeldKeys
     sessions: SessionStore
     users: Users
   }
@@ -27,7 +32,9 @@ export default fp<SessionsOptions>(
     const { redis, keys } = app
     const sealer = createSealer(encryptionKeys)
     app.decorate('sealer', sealer)
-    const sessions = createSessionStore({ redis, keys, sealer, onDamaged: warnOnce(app), ...times })
+    const onDamaged = warnOnce(app)
+    const sessions = createSessionStore({ redis, keys, sealer, onDamaged, ...times })
+    app.decorate('heldKeys', createHeldKeys({ redis, keys, sealer, onDamaged, now: times.now }))
     app.decorate('sessions', sessions)
     app.decorate('users', createUsers({ redis, keys, sessions, now: times.now }))
   },

@@ -35,11 +35,12 @@ const COUNT = defineScript(
   `
 )
 
+/** Counts one more in the window that lies at `place`; the first opens it. */
+export async function countIn(redis: Redis, place: string, windowMs: number): Promise<Window> {
+  const [count, leftMs] = (await runScript(redis, COUNT, [place], [windowMs])) as [number, number]
+  return { count, leftMs }
+}
+
 export function createWindows(redis: Redis, keys: Keys): Windows {
-  return {
-    async count(name, windowMs) {
-      const [count, leftMs] = (await runScript(redis, COUNT, [keys.window(name)], [windowMs])) as [number, number]
-      return { count, leftMs }
-    }
-  }
+  return { count: (name, windowMs) => countIn(redis, keys.window(name), windowMs) }
 }

@@ -5,6 +5,10 @@ export interface Keys {
   sessions(appid: string, openid: string): string
   /** The last session_keys of a user, sealed. */
   sessionKeys(appid: string, openid: string): string
+  /** How much data of a user did not open lately. */
+  failedTries(appid: string, openid: string): string
+  /** One phone code of a user: who is exchanging it, then the number, sealed. */
+  phoneCode(appid: string, openid: string, codeHash: string): string
   /** Who is having WeChat reset the session_key of a user. */
   sessionKeyLock(appid: string, openid: string): string
   /** One login code: who is exchanging it, then what came of it. */
@@ -74,6 +78,8 @@ export function redisKeys(prefix: string): Keys {
   return {
     sessions: (appid, openid) => `${prefix}:{${appid}:${openid}}`,
     sessionKeys: (appid, openid) => `${prefix}:{${appid}:${openid}}:k`,
+    failedTries: (appid, openid) => `${prefix}:{${appid}:${openid}}:f`,
+    phoneCode: (appid, openid, codeHash) => `${prefix}:{${appid}:${openid}}:p:${codeHash}`,
     sessionKeyLock: (appid, openid) => `${prefix}:{${appid}:${openid}}:lock`,
     loginCode: (appid, codeHash) => `${prefix}:code:{${appid}:${codeHash}}`,
     accessToken: (appid) => `${prefix}:token:{${appid}}`,

@@ -1,33 +1,33 @@
-/** The newest session_key of a user, for calls that WeChat wants signed with it; and the change of it by a reset. */
-import type { Redis } from 'ioredis'
-import type { Keys } from '../redis/keys.ts'
+/**
+ * The session_keys of a user: all of them, to open data; the newest, for calls that WeChat wants signed with it; and
+ * its change by a reset.
+ */
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
+import { type KeyRing, type KeyRingOptions, readKeyRing } from './key-ring.ts'
 import { REPLACE_KEY } from './scripts.ts'
-import type { Sealer } from './seal.ts'
 import { fingerprint, KEPT_SESSION_KEYS, packSessionKey, unpackNewestKey } from './session-keys.ts'
 import type { User } from './store.ts'
 
 export interface HeldKeys {
+  /** One command. */
+  all(user: User): Promise<KeyRing>
   /** The key that WeChat gave last, 16 bytes; undefined where none is held any more. One command. */
   newest(user: User): Promise<Buffer | undefined>
   /**
-   * Holds `fresh`, which WeChat gave for `replaced`, until the same end; data made under `replaced` can be opened as before. A key of
-   * a login that came meanwhile stays the newest, and a user who was logged out meanwhile stays without keys.
+   * Holds `fresh`, which WeChat gave for `replaced`, until the same end; data made under `replaced` can be opened as
+   * before. A key of a login that came meanwhile stays the newest, and a user who was logged out meanwhile stays
+   * without keys.
    */
   replace(user: User, replaced: Buffer, fresh: Buffer): Promise<void>
 }
 
-export interface HeldKeysOptions {
-  redis: Redis
-  keys: Keys
-  sealer: Sealer
-  /** Milliseconds since 1970. */
-  now: () => number
-}
+export function createHeldKeys(options: KeyRingOptions): HeldKeys {
+  const { redis, keys, sealer, now } = options
 
-export function createHeldKeys({ redis, keys, sealer, now }: HeldKeysOptions): HeldKeys {
   return {
+    all: (user) => readKeyRing(options, user),
+
     async newest({ appid, openid }) {
       const place = keys.sessionKeys(appid, openid)
       const history = await unlessWrongType(redis.getBuffer(place), () => null)

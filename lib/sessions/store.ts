@@ -4,12 +4,13 @@ import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
+import { type KeyRing, readKeyRing } from './key-ring.ts'
 import { type Page, type PageRequest, pageOf } from './listing.ts'
 import { latestEnd, readRecord, type SessionRecord, writeRecord } from './record.ts'
 import type { RefreshClaims } from './refresh.ts'
 import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
 import type { Sealer } from './seal.ts'
-import { isWhole, KEPT_SESSION_KEYS, packSessionKey, unpackSessionKeys } from './session-keys.ts'
+import { KEPT_SESSION_KEYS, packSessionKey } from './session-keys.ts'
 
 /** More sessions than this of one user in one app: the oldest ends. It bounds what one user can make Redis hold. */
 export const MAX_SESSIONS_PER_USER = 20
@@ -47,8 +48,8 @@ export interface SessionStore {
   open(fresh: NewSession): Promise<Session>
   /** One command. undefined where the session was ended or has run out. */
   find(id: SessionId): Promise<Session | undefined>
-  /** As `find`, with the user's session_keys that still hold, newest first; in the same round trip. */
-  findWithKeys(id: SessionId): Promise<{ session: Session; sessionKeys: Buffer[] } | undefined>
+  /** As `find`, with the user's session_keys; in the same round trip. */
+  findWithKeys(id: SessionId): Promise<(KeyRing & { session: Session }) | undefined>
   /** Whether a session_key of this user is held, as far as the session tells: it may have been a moment ago. */
   holdsKey(session: Session): boolean
   /**
@@ -148,22 +149,14 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
     return session ? { status: 'renewed', session } : { status: 'gone' }
   }
 
-  async function heldKeys(appid: string, openid: string): Promise<Buffer[]> {
-    const place = keys.sessionKeys(appid, openid)
-    const history = await unlessWrongType(redis.getBuffer(place), () => Buffer.alloc(0))
-    if (history === null) return []
-    if (!isWhole(history)) onDamaged(appid, 'session_keys')
-    return unpackSessionKeys(history, nowSeconds(), place, sealer)
-  }
-
   return {
     find,
     list,
     renew,
 
     async findWithKeys(id) {
-      const [session, sessionKeys] = await Promise.all([find(id), heldKeys(id.appid, id.openid)])
-      return session && { session, sessionKeys }
+      const [session, keyRing] = await Promise.all([find(id), readKeyRing(options, id)])
+      return session && { session, ...keyRing }
     },
 
     async open({ appid, openid, unionid, sessionKey }) {

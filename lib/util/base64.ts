@@ -3,8 +3,9 @@
 const LINE_BREAKS = /[\r\n\t]+/g
 
 /**
- * The bytes of base64 in either alphabet, padded or not. Percent-encoding is undone, spaces are the `+` that form decoding made of
- * them, line breaks are skipped. undefined for anything else, since Node.js skips what it does not know.
+ * The bytes of base64 in either alphabet, padded or not. Percent-encoding is undone, spaces are the `+` that form
+ * decoding made of them, line breaks are skipped. undefined for anything else, since Node.js skips what it does not
+ * know.
  */
 export function decodeBase64(text: string): Buffer | undefined {
   const plain = text.includes('%') ? decodePercent(text) : text

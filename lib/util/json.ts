@@ -1,7 +1,7 @@
 /**
- * JSON as WeChat writes it. More is read than the standard allows: control characters stand bare in texts, bytes that are no
- * UTF-8 become U+FFFD, a byte order mark may come first and NULs last. Numbers that JavaScript would round are kept as text
- * (mini-program.md section 0).
+ * JSON as WeChat writes it. More is read than the standard allows: control characters stand bare in texts, bytes that
+ * are no UTF-8 become U+FFFD, a byte order mark may come first and NULs last. Numbers that JavaScript would round are
+ * kept as text (mini-program.md section 0).
  */
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | JsonObject
@@ -50,7 +50,9 @@ const ESCAPES: Readonly<Record<string, string>> = {
 }
 const NUL = '\0'
 
-/** Walks the text once. Each step returns its value, or undefined where there is none, and then the whole text is none. */
+/**
+ * Walks the text once. Each step returns its value, or undefined where there is none, and then the whole text is none.
+ */
 class JsonReader {
   readonly #text: string
   readonly #repeated: 'last' | 'list' | 'refuse'

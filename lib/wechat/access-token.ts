@@ -35,8 +35,17 @@ export interface AccessTokens {
    * `stale`: a token that WeChat has just refused. Throws WECHAT_*; after a failure the same again for a second or more.
    */
   get(appid: string, stale?: string): Promise<AccessToken>
-  /** A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. */
-  post(call: UpstreamCall, appid: string, path: string, body: object): Promise<WechatAnswer>
+  /**
+   * A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. `beside` runs
+   * while the token is read; the call is made when both are done.
+   */
+  post(
+    call: UpstreamCall,
+    appid: string,
+    path: string,
+    body: object,
+    beside?: () => Promise<void>
+  ): Promise<WechatAnswer>
   /** The same by GET. */
   query(call: UpstreamCall, appid: string, path: string, query: Record<string, string>): Promise<WechatAnswer>
 }
@@ -185,8 +194,12 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
     return held
   }
 
-  async function withToken(appid: string, send: (token: string) => Promise<WechatAnswer>): Promise<WechatAnswer> {
-    const { token } = await get(appid)
+  async function withToken(
+    appid: string,
+    send: (token: string) => Promise<WechatAnswer>,
+    beside?: () => Promise<void>
+  ): Promise<WechatAnswer> {
+    const [{ token }] = await Promise.all([get(appid), beside?.()])
     try {
       return await send(token)
     } catch (error) {
@@ -198,7 +211,8 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   return {
     get,
-    post: (call, appid, path, body) => withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body)),
+    post: (call, appid, path, body, beside) =>
+      withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body), beside),
     query: (call, appid, path, query) =>
       withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
   }

@@ -1,61 +1,80 @@
 /** Open data: what WeChat encrypts under a user's session_key, and the signature over rawData (mini-program.md 2). */
-import { isUtf8 } from 'node:buffer'
 import { createDecipheriv, createHash, createSecretKey, timingSafeEqual } from 'node:crypto'
+import { decodeBase64 } from '../util/base64.ts'
+import { type JsonObject, readJsonObject } from '../util/json.ts'
+import { type Watermark, watermarkOf } from './watermark.ts'
 
 const BLOCK_BYTES = 16
-
-export interface Watermark {
-  appid: string
-  /** Unix seconds: when the data was obtained. */
-  timestamp: number
-}
 
 export interface OpenData {
   watermark: Watermark
   /** WeChat's fields as they came, without the watermark. */
-  data: Record<string, unknown>
+  data: JsonObject
+}
+
+/** As the page got it: both base64, however it was carried here. */
+export interface Encrypted {
+  encryptedData: string
+  iv: string
+}
+
+export interface Opened<T> {
+  value: T
+  /** Of the key that opened it. */
+  position: number
 }
 
 /**
- * Decodes base64 that has to be whole: standard alphabet, padded, spaces that form decoding made of `+` repaired.
- * undefined where it is not, since Node skips what it does not know.
+ * AES-128-CBC with PKCS#7 under the first of `sessionKeys` whose plaintext `read` accepts. undefined for every way in
+ * which that can fail. Whichever it is, the same work is done: all keys are tried, and all plaintexts are read,
+ * whatever their padding. Otherwise the time that an answer takes would tell which way it was, and with that anybody
+ * could open data piece by piece. CBC has no integrity: never take an identity from what comes out.
  */
-export function decodeBase64(text: string): Buffer | undefined {
-  const repaired = text.replaceAll(' ', '+')
-  const bytes = Buffer.from(repaired, 'base64')
-  return bytes.toString('base64') === repaired ? bytes : undefined
-}
-
-/**
- * AES-128-CBC with PKCS#7, then JSON with a watermark. undefined for every way in which that can fail, and the same for
- * all, so that nobody learns which. CBC has no integrity: never take an identity from what comes out.
- */
-export function decryptOpenData(encryptedData: string, iv: string, sessionKey: Buffer): OpenData | undefined {
+export function openWithKeys<T>(
+  { encryptedData, iv }: Encrypted,
+  sessionKeys: readonly Buffer[],
+  read: (plaintext: Buffer) => T | undefined
+): Opened<T> | undefined {
   const ciphertext = decodeBase64(encryptedData)
   const vector = decodeBase64(iv)
   if (ciphertext === undefined || ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined
-  if (vector === undefined || vector.length !== BLOCK_BYTES || sessionKey.length !== BLOCK_BYTES) return undefined
-  try {
-    const decipher = createDecipheriv('aes-128-cbc', createSecretKey(sessionKey), vector)
-    const plaintext = Buffer.concat([decipher.update(ciphertext), decipher.final()])
-    return isUtf8(plaintext) ? readOpenData(plaintext.toString()) : undefined
-  } catch {
-    return undefined
+  if (vector === undefined || vector.length !== BLOCK_BYTES) return undefined
+  const tries = sessionKeys.map((key, position) => {
+    const plaintext = decrypt(ciphertext, vector, key)
+    const padding = paddingOf(plaintext)
+    const value = read(plaintext.subarray(0, plaintext.length - padding))
+    return padding > 0 && value !== undefined ? { value, position } : undefined
+  })
+  return tries.find((opened) => opened !== undefined)
+}
+
+/** With its padding. A key of another length opens nothing. */
+function decrypt(ciphertext: Buffer, vector: Buffer, sessionKey: Buffer): Buffer {
+  if (sessionKey.length !== BLOCK_BYTES) return Buffer.alloc(BLOCK_BYTES)
+  const decipher = createDecipheriv('aes-128-cbc', createSecretKey(sessionKey), vector).setAutoPadding(false)
+  return Buffer.concat([decipher.update(ciphertext), decipher.final()])
+}
+
+/**
+ * How many bytes of PKCS#7 end `plaintext`; 0 where they are wrong. The whole last block is looked at, whatever it
+ * holds.
+ */
+function paddingOf(plaintext: Buffer): number {
+  const length = plaintext.readUInt8(plaintext.length - 1)
+  let difference = 0
+  for (let back = 1; back <= BLOCK_BYTES; back++) {
+    const byte = plaintext.readUInt8(plaintext.length - back)
+    difference |= back <= length ? byte ^ length : 0
   }
+  return difference === 0 && length <= BLOCK_BYTES ? length : 0
 }
 
-function readOpenData(text: string): OpenData | undefined {
-  const value: unknown = JSON.parse(text)
-  if (!isRecord(value) || !isRecord(value.watermark)) return undefined
-  const { watermark, ...data } = value
-  const { appid, timestamp } = watermark
-  return typeof appid === 'string' && typeof timestamp === 'number'
-    ? { watermark: { appid, timestamp }, data }
-    : undefined
+/** The JSON of any open data, as WeChat writes it. */
+export function readOpenData(plaintext: Buffer): OpenData | undefined {
+  const { watermark: mark, ...data } = readJsonObject(plaintext) ?? {}
+  const watermark = watermarkOf(mark)
+  return watermark && { watermark, data }
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Whether `signature` is hex(sha1(rawData + session_key)); the key goes in as its base64 text, not decoded. */
 export function rawDataHolds(rawData: string, signature: string, sessionKey: Buffer): boolean {

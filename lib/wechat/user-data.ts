@@ -1,159 +1,133 @@
-/** What a session's user lets WeChat tell about them: phone numbers and any other open data. */
+/** What users let WeChat tell about them: phone numbers and any other open data. */
 import { ServiceError } from '../errors.ts'
+import type { FailedTries } from '../limits/failed-tries.ts'
 import type { Meters } from '../metrics/meters.ts'
-import type { Session } from '../sessions/store.ts'
-import type { AccessTokens } from './access-token.ts'
-import { decryptOpenData, type OpenData, rawDataHolds, type Watermark } from './open-data.ts'
+import type { KeyRing } from '../sessions/key-ring.ts'
+import type { User } from '../sessions/store.ts'
+import { type JsonObject, type JsonValue, readJsonObject } from '../util/json.ts'
+import { type Encrypted, type Opened, openWithKeys, rawDataHolds, readOpenData } from './open-data.ts'
+import type { PhoneCodes } from './phone-codes.ts'
+import { type PhoneNumber, readPhoneData } from './phone-number.ts'
+import type { Watermark } from './watermark.ts'
 
-export interface PhoneNumber {
-  phoneNumber: string
-  purePhoneNumber: string
-  countryCode: string
-}
-
-export interface PhoneRequest {
+export interface PhoneRequest extends Partial<Encrypted> {
   code?: string
-  encryptedData?: string
-  iv?: string
 }
 
-export interface UserDataRequest {
-  encryptedData?: string
-  iv?: string
+export interface UserDataRequest extends Partial<Encrypted> {
   rawData?: string
   signature?: string
 }
 
-/** Whose data it is, and the session_keys held for them, newest first. */
-export interface Holder {
-  session: Session
-  sessionKeys: readonly Buffer[]
+/** A code is WeChat's own word for the number. Data passed through a phone whose owner may have altered it. */
+export interface SourcedPhoneNumber extends PhoneNumber {
+  source: 'code' | 'data'
 }
 
+/**
+ * All throw SESSION_KEY_EXPIRED, DECRYPT_FAILED and WATERMARK_INVALID of data, and RATE_LIMITED where too much of it
+ * did not open.
+ */
 export interface UserData {
   /**
-   * The phone number, decrypted here with a held session_key or exchanged for the button's code; with both given, the code
-   * is what is left when decryption fails. Throws SESSION_KEY_EXPIRED, DECRYPT_FAILED, WATERMARK_INVALID, CODE_INVALID, WECHAT_*.
+   * The phone number, decrypted here with a held session_key or exchanged for the button's code; with both given, the
+   * code is what is left when decryption fails. Throws CODE_INVALID and WECHAT_* of the code.
    */
-  phone(holder: Holder, request: PhoneRequest): Promise<PhoneNumber>
-  /** The decrypted object without its watermark, or the verified rawData. Throws as `phone`, and SIGNATURE_INVALID. */
-  read(holder: Holder, request: UserDataRequest): Record<string, unknown>
+  phone(user: User, keyRing: KeyRing, request: PhoneRequest): Promise<PhoneNumber>
+  /** The same for whom the number has to be proven: with both given, the code alone counts. */
+  provenPhone(user: User, request: PhoneRequest): Promise<SourcedPhoneNumber>
+  /**
+   * The decrypted object without its watermark, or the verified rawData. Throws SIGNATURE_INVALID and DATA_MALFORMED of
+   * rawData.
+   */
+  read(user: User, keyRing: KeyRing, request: UserDataRequest): Promise<JsonObject>
 }
 
 export interface UserDataOptions {
-  accessTokens: AccessTokens
+  phoneCodes: PhoneCodes
+  failedTries: FailedTries
+  keyRingOf(user: User): Promise<KeyRing>
+  /** Throws WATERMARK_INVALID. */
+  checkWatermark(watermark: Watermark, user: User): void
   meters: Pick<Meters, 'sessionKeyTried'>
-  /** Before a phone code is exchanged. Throws RATE_LIMITED where this user has exchanged too many. */
-  countPhoneCode(user: Session): Promise<void>
-  /** Seconds; 0: age unchecked. */
-  watermarkMaxAgeSeconds: number
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 export function createUserData(options: UserDataOptions): UserData {
-  const { accessTokens, meters, countPhoneCode, watermarkMaxAgeSeconds, now } = options
+  const { phoneCodes, failedTries, keyRingOf, checkWatermark, meters } = options
 
-  function checkWatermark({ appid, timestamp }: Watermark, session: Session): void {
-    const ageSeconds = now() / 1000 - timestamp
-    if (appid !== session.appid)
-      throw new ServiceError('WATERMARK_INVALID', { detail: 'the watermark names another appid' })
-    if (watermarkMaxAgeSeconds > 0 && ageSeconds > watermarkMaxAgeSeconds) {
-      throw new ServiceError('WATERMARK_INVALID', { detail: 'the data is older than WATERMARK_MAX_AGE' })
+  /** What `attempt` makes of the keys. A failure is counted before it is told. */
+  async function withKeys<T>(
+    user: User,
+    { sessionKeys, failedTries: failed }: KeyRing,
+    attempt: (keys: readonly Buffer[]) => T
+  ): Promise<T> {
+    await failedTries.allow(user, failed)
+    if (sessionKeys.length === 0) throw new ServiceError('SESSION_KEY_EXPIRED')
+    try {
+      return attempt(sessionKeys)
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.code === 'DATA_MALFORMED')) await failedTries.count(user)
+      throw error
     }
   }
 
-  function decrypt({ session, sessionKeys }: Holder, encryptedData: string, iv: string): Record<string, unknown> {
-    needKeys(sessionKeys)
-    const opened = firstThatOpens(sessionKeys, encryptedData, iv)
-    meters.sessionKeyTried(opened?.position ?? -1)
-    if (opened === undefined) throw new ServiceError('DECRYPT_FAILED')
-    checkWatermark(opened.watermark, session)
-    const { openId } = opened.data
-    if (openId !== undefined && openId !== session.openid) {
-      throw new ServiceError('DECRYPT_FAILED', { detail: 'the openId inside is not the one of the session' })
-    }
-    return opened.data
+  function opened<T extends { watermark: Watermark }>(user: User, found: Opened<T> | undefined): T {
+    meters.sessionKeyTried(found?.position ?? -1)
+    if (found === undefined) throw new ServiceError('DECRYPT_FAILED')
+    checkWatermark(found.value.watermark, user)
+    return found.value
   }
 
-  function verify({ sessionKeys }: Holder, rawData: string, signature: string): Record<string, unknown> {
-    needKeys(sessionKeys)
-    const position = sessionKeys.findIndex((key) => rawDataHolds(rawData, signature, key))
+  function openData(user: User, encrypted: Encrypted, keys: readonly Buffer[]): JsonObject {
+    const { data } = opened(user, openWithKeys(encrypted, keys, readOpenData))
+    if (!mayBeOf(user, data.openId) || !mayBeOf(user, data.openid))
+      throw new ServiceError('DECRYPT_FAILED', { detail: 'the openId inside is not the one of the user' })
+    return data
+  }
+
+  function verifyRawData(rawData: string, signature: string, keys: readonly Buffer[]): JsonObject {
+    const position = keys.findIndex((key) => rawDataHolds(rawData, signature, key))
     meters.sessionKeyTried(position)
     if (position === -1) throw new ServiceError('SIGNATURE_INVALID')
-    return readRawData(rawData)
+    const data = readJsonObject(rawData)
+    if (data === undefined) throw new ServiceError('DATA_MALFORMED')
+    return data
   }
 
-  function phoneByData(holder: Holder, encryptedData: string, iv: string): PhoneNumber {
-    const phone = readPhone(decrypt(holder, encryptedData, iv))
-    if (phone === undefined)
-      throw new ServiceError('DECRYPT_FAILED', { detail: 'what was decrypted is no phone number' })
-    return phone
-  }
-
-  async function phoneByCode(session: Session, code: string): Promise<PhoneNumber> {
-    await countPhoneCode(session)
-    const { phone_info } = await accessTokens.post('phone', session.appid, '/wxa/business/getuserphonenumber', {
-      code,
-      openid: session.openid
-    })
-    const info = phone_info as (Record<string, unknown> & { watermark?: Partial<Watermark> }) | undefined
-    const phone = info && readPhone(info)
-    if (phone === undefined)
-      throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'getuserphonenumber answered without a phone number' })
-    checkWatermark({ appid: info?.watermark?.appid ?? '', timestamp: Number(info?.watermark?.timestamp ?? 0) }, session)
-    return phone
-  }
+  const phoneByData = (user: User, keyRing: KeyRing, encrypted: Encrypted): Promise<PhoneNumber> =>
+    withKeys(user, keyRing, (keys) => opened(user, openWithKeys(encrypted, keys, readPhoneData)).phone)
 
   return {
-    async phone(holder, { code, encryptedData, iv }) {
-      if (encryptedData === undefined || iv === undefined) return phoneByCode(holder.session, code ?? '')
+    async phone(user, keyRing, { code, ...data }) {
+      const encrypted = wholeOf(data)
+      if (encrypted === undefined) return phoneCodes.exchange(user, code ?? '')
       try {
-        return phoneByData(holder, encryptedData, iv)
+        return await phoneByData(user, keyRing, encrypted)
       } catch (error) {
         if (code === undefined) throw error
-        return phoneByCode(holder.session, code)
+        return phoneCodes.exchange(user, code)
       }
     },
 
-    read(holder, { encryptedData, iv, rawData, signature }) {
-      const verified = rawData !== undefined && signature !== undefined ? verify(holder, rawData, signature) : {}
-      return encryptedData !== undefined && iv !== undefined ? decrypt(holder, encryptedData, iv) : verified
-    }
+    async provenPhone(user, { code, ...data }) {
+      const encrypted = wholeOf(data)
+      if (code !== undefined || encrypted === undefined)
+        return { ...(await phoneCodes.exchange(user, code ?? '')), source: 'code' }
+      return { ...(await phoneByData(user, await keyRingOf(user), encrypted)), source: 'data' }
+    },
+
+    read: (user, keyRing, { rawData, signature, ...data }) =>
+      withKeys(user, keyRing, (keys) => {
+        const verified = rawData !== undefined && signature !== undefined ? verifyRawData(rawData, signature, keys) : {}
+        const encrypted = wholeOf(data)
+        return encrypted === undefined ? verified : openData(user, encrypted, keys)
+      })
   }
 }
 
-function needKeys(sessionKeys: readonly Buffer[]): void {
-  if (sessionKeys.length === 0) throw new ServiceError('SESSION_KEY_EXPIRED')
-}
+const wholeOf = ({ encryptedData, iv }: Partial<Encrypted>): Encrypted | undefined =>
+  encryptedData !== undefined && iv !== undefined ? { encryptedData, iv } : undefined
 
-function firstThatOpens(
-  keys: readonly Buffer[],
-  encryptedData: string,
-  iv: string
-): (OpenData & { position: number }) | undefined {
-  for (const [position, key] of keys.entries()) {
-    const opened = decryptOpenData(encryptedData, iv, key)
-    if (opened !== undefined) return { ...opened, position }
-  }
-  return undefined
-}
-
-/** countryCode came as a number on older pages of WeChat's; it goes out as text. */
-function readPhone({ phoneNumber, purePhoneNumber, countryCode }: Record<string, unknown>): PhoneNumber | undefined {
-  if (typeof phoneNumber !== 'string' || typeof purePhoneNumber !== 'string') return undefined
-  if (typeof countryCode !== 'string' && typeof countryCode !== 'number') return undefined
-  return { phoneNumber, purePhoneNumber, countryCode: String(countryCode) }
-}
-
-function readRawData(rawData: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(rawData)
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  } catch {
-    // falls through: signed, but no JSON object
-  }
-  throw new ServiceError('DECRYPT_FAILED', {
-    message: 'rawData is signed but is no JSON object; obtain the data again'
-  })
-}
+/** Whether an openId inside does not speak against this user: profiles without one leave it out, or empty. */
+const mayBeOf = ({ openid }: User, openId: JsonValue | undefined): boolean =>
+  openId === undefined || openId === null || openId === '' || openId === openid

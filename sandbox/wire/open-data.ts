@@ -7,9 +7,12 @@ export interface Sealed {
 }
 
 /** AES-128-CBC with PKCS#7 under the decoded session_key. `iv` is for reproducing vectors; else it is random. */
-export function seal(sessionKey: string, plaintext: string, iv: Buffer = randomBytes(16)): Sealed {
+export function seal(sessionKey: string, plaintext: string | Buffer, iv: Buffer = randomBytes(16)): Sealed {
   const cipher = createCipheriv('aes-128-cbc', Buffer.from(sessionKey, 'base64'), iv)
-  const encrypted = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()])
+  const encrypted = Buffer.concat([
+    cipher.update(typeof plaintext === 'string' ? Buffer.from(plaintext) : plaintext),
+    cipher.final()
+  ])
   return { encryptedData: encrypted.toString('base64'), iv: iv.toString('base64') }
 }
 

@@ -8,7 +8,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     '/',
     { config: { auth: 'session-keys', limit: 'phone' }, schema: PhoneSchema },
     async function phone(request) {
-      return userData.phone(request, request.body)
+      return userData.phone(request.session, request.keyRing, request.body)
     }
   )
 }

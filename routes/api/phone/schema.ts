@@ -10,8 +10,8 @@ export const PhoneSchema = {
       code: Type.Optional(
         Type.String({ minLength: 1, maxLength: 128, description: "from the button's event, not from wx.login" })
       ),
-      encryptedData: Type.Optional(Base64(16_384)),
-      iv: Type.Optional(Base64(24))
+      encryptedData: Type.Optional(Base64(49_152)),
+      iv: Type.Optional(Base64(128))
     },
     {
       additionalProperties: false,

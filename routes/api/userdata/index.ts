@@ -5,7 +5,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { userData } = app
 
   app.post('/', { config: { auth: 'session-keys' }, schema: UserDataSchema }, async function readUserData(request) {
-    return { data: userData.read(request, request.body) }
+    return { data: await userData.read(request.session, request.keyRing, request.body) }
   })
 }
 

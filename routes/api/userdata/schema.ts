@@ -8,11 +8,11 @@ export const UserDataSchema = {
   body: Type.Object(
     {
       encryptedData: Type.Optional(Base64(49_152)),
-      iv: Type.Optional(Base64(24)),
+      iv: Type.Optional(Base64(128)),
       rawData: Type.Optional(
         Type.String({ minLength: 2, maxLength: 32_768, description: 'exactly as the client got it' })
       ),
-      signature: Type.Optional(Type.String({ pattern: '^[0-9a-f]{40}$' }))
+      signature: Type.Optional(Type.String({ pattern: '^[0-9a-fA-F]{40}$' }))
     },
     {
       additionalProperties: false,
@@ -36,6 +36,13 @@ export const UserDataSchema = {
       },
       { examples: [{ data: { stepInfoList: [{ timestamp: 1795392000, step: 8421 }] } }] }
     ),
-    ...problems(...SESSION_PROBLEMS, 'SESSION_KEY_EXPIRED', 'DECRYPT_FAILED', 'WATERMARK_INVALID', 'SIGNATURE_INVALID')
+    ...problems(
+      ...SESSION_PROBLEMS,
+      'SESSION_KEY_EXPIRED',
+      'DECRYPT_FAILED',
+      'WATERMARK_INVALID',
+      'SIGNATURE_INVALID',
+      'DATA_MALFORMED'
+    )
   }
 }
