@@ -28,6 +28,7 @@ import refundConfirmations from './plugins/refund-confirmations.ts'
 import requestLog from './plugins/request-log.ts'
 import sessions from './plugins/sessions.ts'
 import tokens from './plugins/tokens.ts'
+import validation from './plugins/validation.ts'
 import wechat from './plugins/wechat.ts'
 
 export interface WxgateOptions {
@@ -86,6 +87,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(clients)
   // JSON; a door that takes something else says so itself.
   await app.register(bodies)
+  await app.register(validation)
   await app.register(overload, options.overload ?? {})
   await app.register(redis, settings.redis)
   const sessionTimes = { refreshTtlSeconds, sessionKeyTtlSeconds, sessionMaxAgeSeconds }

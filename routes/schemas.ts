@@ -35,12 +35,6 @@ export const Openid = Type.String({
   description: 'the user in this mini-program',
   examples: ['oZNnE1nCIQif3LUPeKGGo3ey12WG']
 })
-/**
- * Base64 as wx gives it, or as it looks after forms and URLs: spaces for its +, percent-encoded, in the alphabet of
- * URLs, with line breaks.
- */
-export const Base64 = (maxLength: number) =>
-  Type.String({ minLength: 4, maxLength, pattern: '^[\\w+/=% \\t\\r\\n-]+$' })
 
 /** What login and refresh give. */
 export const TokenAnswer = Type.Object(

@@ -4,11 +4,15 @@ import { LoginSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { logins, tokens } = app
 
-  app.post('/', { config: { auth: 'none', limit: 'login' }, schema: LoginSchema }, async function login(request) {
-    const session = await logins.exchange(request.body)
-    request.appid = session.appid
-    return tokens.answer(session)
-  })
+  app.post(
+    '/',
+    { config: { auth: 'none', limit: 'login', pageBody: true }, schema: LoginSchema },
+    async function login(request) {
+      const session = await logins.exchange(request.body)
+      request.appid = session.appid
+      return tokens.answer(session)
+    }
+  )
 }
 
 export default routes

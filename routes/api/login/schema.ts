@@ -11,7 +11,6 @@ export const LoginSchema = {
       appid: Type.Optional(Appid)
     },
     {
-      additionalProperties: false,
       examples: [
         { code: '0a3RYe000gvF1S1mNu000XhSiM0RYe0W' },
         { code: '0a3RYe000gvF1S1mNu000XhSiM0RYe0W', appid: 'wx0123456789abcdef' }

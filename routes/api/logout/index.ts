@@ -4,10 +4,14 @@ import { LogoutSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { sessions } = app
 
-  app.post('/', { config: { auth: 'session' }, schema: LogoutSchema }, async function logout(request, reply) {
-    await sessions.close(request.session, request.body?.everywhere)
-    return reply.code(204).send(null)
-  })
+  app.post(
+    '/',
+    { config: { auth: 'session', pageBody: true }, schema: LogoutSchema },
+    async function logout(request, reply) {
+      await sessions.close(request.session, request.body?.everywhere)
+      return reply.code(204).send(null)
+    }
+  )
 }
 
 export default routes

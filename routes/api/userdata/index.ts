@@ -4,9 +4,13 @@ import { UserDataSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { userData } = app
 
-  app.post('/', { config: { auth: 'session-keys' }, schema: UserDataSchema }, async function readUserData(request) {
-    return { data: await userData.read(request.session, request.keyRing, request.body) }
-  })
+  app.post(
+    '/',
+    { config: { auth: 'session-keys', pageBody: true }, schema: UserDataSchema },
+    async function readUserData(request) {
+      return { data: await userData.read(request.session, request.keyRing, request.body) }
+    }
+  )
 }
 
 export default routes

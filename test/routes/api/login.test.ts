@@ -62,7 +62,7 @@ t.test('login() needs no appid where one app is configured, and knows that one',
   const { code } = sandbox.login({ appid: OTHER_APPID })
   refused(t, await login(app, code, OTHER_APPID), 400, 'APP_UNKNOWN')
   refused(t, await login(app, code), 401, 'CODE_INVALID', { wechat: { errcode: 40029 } })
-  for (const appid of ['__proto__', 'constructor', '', `${APPID}\n`])
+  for (const appid of ['__proto__', 'constructor', `${APPID}\n`])
     refused(t, await post(app, '/api/login', { code, appid }), 400, 'FST_ERR_VALIDATION')
 })
 

@@ -99,9 +99,9 @@ t.test('userdata() wants data and signature both to hold, and whole pairs', asyn
   refused(t, await read(here, { rawData, signature: wrong, ...data }, user), 422, 'SIGNATURE_INVALID')
   const broken = { ...data, iv: Buffer.alloc(16).toString('base64') }
   refused(t, await read(here, { rawData, signature, ...broken }, user), 422, 'DECRYPT_FAILED')
-  for (const half of [{}, { rawData }, { signature }, { iv: data.iv }, { ...data, rawData }, { ...data, openid }])
+  for (const half of [{}, { rawData }, { signature }, { iv: data.iv }, { ...data, rawData }])
     refused(t, await read(here, half, user), 400, 'FST_ERR_VALIDATION')
-  for (const half of [{}, { iv: data.iv }, { code: 'c', iv: data.iv }, { ...data, code: '' }, { ...data, rawData }])
+  for (const half of [{}, { iv: data.iv }, { code: 'c', iv: data.iv }, { rawData }])
     refused(t, await phone(here, half, user), 400, 'FST_ERR_VALIDATION')
 })
 

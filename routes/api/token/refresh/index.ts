@@ -4,11 +4,15 @@ import { RefreshSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { renewals, tokens } = app
 
-  app.post('/', { config: { auth: 'none', limit: 'all' }, schema: RefreshSchema }, async function refresh(request) {
-    const session = await renewals.renew(request.body.refreshToken)
-    request.appid = session.appid
-    return tokens.answer(session)
-  })
+  app.post(
+    '/',
+    { config: { auth: 'none', limit: 'all', pageBody: true }, schema: RefreshSchema },
+    async function refresh(request) {
+      const session = await renewals.renew(request.body.refreshToken)
+      request.appid = session.appid
+      return tokens.answer(session)
+    }
+  )
 }
 
 export default routes

@@ -14,7 +14,6 @@ export const RefreshSchema = {
       })
     },
     {
-      additionalProperties: false,
       examples: [{ refreshToken: 'd3gwMTIzNDU2Nzg5YWJjZGVmfG9aTm5FMW5DSVE.c2lnbmF0dXJl' }]
     }
   ),
