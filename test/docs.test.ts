@@ -306,6 +306,23 @@ t.test('the commands of README.md find out who is calling, and call WeChat', { s
   t.match(answer, { ip_list: [/./] })
 })
 
+t.test('the commands for phone numbers do what is said beside them', { skip: isAbsent('curl') }, async (t) => {
+  const world = await listening(t)
+  const number = { phoneNumber: '13000000000', purePhoneNumber: '13000000000', countryCode: '86', source: 'code' }
+  const answers = async (blocks: string[]) => {
+    const { status, stdout } = await paste(t, world, blocks.join('\n'))
+    t.equal(status, 0)
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  }
+  const inReadme = await answers([block(readme, 'sh', 'world()'), block(readme, 'sh', '/users/$OPENID/phone')])
+  t.same(inReadme.at(-1), number)
+  const inGuide = await answers([block(backendPage, 'sh', 'world()'), block(backendPage, 'bash', '/phone"')])
+  t.same(inGuide, [number, { data: { steps: 7 } }])
+})
+
 t.test('the commands of docs/backend.md do what it says', { skip: isAbsent('curl') }, async (t) => {
   const world = await listening(t, { env: { ...DEV_KEYS, DOCS: 'on' } })
   const blocks = [...backendPage.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, code = '']) => code)

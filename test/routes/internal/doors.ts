@@ -16,6 +16,8 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   'POST /internal/apps/:appid/users/:openid/session-key/check': ['login'],
   'POST /internal/apps/:appid/users/:openid/session-key/reset': ['login'],
   'POST /internal/apps/:appid/users/:openid/session-key/sign': ['login'],
+  'POST /internal/apps/:appid/users/:openid/phone': ['login'],
+  'POST /internal/apps/:appid/users/:openid/userdata': ['login'],
   'POST /internal/pay/orders': ['pay'],
   'GET /internal/pay/orders/:outTradeNo': ['read', 'pay'],
   'POST /internal/pay/orders/:outTradeNo/close': ['pay'],

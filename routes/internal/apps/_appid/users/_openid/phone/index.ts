@@ -1,0 +1,16 @@
+/** The phone number of a user, for a backend that has to rely on it: the page cannot prove what it was told at /api/phone. */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { UserPhoneSchema } from './schema.ts'
+
+const config = { auth: 'internal', keyScope: 'login', pageBody: true } as const
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { apps, userData } = app
+
+  app.post('/', { config, schema: UserPhoneSchema }, async function phoneOfUser(request) {
+    request.appid = apps.pick(request.params.appid).appid
+    return userData.provenPhone(request.params, request.body)
+  })
+}
+
+export default routes

@@ -1,0 +1,24 @@
+import { Type } from '@sinclair/typebox'
+import { problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
+import { DATA_PROBLEMS, PHONE_EXAMPLE, PhoneBody, PhoneNumber } from '../../../../../../user-data-schemas.ts'
+import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
+
+export const UserPhoneSchema = {
+  operationId: 'getPhoneNumberOfUser',
+  tags: ['users'],
+  summary: "A user's phone number, from the code or the data that the page got; with a code it is WeChat's own word",
+  params: UserParams,
+  body: PhoneBody,
+  response: {
+    200: Type.Object(
+      {
+        ...PhoneNumber,
+        source: Type.Union([Type.Literal('code'), Type.Literal('data')], {
+          description: 'code: WeChat said so; data: the owner of the phone may have altered it'
+        })
+      },
+      { examples: [{ ...PHONE_EXAMPLE, source: 'code' }] }
+    ),
+    ...problems(...USER_PROBLEMS, 'CODE_INVALID', ...DATA_PROBLEMS, ...WECHAT_PROBLEMS)
+  }
+}

@@ -1,0 +1,16 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { DataOfUserSchema } from './schema.ts'
+
+const config = { auth: 'internal', keyScope: 'login', pageBody: true } as const
+
+const routes: FastifyPluginAsyncTypebox = async (app) => {
+  const { apps, heldKeys, userData } = app
+
+  app.post('/', { config, schema: DataOfUserSchema }, async function readDataOfUser(request) {
+    const { params, body } = request
+    request.appid = apps.pick(params.appid).appid
+    return { data: await userData.read(params, await heldKeys.all(params), body) }
+  })
+}
+
+export default routes
