@@ -4,7 +4,8 @@
  */
 import { constants, createDecipheriv, createVerify } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
-import { readMembers, writeMembers } from './api-security-members.ts'
+import { answerText, decodedBody, errcodeOf, mayBeObject, readObject } from './answer-text.ts'
+import { type Members, readMembers, writeMembers } from './api-security-members.ts'
 import { type ApiSecurityKeys, additionalData, SECURITY_MEMBERS, signedHead } from './api-security-request.ts'
 import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
 import type { Incoming } from './exchange.ts'
@@ -13,7 +14,6 @@ const LONGEST_AGE_MS = 300_000
 const IV_BYTES = 12
 /** Node would take shorter tags, which are easier to forge. */
 const TAG_BYTES = 16
-const FIRST_BRACE = 0x7b
 
 export interface OpenedAnswer {
   answer: Incoming
@@ -22,7 +22,8 @@ export interface OpenedAnswer {
 }
 
 /** Verifies and opens. Throws WECHAT_BAD_RESPONSE, with the reason as its detail. */
-export function openAnswer(keys: ApiSecurityKeys, urlpath: string, answer: Incoming, nowMs: number): OpenedAnswer {
+export function openAnswer(keys: ApiSecurityKeys, urlpath: string, received: Incoming, nowMs: number): OpenedAnswer {
+  const answer = uncoded(received)
   const { headers, body, status } = answer
   const given = (name: string) => textOf(headers[`wechatmp-${name}`])
   if (headers['wechatmp-signature'] === undefined && headers['wechatmp-signature-deprecated'] === undefined)
@@ -35,6 +36,15 @@ export function openAnswer(keys: ApiSecurityKeys, urlpath: string, answer: Incom
   if (!holds(keys, urlpath, timestamp, body, signature)) throw refused('the signature is wrong')
   if (Math.abs(nowMs - Number(timestamp) * 1000) > LONGEST_AGE_MS) throw refused('it is too old; check the clock')
   return { answer: { status, ...contentOf(keys, urlpath, timestamp, answer) }, certificateEnds: suffix === 1 }
+}
+
+/** WeChat signs what it wrote; a coding is put on by a server on the way, and taken off before anything is looked at. */
+function uncoded(answer: Incoming): Incoming {
+  const body = decodedBody(answer)
+  if (body === undefined) throw refused('it is longer than any answer of WeChat')
+  if (body === answer.body) return answer
+  const { 'content-encoding': _, ...headers } = answer.headers
+  return { ...answer, headers, body }
 }
 
 const refused = (reason: string) =>
@@ -60,10 +70,11 @@ function contentOf(
   keys: ApiSecurityKeys,
   urlpath: string,
   timestamp: string,
-  { headers, body }: Incoming
+  answer: Incoming
 ): Pick<Incoming, 'headers' | 'body'> {
-  if (body[0] !== FIRST_BRACE) return { headers: { 'content-type': headers['content-type'] }, body }
-  const members = readMembers(unseal(keys, additionalData(keys, urlpath, timestamp), body))
+  const { headers, body } = answer
+  if (!mayBeObject(body)) return { headers: { 'content-type': headers['content-type'] }, body }
+  const members = readMembers(unseal(keys, additionalData(keys, urlpath, timestamp), readSealed(answer)))
   if (members === undefined) throw refused('what was sealed is no JSON object')
   if (members.get('_appid') !== JSON.stringify(keys.appid) || members.get('_timestamp') !== timestamp)
     throw refused('_appid or _timestamp is not that of the headers')
@@ -76,8 +87,9 @@ const jsonContent = (text: string): Pick<Incoming, 'headers' | 'body'> => ({
   body: Buffer.from(text)
 })
 
-function unseal(keys: ApiSecurityKeys, aad: Buffer, body: Buffer): Buffer {
-  const { iv, data, authtag } = readSealed(body)
+type Sealed = Record<'iv' | 'data' | 'authtag', Buffer>
+
+function unseal(keys: ApiSecurityKeys, aad: Buffer, { iv, data, authtag }: Sealed): Buffer {
   if (iv.length !== IV_BYTES || authtag.length !== TAG_BYTES) throw refused('iv or authtag has the wrong length')
   try {
     const decipher = createDecipheriv('aes-256-gcm', keys.symKey, iv, { authTagLength: TAG_BYTES })
@@ -88,10 +100,12 @@ function unseal(keys: ApiSecurityKeys, aad: Buffer, body: Buffer): Buffer {
   }
 }
 
-function readSealed(body: Buffer): Record<'iv' | 'data' | 'authtag', Buffer> {
-  const members = readMembers(body)
+const objectOf = (answer: Incoming): Record<string, unknown> => readObject(answerText(answer) ?? '') ?? {}
+
+function readSealed(answer: Incoming): Sealed {
+  const members = objectOf(answer)
   const bytes = (name: string): Buffer => {
-    const value: unknown = JSON.parse(members?.get(name) ?? 'null')
+    const value = members[name]
     if (typeof value !== 'string') throw refused('it is not sealed')
     return Buffer.from(value, 'base64')
   }
@@ -102,19 +116,20 @@ function readSealed(body: Buffer): Record<'iv' | 'data' | 'authtag', Buffer> {
 const PICTURES = /\/(getwxacode|getwxacodeunlimit|createwxaqrcode)$/
 
 const isPicture = (urlpath: string, { headers, body }: Incoming): boolean =>
-  PICTURES.test(urlpath) && /^image\//.test(textOf(headers['content-type']) ?? '') && body[0] !== FIRST_BRACE
+  PICTURES.test(urlpath) && /^image\//.test(textOf(headers['content-type']) ?? '') && !mayBeObject(body)
 
 /**
  * What WeChat refuses before it knows whose key to use, it refuses in plain words. Anybody between could have written them,
  * so nothing else is believed unsigned, and of these answers nothing but errcode and errmsg goes on.
  */
 function readUnsigned(urlpath: string, answer: Incoming): Incoming {
-  const { status, body } = answer
+  const { status } = answer
   if (isPicture(urlpath, answer)) return answer
-  const members = readMembers(body)
-  const errcode = members?.get('errcode') ?? ''
-  if (!isRefusalOfSecurity(Number(errcode))) throw refused('it is not signed')
-  const errmsg = members?.get('errmsg') ?? ''
+  const members = membersOf(answer)
+  const errcode = members.get('errcode') ?? ''
+  if (!isRefusalOfSecurity(Number(errcode)) && !STALE_TOKEN_ERRCODES.has(errcodeOf(answer)))
+    throw refused('it is not signed')
+  const errmsg = members.get('errmsg') ?? ''
   const text = errmsg.startsWith('"') ? errmsg : '""'
   return {
     status,
@@ -127,5 +142,10 @@ function readUnsigned(urlpath: string, answer: Incoming): Incoming {
   }
 }
 
-const isRefusalOfSecurity = (errcode: number): boolean =>
-  (errcode >= 40230 && errcode <= 40240) || STALE_TOKEN_ERRCODES.has(errcode)
+/** As they were written, where they are written as JSON demands. */
+function membersOf(answer: Incoming): Members {
+  const lenient = Object.entries(objectOf(answer)).map(([name, value]) => [name, JSON.stringify(value)] as const)
+  return readMembers(Buffer.from(answerText(answer) ?? '')) ?? new Map(lenient)
+}
+
+const isRefusalOfSecurity = (errcode: number): boolean => errcode >= 40230 && errcode <= 40240

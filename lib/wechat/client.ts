@@ -1,6 +1,7 @@
 /** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
 import { ServiceError } from '../errors.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
+import { answerText, readObject } from './answer-text.ts'
 import type { ApiSecurity } from './api-security.ts'
 import { readMembers } from './api-security-members.ts'
 import { refusal, type UpstreamCall } from './errcodes.ts'
@@ -85,21 +86,12 @@ const withQuery = (path: string, query: Record<string, string>): string => {
   return text === '' ? path : `${path}?${text}`
 }
 
-function readAnswer({ status, body }: Incoming): WechatAnswer {
+function readAnswer(incoming: Incoming): WechatAnswer {
+  const { status, body } = incoming
   if (status !== 200) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `WeChat answered with HTTP ${status}` })
-  const answer = parseObject(body)
-  if (answer === undefined)
-    throw new ServiceError('WECHAT_BAD_RESPONSE', {
-      detail: `WeChat's answer of ${body.length} bytes is not a JSON object`
-    })
-  return answer
-}
-
-function parseObject(body: Buffer): WechatAnswer | undefined {
-  try {
-    const value: unknown = JSON.parse(body.toString())
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as WechatAnswer) : undefined
-  } catch {
-    return undefined
-  }
+  const answer = readObject(answerText(incoming) ?? '')
+  if (answer !== undefined) return answer
+  throw new ServiceError('WECHAT_BAD_RESPONSE', {
+    detail: `WeChat's answer of ${body.length} bytes is not a JSON object`
+  })
 }

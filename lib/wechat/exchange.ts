@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
 
 /** What WeChat says to a request is never larger than this, images included. */
-const MAX_ANSWER_BYTES = 10 * 1024 * 1024
+export const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
 /** HEAD is none of them: WeChat has no call for it. */
 export const UPSTREAM_METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const

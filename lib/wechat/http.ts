@@ -71,15 +71,19 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
   }
 }
 
+/** Answers are looked into, and passed on as they come. */
+const UNCODED = { 'accept-encoding': 'identity' }
+
 async function firstReachable<Answer>(
   pools: readonly Pool[],
   request: Outgoing & { bodyTimeout?: number },
   begin: () => Exchange<Answer>
 ): Promise<Answer> {
+  const headers = { ...UNCODED, ...request.headers }
   let cause: unknown
   for (const pool of pools) {
     const exchange = begin()
-    pool.dispatch({ body: null, ...request }, exchange)
+    pool.dispatch({ body: null, ...request, headers }, exchange)
     try {
       return await exchange.answer
     } catch (error) {

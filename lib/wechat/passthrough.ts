@@ -2,6 +2,7 @@
 import { ServiceError } from '../errors.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { AccessTokens } from './access-token.ts'
+import { errcodeOf } from './answer-text.ts'
 import type { ApiSecurity } from './api-security.ts'
 import { type Members, readMembers } from './api-security-members.ts'
 import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
@@ -14,14 +15,31 @@ export interface PassedCall {
   method: UpstreamMethod
   /** Path and query as they came, from the slash on which WeChat's own path begins with. */
   target: string
-  contentType?: string | undefined
+  /** Of the request: those of PASSED_HEADERS are passed on. */
+  headers?: Readonly<Record<string, string | string[] | undefined>>
   body?: Buffer | undefined
 }
+
+/** What asks for a part, or for what is new, beside the type of the body. Nothing else of the caller's is WeChat's business. */
+const PASSED_HEADERS = [
+  'content-type',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'range'
+] as const
+
+const passedOf = (headers: PassedCall['headers'] = {}): Record<string, string> =>
+  Object.fromEntries(
+    PASSED_HEADERS.flatMap((name) => (typeof headers[name] === 'string' ? [[name, headers[name]] as const] : []))
+  )
 
 export interface Passthrough {
   readonly methods: readonly UpstreamMethod[]
   /**
-   * WeChat's answer with its own status and bytes, whatever it says; of its headers those that tell about the bytes.
+   * WeChat's answer with its own status and bytes, whatever it says; of its headers those that belong to status and bytes.
    * After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent twice.
    * An access_token in the query is replaced by ours. Undefined, with nothing sent: the call has to go out under API security,
    * and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a session_key.
@@ -42,7 +60,7 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
   const { accessTokens, upstream, apiSecurity, meters } = options
 
   /** Everything about the call but its token; undefined where the body cannot be protected. */
-  function prepare({ appid, method, target, contentType, body }: PassedCall): SendWith | undefined {
+  function prepare({ appid, method, target, headers, body }: PassedCall): SendWith | undefined {
     const { path, query } = split(target)
     const callProtected = apiSecurity.of(appid, path)
     if (callProtected !== undefined) {
@@ -50,7 +68,7 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
       return parameters && ((token) => callProtected(token, parameters))
     }
     const base = `${path}?${query}${query === '' ? '' : '&'}access_token=`
-    const request = { method, ...(contentType !== undefined && { headers: { 'content-type': contentType } }) }
+    const request = { method, headers: passedOf(headers) }
     return (token) =>
       upstream.send({ ...request, path: base + encodeURIComponent(token), ...(body !== undefined && { body }) })
   }
@@ -92,12 +110,22 @@ const WITHHELD: ReadonlyMap<string, string> = new Map([
   ['resetusersessionkey', 'POST /internal/apps/{appid}/users/{openid}/session-key/reset does this']
 ])
 
-/** Anywhere in the path, however it is spelt: how a server in between would read it is not known here. */
+/** Anywhere in the path, however it is spelt: how often a server in between would decode it is not known here. */
 function withholdSessionKeys(target: string): void {
-  const path = decodeURIComponent(target.split(/[?#]/, 1)[0] ?? '').toLowerCase()
+  const path = decodeFully(target.split(/[?#]/, 1)[0] ?? '').toLowerCase()
   for (const [name, instead] of WITHHELD)
     if (path.includes(name))
       throw new ServiceError('NOT_FOUND', { message: `This call answers with a session_key; ${instead}` })
+}
+
+/** Until nothing changes any more, or what is left cannot be decoded. */
+function decodeFully(path: string): string {
+  try {
+    const decoded = decodeURIComponent(path)
+    return decoded === path ? path : decodeFully(decoded)
+  } catch {
+    return path
+  }
 }
 
 const ANY_ACCESS_TOKEN = /access|%/
@@ -126,28 +154,29 @@ function readParameters(query: string, body: Buffer | undefined): Members | unde
   return new Map([...fromQuery, ...members])
 }
 
-/** Failures are short JSON; an image, or a long answer, is not looked into. */
-const LONGEST_FAILURE_BYTES = 2048
-const FIRST_BRACE = 0x7b
-
-function errcodeOf({ body }: Incoming): number {
-  if (body[0] !== FIRST_BRACE || body.length > LONGEST_FAILURE_BYTES) return 0
-  try {
-    const errcode = Number(JSON.parse(body.toString()).errcode)
-    return Number.isInteger(errcode) ? errcode : 0
-  } catch {
-    return 0
-  }
-}
-
-/** What tells about the bytes. Cookies, caching and connections are between WeChat and us; num-used is how many QR codes were made. */
+/**
+ * What belongs to the status and to the bytes. Cookies, caching, connections and what is said to browsers are between WeChat and
+ * us; num-used is how many QR codes were made.
+ */
 const KEPT_HEADERS = [
-  'content-type',
-  'content-encoding',
+  'accept-ranges',
+  'allow',
+  'content-digest',
   'content-disposition',
+  'content-encoding',
   'content-language',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'digest',
+  'etag',
   'last-modified',
-  'num-used'
+  'location',
+  'num-used',
+  'repr-digest',
+  'retry-after',
+  'www-authenticate'
 ] as const
 
 function presentable({ status, headers, body }: Incoming): Incoming {

@@ -13,6 +13,7 @@ import {
   X509Certificate
 } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import { deflateSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
 import { openAnswer } from '../../../lib/wechat/api-security-answer.ts'
@@ -219,6 +220,18 @@ t.test(
       t.equal(answer.body.toString(), `{"errcode":${errcode},"errmsg":"no \\u2028"}`)
       t.same(answer.headers, { 'content-type': 'application/json; charset=utf-8' })
       t.equal(certificateEnds, false)
+    }
+    const dressed: [content: Buffer | string, opened: string, encoding?: string][] = [
+      ['\uFEFF {"errcode":40001,"errmsg":"a"}\n', '{"errcode":40001,"errmsg":"a"}'],
+      ['{"errcode":"42001","errmsg":"a"}', '{"errcode":"42001","errmsg":"a"}'],
+      ['{"errcode":40014,"errmsg":"a\nb"}', '{"errcode":40014,"errmsg":"a\\nb"}'],
+      [gzipSync('{"errcode":40001,"errmsg":"a"}'), '{"errcode":40001,"errmsg":"a"}', 'gzip'],
+      [deflateSync(' {"errcode":40234,"errmsg":"a"}'), '{"errcode":40234,"errmsg":"a"}', 'deflate']
+    ]
+    for (const [content, opened, encoding] of dressed) {
+      const { answer } = open({ status: 200, headers: { 'content-encoding': encoding }, body: Buffer.from(content) })
+      t.equal(answer.body.toString(), opened)
+      t.same(answer.headers, { 'content-type': 'application/json; charset=utf-8' })
     }
     t.equal(contentOf(unsigned('{"errcode":40234,"errmsg":{"risk_rank":0}}')), '{"errcode":40234,"errmsg":""}')
     const others = [

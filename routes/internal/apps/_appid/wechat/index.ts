@@ -1,8 +1,9 @@
 /** The door to every API of WeChat that has no door of its own here: bytes in, bytes out. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { errorCodes, type FastifyRequest } from 'fastify'
+import { errorCodes, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readRawBodies } from '../../../../_shared/bodies.ts'
-import { PassSchema, PostSchema } from './schema.ts'
+import { ALLOWED_PATH, PassByQuerySchema, PassSchema, PostByQuerySchema, PostSchema } from './schema.ts'
+import { targetInPath, targetInQuery } from './target.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -12,15 +13,8 @@ declare module 'fastify' {
 }
 
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024
-/** Of /internal/apps/{appid}/wechat. */
-const OUR_SEGMENTS = 4
-
-/** The address from WeChat's path on, byte for byte: the router knows it only decoded. */
-function targetOf({ raw: { url = '' } }: FastifyRequest): string {
-  let at = url.startsWith('/') ? 0 : url.indexOf('/', url.indexOf('://') + 3)
-  for (let segment = 0; segment < OUR_SEGMENTS; segment += 1) at = url.indexOf('/', at + 1)
-  return url.slice(at)
-}
+const TWO_PATHS = 'querystring/path stands beside a path in the address; keep one of them'
+const WRONG_PATH = "querystring/path must be WeChat's path without its first slash, percent-encoded once"
 
 /** The label is WeChat's to read; here any will do. What is compressed is not passed on: WeChat could not read it. */
 async function takeRaw(request: FastifyRequest) {
@@ -36,23 +30,50 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   readRawBodies(app)
   app.decorateRequest('bodyType', undefined)
 
+  interface Call {
+    appid: string
+    method: (typeof passthrough.methods)[number]
+    target: string
+  }
+
+  async function pass(request: FastifyRequest, reply: FastifyReply, call: Call) {
+    const body = Buffer.isBuffer(request.body) ? request.body : undefined
+    const headers = { ...request.headers, 'content-type': request.bodyType }
+    const answer = await passthrough.send({ ...call, headers, body })
+    if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+    return reply.code(answer.status).headers(answer.headers).send(answer.body)
+  }
+
   for (const method of passthrough.methods) {
-    app.route({
+    const options = {
       method,
-      url: '/*',
       exposeHeadRoute: false,
       bodyLimit: BODY_LIMIT_BYTES,
-      config: { auth: 'internal', keyScope: 'wechat' },
+      config: { auth: 'internal' as const, keyScope: 'wechat' as const },
+      onRequest: takeRaw
+    }
+    app.route({
+      ...options,
+      url: '/*',
       schema: method === 'POST' ? PostSchema : PassSchema,
-      onRequest: takeRaw,
       async handler(request, reply) {
         const { appid } = apps.pick(request.params.appid)
         request.appid = appid
-        const body = Buffer.isBuffer(request.body) ? request.body : undefined
-        const target = targetOf(request)
-        const answer = await passthrough.send({ appid, method, target, contentType: request.bodyType, body })
-        if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
-        return reply.code(answer.status).headers(answer.headers).send(answer.body)
+        const target = targetInPath(request)
+        if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(TWO_PATHS)
+        return pass(request, reply, { appid, method, target })
+      }
+    })
+    app.route({
+      ...options,
+      url: '/',
+      schema: method === 'POST' ? PostByQuerySchema : PassByQuerySchema,
+      async handler(request, reply) {
+        const { appid } = apps.pick(request.params.appid)
+        request.appid = appid
+        const target = targetInQuery(request, ALLOWED_PATH)
+        if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(WRONG_PATH)
+        return pass(request, reply, { appid, method, target })
       }
     })
   }

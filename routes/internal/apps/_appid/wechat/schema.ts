@@ -4,10 +4,14 @@ import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../schema
 /** No segment that a server on the way could resolve, no second address, no character that ends a line; not the decoded form either. */
 const PATH = '^(?!/)(?!.*(?:^|/)\\.{1,2}(?:/|$))[^\\\\\\u0000-\\u001f\\u007f]+$'
 
+export const ALLOWED_PATH = new RegExp(PATH)
+
 const bytes = (description: string) => ({
   description,
   content: { '*/*': { schema: Type.Unsafe<Buffer>({ type: 'string', format: 'binary' }) } }
 })
+
+const appid = Type.String({ description: 'of the mini-program', examples: ['wx0123456789abcdef'] })
 
 export const PassSchema = {
   tags: ['apps'],
@@ -19,7 +23,7 @@ export const PassSchema = {
     'and the answer is verified and opened; then the body has to be a JSON object, or absent. ' +
     'An answer with `code` and `requestId` is our own: WeChat gave none that could be passed on.',
   params: Type.Object({
-    appid: Type.String({ description: 'of the mini-program', examples: ['wx0123456789abcdef'] }),
+    appid,
     '*': Type.String({ pattern: PATH, description: "WeChat's path", examples: ['cgi-bin/message/subscribe/send'] })
   }),
   response: {
@@ -28,7 +32,25 @@ export const PassSchema = {
   }
 }
 
-export const PostSchema = {
+const body = bytes('goes to WeChat byte for byte, at most 10 MiB, whatever its Content-Type')
+
+export const PostSchema = { ...PassSchema, body }
+
+/** For clients made from a description, which encode the slashes of a path. */
+export const PassByQuerySchema = {
   ...PassSchema,
-  body: bytes('goes to WeChat byte for byte, at most 10 MiB, whatever its Content-Type')
+  summary: "The same, with WeChat's path in the query",
+  params: Type.Object({ appid }),
+  querystring: Type.Object(
+    {
+      path: Type.String({
+        pattern: PATH,
+        description: "WeChat's path; everything else of the query goes to WeChat as it is",
+        examples: ['cgi-bin/message/subscribe/send']
+      })
+    },
+    { additionalProperties: true }
+  )
 }
+
+export const PostByQuerySchema = { ...PassByQuerySchema, body }
