@@ -16,6 +16,10 @@ import { STALE_TOKEN_ERRCODES, type UpstreamCall } from './errcodes.ts'
 
 /** WeChat hands out the next token in the last five minutes of the old one, and honours both for that long. */
 const RENEW_AHEAD_MS = 300_000
+/** Of a token with a shorter life than usual its last third. */
+const RENEW_AHEAD_PART = 1 / 3
+/** A token that just came is not asked for again, however little life it has. */
+const SHORTEST_REST_MS = 1000
 /** A token lives no longer, whatever is answered. */
 const LONGEST_LIFE_SECONDS = 7200
 const POLL_MS = 50
@@ -29,9 +33,16 @@ export interface AccessToken {
   expiresAt: number
 }
 
+/** As it is held in Redis. */
+interface HeldToken extends AccessToken {
+  /** From when on it is renewed, in milliseconds since 1970. */
+  renewAt: number
+}
+
 export interface AccessTokens {
   /**
-   * A token with life left in it; in its last five minutes it is renewed beside the caller, who does not wait.
+   * A token with life left in it; in the last five minutes, or the last third, of its life it is renewed beside the caller, who
+   * does not wait; not before a second has passed since it came.
    * `stale`: a token that WeChat has just refused. Throws WECHAT_*; after a failure the same again for a second or more.
    */
   get(appid: string, stale?: string): Promise<AccessToken>
@@ -99,17 +110,17 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   const backOff = createBackOff(now)
   const leaseMs = upstreamMs + 1000
 
-  async function stored(appid: string): Promise<AccessToken | undefined> {
+  async function stored(appid: string): Promise<HeldToken | undefined> {
     const place = keys.accessToken(appid)
     const sealed = await unlessWrongType(redis.getBuffer(place), () => null)
     const opened = sealed && sealer.open(sealed, place)
-    if (!opened) return undefined
-    const [expiresAt = '', token = ''] = opened.toString().split(' ')
-    return { token, expiresAt: Number(expiresAt) }
+    return opened ? readHeld(opened.toString()) : undefined
   }
 
-  const usable = (held: AccessToken | undefined, stale: string | undefined, leftMs: number): held is AccessToken =>
-    held !== undefined && held.token !== stale && held.expiresAt - now() > leftMs
+  const isAlive = (held: HeldToken | undefined, stale: string | undefined): held is HeldToken =>
+    held !== undefined && held.token !== stale && held.expiresAt > now()
+
+  const isDue = ({ renewAt }: HeldToken): boolean => now() >= renewAt
 
   /** The winner of the lock asks WeChat; the others wait for what it stores, or go on with a token that still lives. */
   async function renew(appid: string, stale: string | undefined): Promise<AccessToken> {
@@ -118,9 +129,10 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
     while (performance.now() < giveUpAt) {
       const won = await redis.set(keys.accessTokenLock(appid), owner, 'PX', leaseMs, 'NX')
       const held = await stored(appid)
-      if (won !== null && !usable(held, stale, RENEW_AHEAD_MS)) return renewLocked(appid, owner, stale)
+      const isAliveHere = isAlive(held, stale)
+      if (won !== null && (!isAliveHere || isDue(held))) return renewLocked(appid, owner, stale)
       if (won !== null) release(appid, owner)
-      if (usable(held, stale, 0)) return held
+      if (isAliveHere) return held
       await pause(POLL_MS)
     }
     throw new ServiceError('WECHAT_TIMEOUT', {
@@ -134,7 +146,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
       if (fresh.token === stale && (await mayForce(appid, owner))) fresh = await ask(appid, true)
       const place = keys.accessToken(appid)
       const lifeMs = Math.max(fresh.expiresAt - now(), 1)
-      const sealed = sealer.seal(Buffer.from(`${fresh.expiresAt} ${fresh.token}`), place)
+      const sealed = sealer.seal(Buffer.from(writeHeld(fresh)), place)
       const written = await runScript(
         redis,
         SETTLE_TOKEN,
@@ -170,7 +182,7 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
       )
     )
 
-  async function askWechat(appid: string, force: boolean): Promise<AccessToken> {
+  async function askWechat(appid: string, force: boolean): Promise<HeldToken> {
     const { secret } = apps.pick(appid)
     const body = { grant_type: 'client_credential', appid, secret, ...(force && { force_refresh: true }) }
     const { access_token, expires_in } = await wechat.post('token', '/cgi-bin/stable_token', {}, body)
@@ -180,14 +192,17 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
         detail: 'stable_token answered without access_token and expires_in'
       })
     }
-    return { token: access_token, expiresAt: now() + seconds * 1000 }
+    const lifeMs = seconds * 1000
+    const restMs = Math.max(lifeMs - Math.min(RENEW_AHEAD_MS, lifeMs * RENEW_AHEAD_PART), SHORTEST_REST_MS)
+    return { token: access_token, expiresAt: now() + lifeMs, renewAt: now() + restMs }
   }
 
   async function get(appid: string, stale?: string): Promise<AccessToken> {
     const held = await stored(appid)
-    if (usable(held, stale, RENEW_AHEAD_MS)) return held
+    const isAliveHere = isAlive(held, stale)
+    if (isAliveHere && !isDue(held)) return held
     const renewal = flight(`${appid} ${stale ?? ''}`, () => renew(appid, stale))
-    if (!usable(held, stale, 0)) return renewal
+    if (!isAliveHere) return renewal
     renewal.catch(() => {
       // While the old token lives nobody has to know; the next caller starts the next attempt.
     })
@@ -216,4 +231,13 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
     query: (call, appid, path, query) =>
       withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
   }
+}
+
+/** What only this version writes stands last: the one before reads the first two. */
+const writeHeld = ({ expiresAt, token, renewAt }: HeldToken): string => `${expiresAt} ${token} ${renewAt}`
+
+function readHeld(text: string): HeldToken {
+  const [expiresAt = '', token = '', renewAt] = text.split(' ')
+  const endsAt = Number(expiresAt)
+  return { token, expiresAt: endsAt, renewAt: renewAt === undefined ? endsAt - RENEW_AHEAD_MS : Number(renewAt) }
 }

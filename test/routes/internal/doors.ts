@@ -3,6 +3,7 @@ export const DOORS: Readonly<Record<string, readonly string[]>> = {
   'GET /metrics': ['read'],
   'POST /internal/introspect': ['login'],
   'GET /internal/apps/:appid/access-token': ['wechat'],
+  'POST /internal/apps/:appid/access-token/renew': ['wechat'],
   'GET /internal/apps/:appid/wechat': ['wechat'],
   'POST /internal/apps/:appid/wechat': ['wechat'],
   'PUT /internal/apps/:appid/wechat': ['wechat'],

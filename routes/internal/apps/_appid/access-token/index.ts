@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { AccessTokenSchema } from './schema.ts'
+import { AccessTokenSchema, RenewSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'wechat' } as const
 
@@ -9,9 +9,19 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/', { config, schema: AccessTokenSchema }, async function hand(request) {
     const { appid } = apps.pick(request.params.appid)
     request.appid = appid
-    const { token, expiresAt } = await accessTokens.get(appid)
-    return { accessToken: token, expiresAt: new Date(expiresAt).toISOString() }
+    return shown(await accessTokens.get(appid))
+  })
+
+  app.post('/renew', { config, schema: RenewSchema }, async function renew(request) {
+    const { appid } = apps.pick(request.params.appid)
+    request.appid = appid
+    return shown(await accessTokens.get(appid, request.body.accessToken))
   })
 }
+
+const shown = ({ token, expiresAt }: { token: string; expiresAt: number }) => ({
+  accessToken: token,
+  expiresAt: new Date(expiresAt).toISOString()
+})
 
 export default routes
