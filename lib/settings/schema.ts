@@ -166,7 +166,10 @@ const wechat = {
     rule: 'must be https://host[:port] without path (http:// only for loopback hosts)',
     kind: 'list'
   }),
-  WECHAT_TIMEOUT_MS: whole(5000, 1, { description: 'Longest wait for one answer of WeChat.', unit: 'milliseconds' })
+  WECHAT_TIMEOUT_MS: whole(5000, 1, {
+    description: 'Longest wait for one answer of WeChat; of a transfer, the longest time in which nothing moves.',
+    unit: 'milliseconds'
+  })
 }
 
 const backend = {

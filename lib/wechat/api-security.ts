@@ -63,7 +63,7 @@ export function createApiSecurity(options: ApiSecurityOptions): ApiSecurity {
     const body = sealRequest(keys, urlpath, parameters, fresh)
     const headers = { 'content-type': 'application/json', ...(await signRequest(keys, urlpath, fresh, body)) }
     const target = `${path}?access_token=${encodeURIComponent(token)}`
-    const sent = await upstream.send({ method: 'POST', path: target, headers, body })
+    const sent = await upstream.send({ method: 'POST', path: target, headers, body, isTransfer: true })
     const { answer, certificateEnds } = openAnswer(keys, urlpath, sent, now())
     if (certificateEnds) warnOnce(keys.appid)
     return answer

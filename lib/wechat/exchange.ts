@@ -1,6 +1,9 @@
 /** One request on one connection, followed step by step, since only so can be told whether WeChat may have acted on it. */
+import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
+import type { Deadline } from '../http/deadline.ts'
+import { onceConnectionIsKnown, watchSending } from '../http/send-queue.ts'
 
 /** What WeChat says to a request is never larger than this, images included. */
 export const MAX_ANSWER_BYTES = 10 * 1024 * 1024
@@ -16,6 +19,8 @@ export interface Outgoing {
   headers?: Record<string, string>
   /** Sent with a Content-Length: WeChat answers 412 to chunked bodies. */
   body?: string | Buffer
+  /** It may take as long as something moves, in either direction. Else the call ends with its time. */
+  isTransfer?: boolean
 }
 
 export interface Incoming {
@@ -24,35 +29,42 @@ export interface Incoming {
   body: Buffer
 }
 
-/** What both kinds of answer have in common. Settles `answer` once, at the latest when `deadline` aborts, also while the request still waits for a connection. */
+/** How often, of the time that nothing may move, the system is asked whether something left. */
+const LOOKS = 4
+
+/** What both kinds of answer have in common. Settles `answer` once, at the latest when `deadline` is over, also while the request still waits for a connection. */
 export abstract class Exchange<Answer> implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Answer>
   /** Whether the request was written to a connection; while it was not, it may be tried elsewhere. */
   sent = false
   protected controller: Dispatcher.DispatchController | undefined
-  readonly #deadline: AbortSignal
+  protected readonly deadline: Deadline
+  readonly #isUpload: boolean
   readonly #resolve: (answer: Answer) => void
   readonly #reject: (error: unknown) => void
-  readonly #expire = () => this.fail(new ServiceError('WECHAT_TIMEOUT'))
+  #stopWatching: (() => void) | undefined
+  #isSettled = false
 
-  constructor(deadline: AbortSignal) {
+  /** `isUpload`: the body is so long that it takes its time to leave, and that counts as movement. */
+  constructor(deadline: Deadline, isUpload = false) {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     this.answer = promise
+    this.deadline = deadline
+    this.#isUpload = isUpload
     this.#resolve = resolve
     this.#reject = reject
-    this.#deadline = deadline
-    if (deadline.aborted) this.#expire()
-    else deadline.addEventListener('abort', this.#expire, { once: true })
+    deadline.whenOver(() => this.#expire())
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.controller = controller
-    if (this.#deadline.aborted) this.#expire()
+    if (this.deadline.isOver) controller.abort(new ServiceError('WECHAT_TIMEOUT'))
     else this.sent = true
+    if (this.sent && this.#isUpload) onceConnectionIsKnown((socket) => this.#watch(socket))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#deadline.removeEventListener('abort', this.#expire)
+    this.#settled()
     this.#reject(error)
   }
 
@@ -65,13 +77,28 @@ export abstract class Exchange<Answer> implements Dispatcher.DispatchHandler {
   abstract onResponseEnd(): void
 
   protected settle(answer: Answer): void {
-    this.#deadline.removeEventListener('abort', this.#expire)
+    this.#settled()
     this.#resolve(answer)
   }
 
   protected fail(error: ServiceError): void {
+    this.#settled()
     this.#reject(error)
     this.controller?.abort(error)
+  }
+
+  #expire(): void {
+    if (!this.#isSettled) this.fail(new ServiceError('WECHAT_TIMEOUT'))
+  }
+
+  #settled(): void {
+    this.#isSettled = true
+    this.#stopWatching?.()
+  }
+
+  #watch(socket: Socket): void {
+    const { deadline } = this
+    if (!this.#isSettled) this.#stopWatching = watchSending(socket, deadline.timeoutMs / LOOKS, () => deadline.moved())
   }
 }
 
@@ -83,9 +110,11 @@ export class WholeAnswer extends Exchange<Incoming> {
 
   override onResponseStart(_controller: unknown, status: number, headers: Incoming['headers']): void {
     this.#head = { status, headers }
+    this.deadline.moved()
   }
 
   override onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.deadline.moved()
     this.#chunks.push(chunk)
     this.#size += chunk.length
     if (this.#size <= MAX_ANSWER_BYTES) return

@@ -1,6 +1,8 @@
 /** Calls to WeChat's servers: kept-alive connections, a deadline for every answer, and errors that say whether WeChat may have acted. */
+import { Readable } from 'node:stream'
 import { errors, Pool } from 'undici'
 import { ServiceError } from '../errors.ts'
+import { Deadline } from '../http/deadline.ts'
 import { type Exchange, type Incoming, type Outgoing, WholeAnswer } from './exchange.ts'
 import { OpenAnswer, type OpenIncoming } from './open-answer.ts'
 
@@ -24,7 +26,7 @@ export interface Upstream {
 export interface UpstreamOptions {
   /** In the order in which they are tried. */
   origins: readonly string[]
-  /** From the first attempt to connect until the last byte of the answer. */
+  /** From the first attempt to connect until the last byte of the answer; of a transfer the longest time without movement. */
   timeoutMs: number
   connectionsPerOrigin?: number
   /** Our certificate and its private key (PEM), where the server asks who we are. */
@@ -48,21 +50,28 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
     return [...pools.slice(first), ...pools.slice(0, first), ...pools.slice(first, first + 1)]
   }
 
-  async function withDeadline<Answer>(work: (deadline: AbortSignal) => Promise<Answer>): Promise<Answer> {
-    const deadline = new AbortController()
-    const timer = setTimeout(() => deadline.abort(), timeoutMs)
+  async function withDeadline<Answer>(
+    of: 'whole' | 'silence',
+    work: (deadline: Deadline) => Promise<Answer>
+  ): Promise<Answer> {
+    const deadline = new Deadline(timeoutMs, of)
     try {
-      return await work(deadline.signal)
+      return await work(deadline)
     } finally {
-      clearTimeout(timer)
+      deadline.stop()
     }
   }
 
   return {
     send: (request, attempt = 0) =>
-      withDeadline((deadline) => firstReachable(poolsFrom(attempt), request, () => new WholeAnswer(deadline))),
+      withDeadline(request.isTransfer ? 'silence' : 'whole', (deadline) => {
+        const isUpload = request.isTransfer === true && Buffer.byteLength(request.body ?? '') > CHUNK_BYTES
+        const begin = () => new WholeAnswer(deadline, isUpload)
+        const piecesOf = isUpload ? () => inChunks(Buffer.from(request.body ?? ''), deadline) : undefined
+        return firstReachable(poolsFrom(attempt), request, begin, piecesOf)
+      }),
     open: (request) =>
-      withDeadline((deadline) =>
+      withDeadline('whole', (deadline) =>
         firstReachable(poolsFrom(0), { ...request, bodyTimeout: timeoutMs }, () => new OpenAnswer(deadline))
       ),
     async close() {
@@ -71,19 +80,36 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
   }
 }
 
+/** What a connection takes at once; a longer body of a transfer is handed over in pieces of this size. */
+const CHUNK_BYTES = 64 * 1024
+
+/** The next piece is asked for when the connection took the one before. */
+const inChunks = (body: Buffer, deadline: Deadline): Readable =>
+  Readable.from(chunksOf(body, deadline), { objectMode: false, highWaterMark: CHUNK_BYTES })
+
+function* chunksOf(body: Buffer, deadline: Deadline): Generator<Buffer> {
+  for (let at = 0; at < body.length; at += CHUNK_BYTES) {
+    deadline.moved()
+    yield body.subarray(at, at + CHUNK_BYTES)
+  }
+  deadline.moved()
+}
+
 /** Answers are looked into, and passed on as they come. */
 const UNCODED = { 'accept-encoding': 'identity' }
 
 async function firstReachable<Answer>(
   pools: readonly Pool[],
-  request: Outgoing & { bodyTimeout?: number },
-  begin: () => Exchange<Answer>
+  { isTransfer: _, body, ...request }: Outgoing & { bodyTimeout?: number },
+  begin: () => Exchange<Answer>,
+  piecesOf?: () => Readable
 ): Promise<Answer> {
-  const headers = { ...UNCODED, ...request.headers }
+  const length = piecesOf && { 'content-length': String(Buffer.byteLength(body ?? '')) }
+  const headers = { ...UNCODED, ...request.headers, ...length }
   let cause: unknown
   for (const pool of pools) {
     const exchange = begin()
-    pool.dispatch({ body: null, ...request, headers }, exchange)
+    pool.dispatch({ ...request, headers, body: piecesOf?.() ?? body ?? null }, exchange)
     try {
       return await exchange.answer
     } catch (error) {

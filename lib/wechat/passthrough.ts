@@ -68,7 +68,7 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
       return parameters && ((token) => callProtected(token, parameters))
     }
     const base = `${path}?${query}${query === '' ? '' : '&'}access_token=`
-    const request = { method, headers: passedOf(headers) }
+    const request = { method, headers: passedOf(headers), isTransfer: true }
     return (token) =>
       upstream.send({ ...request, path: base + encodeURIComponent(token), ...(body !== undefined && { body }) })
   }

@@ -1,0 +1,134 @@
+/** Transfers: as long as something moves they go on, in either direction; what stands still ends after its time. */
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { createUpstream } from '../../../lib/wechat/http.ts'
+
+const MEBIBYTE = 1024 * 1024
+const TIMEOUT_MS = 1000
+
+/** A server that reads and answers as the test says, one socket at a time. */
+async function serve(t: Test, onConnection: (socket: Socket) => Promise<unknown>) {
+  const sockets = new Set<Socket>()
+  const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    onConnection(socket).catch(() => undefined)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const address = server.address()
+  const origin = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
+  const upstream = createUpstream({ origins: [origin], timeoutMs: TIMEOUT_MS })
+  t.teardown(() => upstream.close())
+  return upstream
+}
+
+/** Reads a request at a rate (bytes a second) until `until` bytes have come; answers its head and how many came. */
+async function readSlowly(socket: Socket, rate: number, until = Number.POSITIVE_INFINITY) {
+  let text = ''
+  let size = 0
+  socket.resume()
+  for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (!text.includes('\r\n\r\n')) text += chunk.toString('latin1').slice(0, 4096)
+    const head = text.split('\r\n\r\n', 1)[0] ?? ''
+    const wanted = head.length + 4 + Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0)
+    if (size >= Math.min(until, wanted)) return { head, size: size - head.length - 4 }
+    await pause((chunk.length / rate) * 1000)
+  }
+  return { head: text, size }
+}
+
+const answer = (body: string) => `HTTP/1.1 200 OK\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+const upload = (bytes: number) =>
+  ({ method: 'POST', path: '/x', body: Buffer.alloc(bytes, 'x'), isTransfer: true }) as const
+const GET = { method: 'GET', path: '/x', isTransfer: true } as const
+
+async function timed<T>(work: Promise<T>): Promise<[result: PromiseSettledResult<T>, milliseconds: number]> {
+  const startedAt = performance.now()
+  const [result] = await Promise.allSettled([work])
+  return [result, performance.now() - startedAt]
+}
+
+t.test('an upload that moves takes the time it needs', { skip: process.platform !== 'linux' }, async (t) => {
+  const rows: [bytes: number, rate: number, least: number][] = [
+    [9 * MEBIBYTE, 3 * MEBIBYTE, 2 * TIMEOUT_MS],
+    [3 * MEBIBYTE, 1 * MEBIBYTE, 2 * TIMEOUT_MS],
+    [1 * MEBIBYTE, 0.3 * MEBIBYTE, 2 * TIMEOUT_MS]
+  ]
+  await Promise.all(
+    rows.map(async ([bytes, rate, least]) => {
+      const upstream = await serve(t, async (socket) => {
+        const { head, size } = await readSlowly(socket, rate)
+        socket.write(answer(`${size} ${/transfer-encoding/i.test(head)}`))
+      })
+      const [result, took] = await timed(upstream.send(upload(bytes)))
+      const value = result.status === 'fulfilled' ? result.value.body.toString() : result.reason
+      t.equal(value, `${bytes} false`, 'all of it came, with its length')
+      t.ok(took > least, `${bytes} bytes took ${took} ms`)
+    })
+  )
+})
+
+t.test('an upload that stands still, or is not answered, ends after its time', async (t) => {
+  const rows: Record<string, (socket: Socket) => Promise<unknown>> = {
+    'nothing is read': () => once(new EventTarget(), 'never'),
+    'it stops in the middle': (socket) => readSlowly(socket, 50 * MEBIBYTE, MEBIBYTE).then(() => socket.pause()),
+    'it is read, and not answered': (socket) => readSlowly(socket, 1000 * MEBIBYTE),
+    'its answer stops in the middle': async (socket) => {
+      await readSlowly(socket, 1000 * MEBIBYTE)
+      socket.write(answer('half of it').slice(0, -3))
+    },
+    'a head that stops': async (socket) => {
+      await readSlowly(socket, 1000 * MEBIBYTE)
+      socket.write('HTTP/1.1 200 OK\r\ncontent-')
+    }
+  }
+  for (const bytes of [9 * MEBIBYTE, 1000]) {
+    for (const [name, behave] of Object.entries(rows)) {
+      if (bytes === 1000 && name === 'it stops in the middle') continue
+      const upstream = await serve(t, behave)
+      const [result, took] = await timed(upstream.send(upload(bytes)))
+      t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } }, `${bytes}: ${name}`)
+      t.ok(took >= TIMEOUT_MS * 0.9, `${name}: not before its time`)
+      t.ok(took < 20 * TIMEOUT_MS, `${name}: ${took} ms`)
+    }
+  }
+})
+
+t.test('an answer that moves takes the time it needs; the same call without that ends with its time', async (t) => {
+  const drip = async (socket: Socket) => {
+    await readSlowly(socket, 1000 * MEBIBYTE)
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n')
+    for (const letter of '123456789') {
+      await pause(TIMEOUT_MS / 4)
+      socket.write(letter)
+    }
+  }
+  const upstream = await serve(t, drip)
+  const [moved, took] = await timed(upstream.send(GET))
+  t.match(moved, { status: 'fulfilled', value: { body: Buffer.from('123456789') } })
+  t.ok(took > 2 * TIMEOUT_MS, `it took ${took} ms`)
+  const whole = await timed(upstream.send({ ...GET, isTransfer: false }))
+  t.match(whole[0], { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
+})
+
+t.test('a transfer that waits for a connection ends after its time, and is not sent later', async (t) => {
+  let requests = 0
+  const upstream = createUpstream({ origins: ['http://127.0.0.1:1'], timeoutMs: 50 })
+  t.teardown(() => upstream.close())
+  await t.rejects(upstream.send(upload(MEBIBYTE)), { code: /WECHAT_(UNREACHABLE|TIMEOUT)/ })
+  const held = await serve(t, async (socket) => {
+    requests += 1
+    await readSlowly(socket, 1000 * MEBIBYTE)
+  })
+  const results = await Promise.allSettled(Array.from({ length: 70 }, () => held.send(GET)))
+  for (const result of results) t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
+  t.equal(requests, 64)
+})
