@@ -78,7 +78,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
     watermarkMaxAgeSeconds,
     publicUrl
   } = settings
-  const { webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
+  const { proxy, webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
 
   await app.register(errors)
   await app.register(meters, { appids: apps.map(({ appid }) => appid) })
@@ -98,12 +98,28 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   // Before whatever has routes, or it would not describe them.
   if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })
   await app.register(health)
-  await app.register(wechat, { apps, origins: settings.wechatApiOrigins, timeoutMs, watermarkMaxAgeSeconds, now })
+  await app.register(wechat, {
+    apps,
+    origins: settings.wechatApiOrigins,
+    timeoutMs,
+    proxy,
+    watermarkMaxAgeSeconds,
+    now
+  })
   const { eventDurability: durability } = settings
-  await app.register(events, { webhook, worker: roles.worker, durability, now })
+  await app.register(events, { webhook, proxy, worker: roles.worker, durability, now })
   await app.register(callbacks, { now })
   const { wechatPayOrigins: origins, reconcile } = settings
-  await app.register(payments, { merchants, origins, timeoutMs, publicUrl, reconcile, worker: roles.worker, now })
+  await app.register(payments, {
+    merchants,
+    origins,
+    timeoutMs,
+    proxy,
+    publicUrl,
+    reconcile,
+    worker: roles.worker,
+    now
+  })
   await app.register(refundConfirmations, { worker: roles.worker })
   await app.register(push, { now })
   if (internalApiKeys.length > 0) await app.register(metrics)

@@ -1,11 +1,13 @@
 /** The settings of one wxgate process: typed, checked and frozen before anything else exists. */
 
 import { readFileSync } from 'node:fs'
+import type { ProxySettings } from './http/proxy.ts'
 import { type ApiKey, readApiKeys } from './settings/api-keys.ts'
 import { loadEnvironment, type ReadFile, type Variables } from './settings/environment.ts'
 import { Faults } from './settings/faults.ts'
 import { deepFreeze } from './settings/freeze.ts'
 import { readEncryptionKeys, readJwtKeys } from './settings/keys.ts'
+import { preferLowerCase, readProxySettings } from './settings/proxy.ts'
 import { checkDistinct, readEach, readOne } from './settings/reader.ts'
 import { readRedisUrl } from './settings/redis-url.ts'
 import type { Environment } from './settings/schema.ts'
@@ -86,6 +88,8 @@ export interface Settings {
   wechatApiOrigins: readonly string[]
   wechatPayOrigins: readonly string[]
   wechatTimeoutMs: number
+  /** For calls to WeChat and to receivers. */
+  proxy: ProxySettings
   /** Empty: /internal answers 404. */
   internalApiKeys: readonly ApiKey[]
   webhook?: { url: string; secrets: readonly string[] }
@@ -103,7 +107,7 @@ export interface Settings {
  */
 export function readSettings(env: Variables, { readFile = readText }: { readFile?: ReadFile } = {}): Settings {
   const faults = new Faults()
-  const environment = loadEnvironment(env, readFile, faults)
+  const environment = loadEnvironment(preferLowerCase(env), readFile, faults)
   const settings: Settings = {
     ...readListener(environment, faults),
     ...readStores(environment, faults),
@@ -148,7 +152,8 @@ function readWechatSide(env: Environment, readFile: ReadFile, faults: Faults) {
     ...readWechat(env, readFile, faults),
     wechatApiOrigins: readEach(faults, 'WECHAT_API_ORIGIN', env.WECHAT_API_ORIGIN, readOrigin),
     wechatPayOrigins: readEach(faults, 'WECHAT_PAY_ORIGIN', env.WECHAT_PAY_ORIGIN, readOrigin),
-    wechatTimeoutMs: env.WECHAT_TIMEOUT_MS
+    wechatTimeoutMs: env.WECHAT_TIMEOUT_MS,
+    proxy: readProxySettings(env, faults)
   }
 }
 

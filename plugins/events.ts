@@ -9,6 +9,7 @@ import { createDurability, type Durability } from '../lib/events/durability.ts'
 import { createRecordedEvents, type RecordedEvents } from '../lib/events/listing.ts'
 import { lazyQueue, QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createEventRecorder, type EventRecorder } from '../lib/events/queue.ts'
+import type { ProxySettings } from '../lib/http/proxy.ts'
 import { eventKeys } from '../lib/redis/keys.ts'
 import { SettingsError } from '../lib/settings.ts'
 
@@ -17,6 +18,7 @@ const MINUTE_MS = 60_000
 export interface EventsOptions {
   /** undefined: events wait in Redis. */
   webhook: { url: string; secrets: readonly string[] } | undefined
+  proxy: ProxySettings
   worker: boolean
   /** fsync: nothing counts as recorded before it is on Redis' disk. */
   durability: 'redis' | 'fsync'
@@ -33,7 +35,7 @@ declare module 'fastify' {
 }
 
 export default fp<EventsOptions>(
-  async (app: FastifyInstance, { webhook, worker, durability, now }) => {
+  async (app: FastifyInstance, { webhook, proxy, worker, durability, now }) => {
     const { redis, keys } = app
     const queue = lazyQueue(redis, keys.eventQueue)
     const onDisk: { durability?: Durability } = durability === 'fsync' ? { durability: await promiseDisk(app) } : {}
@@ -42,7 +44,7 @@ export default fp<EventsOptions>(
     app.decorate('durability', onDisk.durability)
     app.decorate('recordedEvents', createRecordedEvents(redis, keys.eventQueue, queue))
     app.addHook('onClose', () => recorder.close())
-    if (webhook !== undefined && worker) deliver(app, webhook, now)
+    if (webhook !== undefined && worker) deliver(app, { ...webhook, proxy }, now)
   },
   { name: 'events', dependencies: ['meters', 'redis'], fastify: '5.x' }
 )
@@ -64,7 +66,11 @@ async function promiseDisk(app: FastifyInstance): Promise<Durability> {
   return durability
 }
 
-function deliver(app: FastifyInstance, webhook: { url: string; secrets: readonly string[] }, now: () => number): void {
+function deliver(
+  app: FastifyInstance,
+  webhook: { url: string; secrets: readonly string[]; proxy: ProxySettings },
+  now: () => number
+): void {
   const redis = app.openWorkerRedis()
   const delivery = startDelivery({
     redis,

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { retrying } from '../lib/callbacks/retry.ts'
+import type { ProxySettings } from '../lib/http/proxy.ts'
 import { type Bills, createBills } from '../lib/pay/bills.ts'
 import { followEvents } from '../lib/pay/follow.ts'
 import { createMerchants } from '../lib/pay/merchants.ts'
@@ -28,6 +29,7 @@ export interface PaymentsOptions {
   merchants: readonly Merchant[]
   origins: readonly string[]
   timeoutMs: number
+  proxy: ProxySettings
   publicUrl: string
   reconcile: { enabled: boolean; firstMs: number }
   worker: boolean
@@ -48,11 +50,11 @@ declare module 'fastify' {
 }
 
 export default fp<PaymentsOptions>(
-  async (app: FastifyInstance, { origins, timeoutMs, publicUrl, now, ...options }) => {
+  async (app: FastifyInstance, { origins, timeoutMs, proxy, publicUrl, now, ...options }) => {
     const { redis, keys, sealer, meters, callbacks } = app
     const { quarantine } = callbacks
-    const upstream = createUpstream({ origins, timeoutMs })
-    const secure = createSecureUpstreams({ origins, timeoutMs })
+    const upstream = createUpstream({ origins, timeoutMs, proxy })
+    const secure = createSecureUpstreams({ origins, timeoutMs, proxy })
     const v2 = createPayApiV2({ upstream, secureUpstreamFor: secure.of, meters, publicUrl, now })
     const merchants = createMerchants(options.merchants)
     const orders = createOrders(redis, keys)

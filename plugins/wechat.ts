@@ -1,6 +1,7 @@
 /** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`, `app.sessionKeys`, `app.accessTokens`, `app.passthrough`. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { ProxySettings } from '../lib/http/proxy.ts'
 import { createFailedTries } from '../lib/limits/failed-tries.ts'
 import { createOnce } from '../lib/redis/once.ts'
 import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
@@ -29,6 +30,7 @@ export interface WechatOptions {
   apps: readonly App[]
   origins: readonly string[]
   timeoutMs: number
+  proxy: ProxySettings
   watermarkMaxAgeSeconds: number
   now: () => number
 }
@@ -46,12 +48,12 @@ declare module 'fastify' {
 }
 
 export default fp<WechatOptions>(
-  async (app: FastifyInstance, { origins, timeoutMs, watermarkMaxAgeSeconds, now, ...options }) => {
+  async (app: FastifyInstance, { origins, timeoutMs, proxy, watermarkMaxAgeSeconds, now, ...options }) => {
     const { redis, keys, sealer, sessions, heldKeys, meters } = app
     const { countPhoneCode } = app.limits
-    const upstream = createUpstream({ origins, timeoutMs })
+    const upstream = createUpstream({ origins, timeoutMs, proxy })
     // Connections of its own: a backend that waits for a slow API takes none from the users who log in.
-    const passing = createUpstream({ origins, timeoutMs })
+    const passing = createUpstream({ origins, timeoutMs, proxy })
     const onCertificateEnding = (appid: string) =>
       app.log.warn(
         { appid },

@@ -2,7 +2,8 @@
 import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
-import { Agent, type Dispatcher } from 'undici'
+import { type Connections, openConnections } from '../http/connections.ts'
+import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
 import { within } from '../within.ts'
 import { describeFailure } from './last-try.ts'
 import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
@@ -53,6 +54,7 @@ export interface DeliveryOptions {
   prefix: string
   url: string
   secrets: readonly string[]
+  proxy?: ProxySettings
   onTry?: (report: DeliveryReport) => void
   onError: (error: Error) => void
   /** Milliseconds since 1970. */
@@ -71,7 +73,8 @@ export interface Delivery {
 export function startDelivery(options: DeliveryOptions): Delivery {
   const { redis, prefix, url, onTry, onError } = options
   const times = { ...TIMES, ...options.times }
-  const agent = new Agent({ connect: { timeout: Math.min(5000, times.answerMs) } })
+  const connectTimeoutMs = Math.min(5000, times.answerMs)
+  const receiver = openConnections(new URL(url).origin, { connectTimeoutMs, proxy: options.proxy })
   const sign = signer(options.secrets)
 
   const index = createWaitingIndex(redis, prefix)
@@ -80,7 +83,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   async function deliver(job: Job<QueuedEvent, number>): Promise<number> {
     const { id, body } = job.data
     const report = { id, type: job.name, try: job.attemptsMade + 1 }
-    const status = await post(agent, url, body, sign(id, new Date(options.now()), body), times.answerMs).catch(
+    const status = await post(receiver, url, body, sign(id, new Date(options.now()), body), times.answerMs).catch(
       (error: Error) => {
         onTry?.({ ...report, error: failureName(error) })
         throw new Error(describeFailure(failureName(error)))
@@ -111,7 +114,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     async close() {
       const closed = worker.close(redis.status !== 'ready').catch(onError)
       await within(closed, times.closeMs)
-      await agent.destroy()
+      await receiver.dispatcher.destroy()
       await within(closed, LAST_WORDS_MS)
     }
   }
@@ -132,19 +135,23 @@ function signer(secrets: readonly string[]): (id: string, at: Date, body: string
  * only so much is read, and for so long, that the connection can be used again.
  */
 async function post(
-  dispatcher: Dispatcher,
+  { dispatcher, origin }: Connections,
   url: string,
   body: string,
   signature: Record<string, string>,
   timeoutMs: number
 ): Promise<number> {
-  const { origin, pathname, search } = new URL(url)
+  const { pathname, search } = new URL(url)
   const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate', ...signature }
   const signal = AbortSignal.timeout(timeoutMs)
   const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body, signal })
   await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
   return answer.statusCode
 }
+
 /** The kind of failure without addresses or bodies. A DOMException such as a TimeoutError has a number for its code. */
-const failureName = ({ code, name }: Error & { code?: string | number }): string =>
-  typeof code === 'string' ? code : name
+function failureName(error: Error & { code?: string | number }): string {
+  const verdict = proxyVerdict(error)
+  if (verdict !== undefined) return `the proxy answered ${verdict}`
+  return typeof error.code === 'string' ? error.code : error.name
+}

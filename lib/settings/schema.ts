@@ -172,6 +172,28 @@ const wechat = {
   })
 }
 
+const proxy = {
+  HTTPS_PROXY: optional({
+    description:
+      'Proxy for calls to WeChat and to receivers at https:// addresses, such as one with a fixed address for the IP list of ' +
+      'WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, which wins.',
+    rule: 'must be http://[user:password@]host[:port] or the same with https://, special characters percent-encoded',
+    kind: 'URL',
+    secret: true
+  }),
+  HTTP_PROXY: optional({
+    description: 'The same for http:// addresses.',
+    rule: 'must be http://[user:password@]host[:port] or the same with https://, special characters percent-encoded',
+    kind: 'URL',
+    secret: true
+  }),
+  NO_PROXY: optional({
+    description: 'What is called without the proxy.',
+    rule: 'must be a host (its subdomains are meant too), .suffix, *.suffix, an address, a CIDR range or *, each with :port or without',
+    kind: 'list'
+  })
+}
+
 const backend = {
   INTERNAL_API_KEYS: optional({
     description:
@@ -225,12 +247,13 @@ export const SECTIONS: ReadonlyArray<{ title: string; settings: Record<string, T
   { title: 'One app', settings: app },
   { title: 'One merchant of WeChat Pay', settings: merchant },
   { title: 'WeChat', settings: wechat },
+  { title: 'Proxy', settings: proxy },
   { title: "The merchant's backend", settings: backend },
   { title: 'Work and safety', settings: work }
 ]
 
 export const Environment = Type.Object(
-  { ...listener, ...redis, ...keys, ...times, ...app, ...merchant, ...wechat, ...backend, ...work },
+  { ...listener, ...redis, ...keys, ...times, ...app, ...merchant, ...wechat, ...proxy, ...backend, ...work },
   { additionalProperties: false }
 )
 export type Environment = Static<typeof Environment>

@@ -1,8 +1,10 @@
 /** Calls to WeChat's servers: kept-alive connections, a deadline for every answer, and errors that say whether WeChat may have acted. */
 import { Readable } from 'node:stream'
-import { errors, Pool } from 'undici'
+import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
+import { type Connections, openConnections } from '../http/connections.ts'
 import { Deadline } from '../http/deadline.ts'
+import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
 import { type Exchange, type Incoming, type Outgoing, WholeAnswer } from './exchange.ts'
 import { OpenAnswer, type OpenIncoming } from './open-answer.ts'
 
@@ -31,23 +33,23 @@ export interface UpstreamOptions {
   connectionsPerOrigin?: number
   /** Our certificate and its private key (PEM), where the server asks who we are. */
   connect?: { cert: string; key: string }
+  proxy?: ProxySettings | undefined
 }
 
-export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, connect }: UpstreamOptions): Upstream {
+export function createUpstream({
+  origins,
+  timeoutMs,
+  connectionsPerOrigin = 64,
+  connect,
+  proxy
+}: UpstreamOptions): Upstream {
   // An address that swallows packets must leave time for the next one, and for the answer.
   const connectTimeoutMs = Math.ceil(timeoutMs / (origins.length + 2))
-  const pools = origins.map(
-    (origin) =>
-      new Pool(origin, {
-        connections: connectionsPerOrigin,
-        connect: { timeout: connectTimeoutMs, ...connect },
-        headersTimeout: 0,
-        bodyTimeout: 0
-      })
-  )
+  const options = { connectTimeoutMs, connections: connectionsPerOrigin, proxy, identity: connect }
+  const all = origins.map((origin) => openConnections(origin, options))
   const poolsFrom = (attempt: number) => {
-    const first = attempt % pools.length
-    return [...pools.slice(first), ...pools.slice(0, first), ...pools.slice(first, first + 1)]
+    const first = attempt % all.length
+    return [...all.slice(first), ...all.slice(0, first), ...all.slice(first, first + 1)]
   }
 
   async function withDeadline<Answer>(
@@ -75,7 +77,7 @@ export function createUpstream({ origins, timeoutMs, connectionsPerOrigin = 64, 
         firstReachable(poolsFrom(0), { ...request, bodyTimeout: timeoutMs }, () => new OpenAnswer(deadline))
       ),
     async close() {
-      await Promise.all(pools.map((pool) => pool.destroy()))
+      await Promise.all(all.map(({ dispatcher }) => dispatcher.destroy()))
     }
   }
 }
@@ -99,25 +101,32 @@ function* chunksOf(body: Buffer, deadline: Deadline): Generator<Buffer> {
 const UNCODED = { 'accept-encoding': 'identity' }
 
 async function firstReachable<Answer>(
-  pools: readonly Pool[],
+  pools: readonly Connections[],
   { isTransfer: _, body, ...request }: Outgoing & { bodyTimeout?: number },
   begin: () => Exchange<Answer>,
   piecesOf?: () => Readable
 ): Promise<Answer> {
   const length = piecesOf && { 'content-length': String(Buffer.byteLength(body ?? '')) }
   const headers = { ...UNCODED, ...request.headers, ...length }
-  let cause: unknown
-  for (const pool of pools) {
+  let failure = new ServiceError('WECHAT_UNREACHABLE')
+  for (const { dispatcher, origin, via } of pools) {
     const exchange = begin()
-    pool.dispatch({ ...request, headers, body: piecesOf?.() ?? body ?? null }, exchange)
+    dispatcher.dispatch({ ...request, origin, headers, body: piecesOf?.() ?? body ?? null }, exchange)
     try {
       return await exchange.answer
     } catch (error) {
       if (error instanceof ServiceError) throw error
       if (error instanceof errors.HTTPParserError) throw new ServiceError('WECHAT_BAD_RESPONSE', { cause: error })
-      cause = error
+      failure = new ServiceError('WECHAT_UNREACHABLE', { cause: error, ...viaProxy(via, error) })
       if (exchange.sent) break
     }
   }
-  throw new ServiceError('WECHAT_UNREACHABLE', { cause })
+  throw failure
+}
+
+/** For the log: an operator looks at the proxy first. */
+function viaProxy(via: string | undefined, error: unknown): { detail?: string } {
+  if (via === undefined) return {}
+  const verdict = error instanceof Error ? proxyVerdict(error) : undefined
+  return { detail: `through the proxy ${via}${verdict === undefined ? '' : `, which answered ${verdict}`}` }
 }

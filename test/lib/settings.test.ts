@@ -115,6 +115,7 @@ t.test('readSettings() fills in the defaults of the contract', async (t) => {
     wechatApiOrigins: ['https://api.weixin.qq.com'],
     wechatPayOrigins: ['https://api.mch.weixin.qq.com', 'https://api2.mch.weixin.qq.com'],
     wechatTimeoutMs: 5000,
+    proxy: { noProxy: [] },
     internalApiKeys: [],
     roles: { api: true, worker: true },
     reconcile: { enabled: true, firstMs: 30000 },
@@ -599,12 +600,14 @@ t.test('readSettings() takes every secret and every PEM as NAME_FILE', async (t)
     WECHAT_PAY_PUBLIC_KEY: spki(rsa).trim(),
     WECHAT_PAY_PUBLIC_KEY_ID: 'PUB_KEY_ID_1',
     INTERNAL_API_KEYS: 'k'.repeat(32),
+    HTTPS_PROXY: 'http://user:password@proxy.example:3128',
+    HTTP_PROXY: 'proxy.example:3128',
     WEBHOOK_URL: 'http://backend/',
     WEBHOOK_SECRET: `whsec_${k32}`
   }
   const direct = readSettings(values)
   const names = Object.entries(Environment.properties).filter(([, { secret, file }]) => secret || file)
-  t.equal(names.length, 14)
+  t.equal(names.length, 16)
   for (const [name] of names.filter(([name]) => name !== 'JWT_SECRET')) {
     for (const end of ['', '\n', '\r\n']) {
       const files = { '/secret': `${values[name]}${end}` }

@@ -1,5 +1,6 @@
 /** Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (pay.md A6). */
 import { ServiceError } from '../../errors.ts'
+import type { ProxySettings } from '../../http/proxy.ts'
 import type { Merchant } from '../../settings.ts'
 import { createUpstream, type Upstream } from '../../wechat/http.ts'
 
@@ -15,9 +16,10 @@ export interface SecureUpstreams {
 export interface SecureUpstreamOptions {
   origins: readonly string[]
   timeoutMs: number
+  proxy?: ProxySettings | undefined
 }
 
-export function createSecureUpstreams({ origins, timeoutMs }: SecureUpstreamOptions): SecureUpstreams {
+export function createSecureUpstreams({ origins, timeoutMs, proxy }: SecureUpstreamOptions): SecureUpstreams {
   const byMchid = new Map<string, Upstream>()
 
   return {
@@ -25,7 +27,7 @@ export function createSecureUpstreams({ origins, timeoutMs }: SecureUpstreamOpti
       const known = byMchid.get(merchant.mchid)
       if (known !== undefined) return known
       const connect = identityOf(merchant)
-      const made = createUpstream({ origins, timeoutMs, connectionsPerOrigin: CONNECTIONS, connect })
+      const made = createUpstream({ origins, timeoutMs, proxy, connectionsPerOrigin: CONNECTIONS, connect })
       byMchid.set(merchant.mchid, made)
       return made
     },

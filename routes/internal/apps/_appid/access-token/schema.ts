@@ -42,11 +42,13 @@ export const RenewSchema = {
       accessToken: Type.String({
         minLength: 1,
         maxLength: 1024,
-        description: 'the one that WeChat refused',
-        examples: ['86_aaQv7Zp0mC1yXw5rT9kLd3sBnHf6uGeJ2iVo8cRqYtPzEkxWlM4']
+        description: 'the one that WeChat refused'
       })
     },
-    { additionalProperties: false }
+    {
+      additionalProperties: false,
+      examples: [{ accessToken: '86_aaQv7Zp0mC1yXw5rT9kLd3sBnHf6uGeJ2iVo8cRqYtPzEkxWlM4' }]
+    }
   ),
   response
 }

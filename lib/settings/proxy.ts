@@ -1,0 +1,46 @@
+/** The operator's proxy, by the variables that every tool reads. */
+import type { ProxySettings } from '../http/proxy.ts'
+import type { Variables } from './environment.ts'
+import type { Faults } from './faults.ts'
+import { readEach, readOne } from './reader.ts'
+import type { Environment } from './schema.ts'
+import { readUrl } from './text.ts'
+
+const NAMES = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const
+
+/** They are usual in lower case too, which wins, as curl has it. */
+export function preferLowerCase(env: Variables): Variables {
+  const given = NAMES.flatMap((name) => {
+    const value = env[name.toLowerCase()]
+    return value === undefined || value === '' ? [] : [[name, value] as const]
+  })
+  return given.length === 0 ? env : { ...env, ...Object.fromEntries(given) }
+}
+
+export function readProxySettings(env: Environment, faults: Faults): ProxySettings {
+  const { HTTPS_PROXY, HTTP_PROXY, NO_PROXY } = env
+  return {
+    ...(HTTPS_PROXY !== undefined && { https: readOne(faults, 'HTTPS_PROXY', HTTPS_PROXY, readProxyUrl) }),
+    ...(HTTP_PROXY !== undefined && { http: readOne(faults, 'HTTP_PROXY', HTTP_PROXY, readProxyUrl) }),
+    noProxy: readEach(faults, 'NO_PROXY', NO_PROXY, readUnproxied).filter((entry) => entry !== '')
+  }
+}
+
+/** `http://` may be left out. Socks is another protocol, and a path means nothing to a proxy. */
+export function readProxyUrl(text: string): string | undefined {
+  if (!/^(?:https?:\/\/)?[^\s/?#\\]+\/?$/i.test(text)) return undefined
+  const url = readUrl(/^https?:\/\//i.test(text) ? text : `http://${text}`)
+  return url === undefined || !isDecodable(url.username) || !isDecodable(url.password) ? undefined : url.href
+}
+
+/** Such lists come from many tools: what names nothing, and what is empty, does no harm. */
+const readUnproxied = (entry: string): string | undefined => (/\s|:\/\//.test(entry) ? undefined : entry)
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
