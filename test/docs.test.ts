@@ -1,8 +1,9 @@
 /** What the pages say is held against the code, and what they tell people to paste is run as it stands there. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, globSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { compileFunction } from 'node:vm'
@@ -160,6 +161,8 @@ t.test('the keys and settings that README.md shows make a start', { skip: !onPat
   t.match(settings.merchants, [{ certSerial: secrets.certSerial, apiV3Key: secrets.apiV3Key }])
 })
 
+const isAbsent = (program: string) => (onPath(program) === undefined ? `there is no ${program} here` : false)
+
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
 
 /** Standard Webhooks by hand: HMAC-SHA256 over id, time and body. */
@@ -211,6 +214,118 @@ t.test('the receiver in README.md takes what is signed, once, and compares the a
   t.equal(stdout, 'pay_2: no such order, or another amount; look at it\nT20261123_0001 is paid\n')
 })
 
+interface Receiver {
+  command: string
+  args(folder: string, port: number): string[]
+  /** Files beside it, by name. */
+  files: Record<string, string>
+  skip: string | false
+}
+
+/** The libraries of PHP and Python as far as the receivers use them; that of Node.js is here. */
+const PHP_LIBRARY = `<?php
+namespace StandardWebhooks;
+class Webhook {
+  function __construct(private string $secret) {}
+  function verify($body, $headers) {
+    $key = base64_decode(substr($this->secret, 6));
+    $text = $headers['webhook-id'] . '.' . $headers['webhook-timestamp'] . '.' . $body;
+    $right = 'v1,' . base64_encode(hash_hmac('sha256', $text, $key, true));
+    if (!hash_equals($right, $headers['webhook-signature'])) throw new \\Exception('No matching signature found');
+    return json_decode($body, true);
+  }
+}
+`
+const PYTHON_LIBRARY = `import base64, hashlib, hmac, json
+class WebhookVerificationError(Exception): pass
+class Webhook:
+    def __init__(self, secret): self.key = base64.b64decode(secret[6:])
+    def verify(self, body, headers):
+        given = {name.lower(): value for name, value in headers.items()}
+        text = f"{given['webhook-id']}.{given['webhook-timestamp']}.".encode() + body
+        right = "v1," + base64.b64encode(hmac.new(self.key, text, hashlib.sha256).digest()).decode()
+        if not hmac.compare_digest(right, given["webhook-signature"]): raise WebhookVerificationError()
+        return json.loads(body)
+`
+
+const hasFlask = () => spawnSync('python3', ['-c', 'import flask']).status === 0
+const nodeReceiver = block(readme, 'js', "from 'standardwebhooks'")
+
+/** The receivers of README.md, each with a `take` that fails for the event pay_0. */
+const RECEIVERS: Record<string, Receiver> = {
+  'Node.js': {
+    command: process.execPath,
+    args: (folder) => [join(folder, 'receiver.mjs')],
+    files: {
+      'receiver.mjs': nodeReceiver.replace('{ type, data }) {', "$&\n  if (id === 'pay_0') throw new Error('away')")
+    },
+    skip: false
+  },
+  'Node.js, asynchronous': {
+    command: process.execPath,
+    args: (folder) => [join(folder, 'receiver.mjs')],
+    files: {
+      'receiver.mjs': nodeReceiver.replace(
+        /^function take(.*)$/m,
+        "async function take$1\n  await null\n  if (id === 'pay_0') throw new Error('away')"
+      )
+    },
+    skip: false
+  },
+  PHP: {
+    command: 'php',
+    args: (folder, port) => ['-d', 'display_errors=1', '-S', `127.0.0.1:${port}`, join(folder, 'receiver.php')],
+    files: {
+      'receiver.php': `${block(readme, 'php', 'StandardWebhooks')}
+function take($id, $event) { if ($id === 'pay_0') throw new \\Exception('away'); }`,
+      'autoload.php': PHP_LIBRARY
+    },
+    skip: isAbsent('php')
+  },
+  Python: {
+    command: 'python3',
+    args: (folder, port) => ['-m', 'flask', '--app', join(folder, 'receiver.py'), 'run', '--port', String(port)],
+    files: {
+      'receiver.py': `${block(readme, 'python', 'standardwebhooks')}
+def take(id, event):
+    if id == "pay_0": raise Exception("away")
+`,
+      'webhooks.py': PYTHON_LIBRARY
+    },
+    skip: isAbsent('python3') || (hasFlask() ? false : 'there is no flask here')
+  }
+}
+
+/** A request whose body stops in its middle. */
+async function breakOff(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1')
+  socket.write('POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')
+  await once(socket, 'connect')
+  socket.resetAndDestroy()
+}
+
+for (const [name, { command, args, files, skip }] of Object.entries(RECEIVERS)) {
+  t.test(`the receiver for ${name} answers 500 where its own code fails, 401 to others alone`, { skip }, async (t) => {
+    const { 'autoload.php': php = '', 'webhooks.py': python = '', ...own } = files
+    const folder = t.testdir({
+      ...own,
+      node_modules: t.fixture('symlink', join(ROOT, 'node_modules')),
+      vendor: { 'autoload.php': php },
+      standardwebhooks: { '__init__.py': '', 'webhooks.py': python }
+    })
+    const port = await freePort()
+    const env = { ...process.env, PORT: String(port), WEBHOOK_SECRET: SECRET, PYTHONPATH: folder }
+    const child = start(command, args(folder, port), { env })
+    t.teardown(() => child.kill())
+    const url = `http://127.0.0.1:${port}/webhooks`
+    await answering(url)
+    t.equal(await deliver(url, 'pay_1', 1800, `whsec_${Buffer.alloc(32, 8).toString('base64')}`), 401)
+    t.equal(await deliver(url, 'pay_0', 1800), 500)
+    await breakOff(port)
+    t.equal(await deliver(url, 'pay_1', 1800), 204, 'it is still there')
+  })
+}
+
 t.test('the example in docs/events.md is signed as it says', async (t) => {
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(eventsPage)?.[1] ?? ''
   const secret = /`(whsec_[^`]+)`/.exec(eventsPage)?.[1] ?? ''
@@ -227,8 +342,6 @@ async function listening(t: Test, { env, ...options }: BuildOptions = {}): Promi
   await world.app.listen({ host: '127.0.0.1', port })
   return { ...world, gateway }
 }
-
-const isAbsent = (program: string) => (onPath(program) === undefined ? `there is no ${program} here` : false)
 
 /** What is signed as `npm run dev` signs it. */
 const DEV_KEYS = {
