@@ -2,8 +2,10 @@
 
 import envSchema, { type EnvSchemaOpt } from 'env-schema'
 import type { Faults } from './faults.ts'
+import { findMisspelt, namesFor } from './misspelt.ts'
 import { NOTE_WORDS, notesOf } from './notes.ts'
 import { Environment, type SettingName } from './schema.ts'
+import { certainSlip, likelySlip, looksLikePath } from './slips.ts'
 
 /** Reads a text file; throws as `node:fs` does. */
 export type ReadFile = (path: string) => string
@@ -15,6 +17,10 @@ const NAMES = Object.keys(Environment.properties) as SettingName[]
 /** Reports what a flat schema can see. Later readers may go on: a faulty value is replaced by its default or by ''. */
 export function loadEnvironment(env: Variables, readFile: ReadFile, faults: Faults): Environment {
   const given = gather(env, readFile, faults)
+  for (const misspelt of findMisspelt(env)) {
+    const missing = namesFor(misspelt).filter((name) => given[name as SettingName] === undefined)
+    for (const name of missing) faults.remark(name, `${misspelt.name} is set: is that meant?`)
+  }
   try {
     return validate(given)
   } catch (error) {
@@ -40,13 +46,19 @@ export function missing(name: string): string {
   return alternative === undefined ? 'is required' : `is required, or ${alternative} in its place`
 }
 
+const FILE_TROUBLE: Readonly<Record<string, string>> = {
+  EISDIR: ': it is a folder',
+  EACCES: ': this user may not read it'
+}
+
 /** Reads a file or reports why not: the system's code alone, as its message quotes the path. */
 export function readOrReport(name: string, path: string, readFile: ReadFile, faults: Faults): string | undefined {
   try {
     return readFile(path)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-    faults.add(name, `names a file that cannot be read${/^E[A-Z]+$/.test(code) ? ` (${code})` : ''}`)
+    const named = /^E[A-Z]+$/.test(code) ? ` (${code})${FILE_TROUBLE[code] ?? ''}` : ''
+    faults.add(name, `names a file that cannot be read${named}`)
     return undefined
   }
 }
@@ -58,19 +70,51 @@ function gather(env: Variables, readFile: ReadFile, faults: Faults): Given {
     const direct = env[name] || undefined
     const path = secret === true || file === true ? env[`${name}_FILE`] || undefined : undefined
     if (direct !== undefined && path !== undefined) faults.add(name, `and ${name}_FILE are both given; keep one`)
-    const value = direct ?? (path === undefined ? undefined : fromFile(name, path, readFile, faults))
+    const fromPath = () => (path === undefined ? undefined : fromFile(name, path, readFile, faults))
+    const value = direct === undefined ? fromPath() : fromVariable(name, direct, readFile, faults)
     if (value !== undefined) given[name] = toNumber(name, value)
   }
   return given
 }
 
-/** A file that cannot be used leaves '' behind: the setting counts as given, and nothing more is said of it. */
+/** A value that cannot be used leaves '' behind: the setting counts as given, and nothing more is said of it. */
+function fromVariable(name: SettingName, value: string, readFile: ReadFile, faults: Faults): string {
+  const schema = Environment.properties[name]
+  const { secret, file } = notesOf(schema)
+  const isPath = (secret || file) && looksLikePath(value) && isThere(value, readFile)
+  const problem = certainSlip(value) ?? (isPath ? `is the path of a file: name it ${name}_FILE` : undefined)
+  if (problem !== undefined) return refuse(name, name, problem, faults)
+  faults.remark(name, likelySlip(value, schema, name))
+  return value
+}
+
+/** As fromVariable. One line break at the end is left out. */
 function fromFile(name: SettingName, path: string, readFile: ReadFile, faults: Faults): string {
   const content = readOrReport(`${name}_FILE`, path, readFile, faults)
   const value = content?.replace(/\r?\n$/, '') ?? ''
-  if (content !== undefined && value === '') faults.add(`${name}_FILE`, 'names an empty file')
-  if (value === '') faults.settle(name)
-  return value
+  const problem = value === '' ? 'names an empty file' : certainSlip(value)
+  if (problem === undefined) {
+    faults.remark(name, likelySlip(value, Environment.properties[name]))
+    return value
+  }
+  const told = value === '' ? problem : `names a file whose content ${problem}`
+  return refuse(name, `${name}_FILE`, content === undefined ? undefined : told, faults)
+}
+
+function refuse(name: SettingName, told: string, problem: string | undefined, faults: Faults): string {
+  if (problem !== undefined) faults.add(told, problem)
+  faults.settle(name)
+  return ''
+}
+
+/** A secret may look like a path; one that is a file is none. */
+function isThere(path: string, readFile: ReadFile): boolean {
+  try {
+    readFile(path)
+    return true
+  } catch (error) {
+    return ['EISDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')
+  }
 }
 
 /** Plain digits only. Ajv's own coercion would also take '0x10' and make 0, often "no limit", of a blank. */

@@ -21,9 +21,17 @@ export class SettingsError extends Error {
 export class Faults {
   readonly #found: Fault[] = []
   readonly #settled = new Set<string>()
+  readonly #remarks = new Map<string, string>()
 
   add(name: string, problem: string): void {
-    if (!this.#settled.has(name)) this.#found.push({ name, problem })
+    if (this.#settled.has(name)) return
+    const remark = this.#remarks.get(name)
+    this.#found.push({ name, problem: remark === undefined ? problem : `${problem}; ${remark}` })
+  }
+
+  /** What is said behind a fault of this setting, if one is found: what probably happened. The first remark stands. */
+  remark(name: string, remark: string | undefined): void {
+    if (remark !== undefined && !this.#remarks.has(name)) this.#remarks.set(name, remark)
   }
 
   /** Nothing more is said of this setting: its value is missing, so whatever else is found would only be an echo. */

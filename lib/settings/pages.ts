@@ -17,7 +17,8 @@ const TABLE_HEAD = `# Settings
 Settings come from the environment alone and are checked together at start-up: every fault is named, in one line each,
 and no value is ever shown. Empty counts as unset. Every secret \`NAME\`, and every PEM, may come as \`NAME_FILE\` instead:
 the path of a file that holds it (one line break at its end is left out). Lists are separated by commas.
-Line breaks in a PEM may be written as \`\\n\`.
+Line breaks in a PEM may be written as \`\\n\`. Values stand without quotes and carriage returns: those stop the start.
+A variable whose name is nearly that of a setting gets a warning that says which is meant.
 `
 
 const CONFIG_HEAD = `## The file of WECHAT_CONFIG_FILE

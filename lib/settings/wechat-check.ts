@@ -5,6 +5,7 @@ import { Value, ValueErrorType } from '@sinclair/typebox/value'
 import type { Faults } from './faults.ts'
 import { notesOf } from './notes.ts'
 import { readRsaCertificate, readRsaPrivateKey, serialOf } from './pem.ts'
+import { likelySlip } from './slips.ts'
 import { WechatConfig } from './wechat-schema.ts'
 
 /** How the document was given, for the words of a fault. Places are JSON pointers. */
@@ -44,11 +45,12 @@ export function checkDocument(document: unknown, form: Form, faults: Faults): We
 /** Reports each faulty place once and answers their paths. */
 function checkFields(document: unknown, form: Form, faults: Faults): Set<string> {
   const faulty = new Set<string>()
-  for (const { path, schema, type } of Value.Errors(WechatConfig, document)) {
+  for (const { path, schema, type, value } of Value.Errors(WechatConfig, document)) {
     const isUnknown = type === ValueErrorType.ObjectAdditionalProperties
     const place = isUnknown ? path.slice(0, path.lastIndexOf('/')) : path
     if (faulty.has(place)) continue
     faulty.add(place)
+    if (typeof value === 'string') faults.remark(form.nameOf(place), likelySlip(value, schema))
     const isMissing = type === ValueErrorType.ObjectRequiredProperty
     faults.add(form.nameOf(place), isMissing ? form.missing(place) : problemOf(schema, isUnknown))
   }

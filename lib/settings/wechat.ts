@@ -5,8 +5,9 @@ import { missing, type ReadFile, readOrReport } from './environment.ts'
 import type { Faults } from './faults.ts'
 import { readRsaCertificate, serialOf, unescapePem } from './pem.ts'
 import type { Environment } from './schema.ts'
+import { certainSlip } from './slips.ts'
 import { checkDocument, type Form } from './wechat-check.ts'
-import { AppEntry, MerchantEntry, type WechatConfig } from './wechat-schema.ts'
+import { AppEntry, MerchantEntry, WechatConfig } from './wechat-schema.ts'
 
 export interface WechatSettings {
   apps: App[]
@@ -14,6 +15,13 @@ export interface WechatSettings {
 }
 
 const FILE = 'WECHAT_CONFIG_FILE'
+
+/** Others are not named in faults: they came from outside, and a slip can put a secret there. */
+const FIELDS: ReadonlySet<string> = new Set(
+  [WechatConfig, AppEntry, AppEntry.properties.apiSecurity, MerchantEntry].flatMap(({ properties }) =>
+    Object.keys(properties)
+  )
+)
 
 const variables: Form = { nameOf: variableOf, missing: (path) => missing(variableOf(path)) }
 const configFile: Form = { nameOf: placeOf, missing: () => 'is required' }
@@ -60,9 +68,30 @@ function prefixed(prefix: string, entry: object): string[] {
 
 function readConfigFile(path: string, readFile: ReadFile, faults: Faults): WechatConfig | undefined {
   const content = readOrReport(FILE, path, readFile, faults)
-  const document = content === undefined ? undefined : parseJson(content)
-  if (content !== undefined && document === undefined) faults.add(FILE, 'names a file that is not valid JSON')
-  return document === undefined ? undefined : checkDocument(document, configFile, faults)
+  if (content === undefined) return undefined
+  const document = parseJson(content)
+  if (document !== undefined) return checkDocument(withoutSlips(document, '', faults), configFile, faults)
+  faults.add(FILE, `names a file ${jsonProblem(content)}`)
+  return undefined
+}
+
+function jsonProblem(content: string): string {
+  if (content.startsWith('\ufeff')) return `whose content ${certainSlip(content)}`
+  if (content.trim() === '') return 'that is empty'
+  return /[“”]/.test(content) ? 'that is not valid JSON: it holds typographic quotes' : 'that is not valid JSON'
+}
+
+/** The document; texts in it that something happened to on their way are reported, and nothing more is said of them. */
+function withoutSlips(value: unknown, path: string, faults: Faults): unknown {
+  const problem = typeof value === 'string' ? certainSlip(value) : undefined
+  if (problem !== undefined) {
+    faults.add(placeOf(path), problem)
+    faults.settle(placeOf(path))
+  }
+  if (typeof value === 'object' && value !== null)
+    for (const [name, inner] of Object.entries(value))
+      if (FIELDS.has(name) || Array.isArray(value)) withoutSlips(inner, `${path}/${name}`, faults)
+  return value
 }
 
 /** JSON has no undefined, so that stands for a fault; the parser's own message would quote the file. */

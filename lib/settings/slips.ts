@@ -1,0 +1,72 @@
+/** What happens to values on their way into the environment: named as what it is, without showing the value. */
+
+import type { TSchema } from '@sinclair/typebox'
+import { notesOf } from './notes.ts'
+
+const QUOTED = /^(?:".*"|'.*'|`.*`|“.*”|‘.*’|「.*」|＂.*＂)$/s
+const HALF_QUOTED = /^["'`“”‘’「」＂]|["'`“”‘’「」＂]$/
+const PLACEHOLDER = /^(?:<[^<>]*>|\$\{[^{}]*\}|\{\{[^{}]*\}\})$/
+const PART_PLACEHOLDER = /<[^<>]*>|\$\{|\{\{|change.?me/i
+const UNSEEN = /[\u00a0\u00ad\u200b-\u200f\u2028\u2029\u202f\u2060\u3000\ufeff]/
+const FULL_WIDTH = /[\uff01-\uff5e“”‘’「」、。]/
+const PEM_KINDS = ['private key', 'public key', 'certificate', 'certificate request']
+const PATH = /^(?:~?\/|\.{1,2}\/|[A-Za-z]:[\\/])[^\s,;|<>"'`]*$/
+
+/** What is wrong with `value` whatever its setting is: a start with it would only fail later. Follows the name. */
+export function certainSlip(value: string): string | undefined {
+  if (value.startsWith('\ufeff')) return 'begins with a byte order mark: save what it comes from as UTF-8 without one'
+  if (value.includes('\r') && !isPem(value))
+    return 'holds a carriage return: the file it comes from has the line ends of Windows (CRLF)'
+  if (QUOTED.test(value))
+    return 'stands in quotes: leave them out, docker --env-file and others keep them as a part of the value'
+  if (PLACEHOLDER.test(value)) return 'is still the placeholder of an example'
+  return undefined
+}
+
+export const looksLikePath = (value: string): boolean => PATH.test(value)
+
+/** What may have happened to a value that its rule refuses. A remark that follows the rule. */
+export function likelySlip(value: string, schema: TSchema, name?: string): string | undefined {
+  const { kind, secret, file } = notesOf(schema)
+  if (kind === 'path') return /^\s*[[{]/.test(value) ? 'it is the text of a file; its path is wanted' : textSlip(value)
+  if (looksLikePath(value)) {
+    const mayBeFile = name !== undefined && (secret || file)
+    return mayBeFile ? `it is a path, so name it ${name}_FILE` : 'it is a path'
+  }
+  if (kind === 'PEM' || isPem(value)) return pemSlip(value, schema) ?? textSlip(value)
+  return textSlip(value) ?? wordSlip(value, schema)
+}
+
+function textSlip(value: string): string | undefined {
+  if (UNSEEN.test(value)) return 'it holds a character that is not seen, such as a no-break space; type it anew'
+  if (/^\s|\s$/.test(value.replace(/\n$/, ''))) return 'it begins or ends with a blank'
+  if (HALF_QUOTED.test(value)) return 'it begins or ends with a quote'
+  if (FULL_WIDTH.test(value)) return 'it holds full-width characters; type it anew in plain ASCII'
+  if (PART_PLACEHOLDER.test(value)) return 'it holds the placeholder of an example'
+  return undefined
+}
+
+function isPem(value: string): boolean {
+  return value.includes('-----BEGIN')
+}
+
+function pemSlip(value: string, schema: TSchema): string | undefined {
+  const [, label = ''] = /-----BEGIN ([A-Z0-9 ]+)-----/.exec(value) ?? []
+  if (label === '') return 'it has no line -----BEGIN …-----'
+  if (!value.includes('-----END')) return 'it has no line -----END …-----: it was cut, perhaps at a line break'
+  if (value.includes('ENCRYPTED')) return 'it is encrypted; take the password off with: openssl pkey -in FILE'
+  if (!/-----\s*[\n\r]|-----(?:\\r)?\\n/.test(value)) return 'its line breaks are gone; write them as \\n'
+  const given = PEM_KINDS.find((kind) => label.toLowerCase().endsWith(kind))
+  const [wanted = ''] = notesOf(schema).rule.split('(')
+  return given === undefined || wanted.includes(given) ? undefined : `it is a ${given}`
+}
+
+/** Choices and numbers. */
+function wordSlip(value: string, schema: TSchema): string | undefined {
+  const choices: unknown[] = schema.enum ?? []
+  if (choices.includes(value.toLowerCase())) return 'it is written in small letters'
+  if (choices.includes('on') && /^(?:true|yes|1|enabled?)$/i.test(value)) return 'write on'
+  if (choices.includes('on') && /^(?:false|no|0|disabled?)$/i.test(value)) return 'write off'
+  if (schema.type === 'integer' && /^\d[\d_.]*\s*[a-z]+$/i.test(value)) return 'write the number alone, without a unit'
+  return undefined
+}
