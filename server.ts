@@ -1,19 +1,29 @@
 /** The process: settings from the environment, listen, and a shut-down that lets requests end. */
 import { writeSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
-import fastify from 'fastify'
+import fastify, { type FastifyInstance } from 'fastify'
 import wxgate, { serverOptions } from './app.ts'
-import { placesOf } from './lib/errors.ts'
 import { neverBlocking } from './lib/log/descriptor.ts'
 import { LogOutput } from './lib/log/output.ts'
+import { crashOf, logWarnings } from './lib/log/process-lines.ts'
+import { findMisspelt } from './lib/settings/misspelt.ts'
 import { refuseUnserved } from './lib/settings/unserved.ts'
 import { readSettings, type Settings, SettingsError } from './lib/settings.ts'
+import { explainFailure, type Listener } from './lib/start/failure.ts'
+import { summarize } from './lib/start/summary.ts'
+import { within } from './lib/within.ts'
+import manifest from './package.json' with { type: 'json' }
 
 /** Enough for a balancer to notice, requests to end, and deliveries to be broken off and noted. */
 const SHUTDOWN_MS = 15_000
 
 /** How long an exit waits for a reader of the log that is slow. */
 const LAST_LINES_MS = 1000
+
+/** How long a start that failed waits for its connections to close. */
+const FAREWELL_MS = 5000
+
+const CANNOT_START = 'wxgate cannot start:\n'
 
 /** Not by process.stdout and process.stderr, which wait where what they lead to is a terminal or a file. */
 const STDOUT = 1
@@ -25,21 +35,16 @@ function settingsOrExit(): Settings {
     refuseUnserved(settings)
     return settings
   } catch (error) {
-    return exitForSettings(error)
+    if (!(error instanceof SettingsError)) throw error
+    complain(CANNOT_START + error.message)
+    process.exit(1)
   }
-}
-
-/** Ends the process where the settings are the reason; else throws on. Some are known to be wrong only once Redis was asked. */
-function exitForSettings(error: unknown): never {
-  if (!(error instanceof SettingsError)) throw error
-  complain(`wxgate cannot start:\n${error.message}\n`)
-  process.exit(1)
 }
 
 /** Plain text to standard error, for a person. Where that cannot be written either, nobody is there to read it. */
 function complain(text: string): void {
   try {
-    writeSync(neverBlocking(STDERR), text)
+    writeSync(neverBlocking(STDERR), `${text}\n`)
   } catch {
     // As said.
   }
@@ -49,7 +54,7 @@ function complain(text: string): void {
 function openLog(onRecovered: (dropped: number, cause: string) => void): LogOutput {
   const output = new LogOutput({
     fd: neverBlocking(STDOUT),
-    onTrouble: (cause) => complain(`wxgate: the log cannot be written (${cause}); it serves on, log lines are lost\n`),
+    onTrouble: (cause) => complain(`wxgate: the log cannot be written (${cause}); it serves on, log lines are lost`),
     onRecovered
   })
   process.once('exit', () => output.end(LAST_LINES_MS))
@@ -58,29 +63,61 @@ function openLog(onRecovered: (dropped: number, cause: string) => void): LogOutp
   return output
 }
 
+/** Stops in order on a signal; at once, its connections closed, where something was thrown that nobody caught. */
+function closeInOrder(app: FastifyInstance): { uninstall(): void } {
+  const logger = {
+    error: (what: unknown) =>
+      typeof what === 'string' ? app.log.error(what) : app.log.error(crashOf(what), 'the shut-down failed')
+  }
+  return closeWithGrace({ delay: SHUTDOWN_MS, logger }, async (reason) => {
+    const isCrash = 'err' in reason
+    if (isCrash) app.log.fatal(crashOf(reason.err), 'stopping after an error')
+    else if (app.hasDecorator('drain')) await app.drain()
+    await app.close()
+    // close-with-grace takes a rejection without a reason for an end in order.
+    if (isCrash) process.exit(1)
+  })
+}
+
+/** Says why, as settings are complained of, and ends; connections that the start has made are closed. */
+async function failStart(app: FastifyInstance, error: unknown, listener: Listener): Promise<never> {
+  complain(CANNOT_START + (error instanceof SettingsError ? error.message : explainFailure(error, listener)))
+  await within(
+    app.close().catch(() => undefined),
+    FAREWELL_MS
+  )
+  process.exit(1)
+}
+
+/** The one line of what is on, and one for each variable that is set in vain. */
+function tellStart(app: FastifyInstance, settings: Settings): void {
+  app.log.info(summarize(settings, app.redisFacts, manifest.version), 'wxgate is on')
+  for (const { name, meant } of findMisspelt(process.env)) {
+    if (meant === undefined) app.log.warn({ name }, 'this version does not know a setting that is given')
+    else app.log.warn({ name, meant }, 'a variable is no setting; another one is probably meant')
+  }
+}
+
 /**
- * Reads the settings, listens, and stops in order when told to. Ends the process where a setting is wrong. `beforeListen` runs
+ * Reads the settings, listens, and stops in order when told to. Ends the process where it cannot. `beforeListen` runs
  * when all is built and nobody is served yet.
  */
 export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
   const settings = settingsOrExit()
   const output = openLog((dropped, cause) => app.log.warn({ dropped, cause }, 'the log is written again'))
-  const app = fastify(serverOptions(settings, output))
-
-  closeWithGrace({ delay: SHUTDOWN_MS }, async ({ err }) => {
-    if (err) app.log.error({ cause: err.name, stack: placesOf(err) }, 'stopping after an error')
-    else await app.drain()
-    await app.close()
-  })
-
+  const app: FastifyInstance = fastify(serverOptions(settings, output))
+  logWarnings(app.log)
+  const closing = closeInOrder(app)
   try {
     await app.register(wxgate, { settings })
     await app.ready()
+    await beforeListen?.()
+    await app.listen({ ...settings.listen })
   } catch (error) {
-    exitForSettings(error)
+    closing.uninstall()
+    await failStart(app, error, settings.listen)
   }
-  await beforeListen?.()
-  await app.listen({ ...settings.listen })
+  tellStart(app, settings)
 }
 
 if (import.meta.main) await serve()

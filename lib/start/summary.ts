@@ -1,0 +1,54 @@
+/** What a start says of itself, in one log line: what is on, and with what. Holds no secret. */
+import type { ServerFacts } from '../redis/server-facts.ts'
+import type { Merchant, Settings } from '../settings.ts'
+
+/** More would make the line too long to be read. */
+const MOST_LISTED = 10
+
+export interface Summary {
+  version: string
+  node: string
+  apps: readonly string[] | number
+  merchants: readonly string[] | number
+  roles: readonly string[]
+  doors: readonly string[]
+  /** Its host alone, as the rest of the URL may hold a secret. */
+  receiver: string
+  redis: string
+  durability: string
+  rateLimit: string
+}
+
+/** `redis` undefined: none answers yet. */
+export function summarize(settings: Settings, redis: ServerFacts | undefined, version: string): Summary {
+  const { roles, apps, merchants, webhook, rateLimitPerMinute } = settings
+  return {
+    version,
+    node: process.version,
+    apps: listed(apps.map(({ appid }) => appid)),
+    merchants: listed(merchants.map((merchant) => `${merchant.mchid} (${apisOf(merchant)})`)),
+    roles: [roles.api && 'api', roles.worker && 'worker'].filter((role) => role !== false),
+    doors: doorsOf(settings),
+    receiver: webhook === undefined ? 'none, events wait' : new URL(webhook.url).host,
+    redis: redis === undefined ? 'away' : redisOf(redis),
+    durability: settings.eventDurability,
+    rateLimit: rateLimitPerMinute === 0 ? 'none' : `${rateLimitPerMinute}/min`
+  }
+}
+
+const listed = (names: string[]): string[] | number => (names.length > MOST_LISTED ? names.length : names)
+
+const apisOf = ({ apiV2Key, apiV3Key }: Merchant): string =>
+  [apiV2Key && 'v2', apiV3Key && 'v3'].filter(Boolean).join('+')
+
+function doorsOf({ roles, internalApiKeys, docsEnabled }: Settings): string[] {
+  const withKeys = internalApiKeys.length > 0
+  const api = roles.api ? ['api', 'wechat', ...(withKeys ? ['internal'] : [])] : []
+  return [...api, ...(withKeys ? ['metrics'] : []), ...(roles.api && withKeys && docsEnabled ? ['docs'] : [])]
+}
+
+/** Such as `Redis 7.0.15, single, appendfsync everysec`. */
+function redisOf({ product, version, topology, replicas, persistence }: ServerFacts): string {
+  const place = topology === 'primary' ? `primary of ${replicas}` : (topology ?? 'topology unknown')
+  return [`${product} ${version ?? '(version unknown)'}`, place, `persistence ${persistence ?? 'unknown'}`].join(', ')
+}
