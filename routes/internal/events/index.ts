@@ -19,8 +19,9 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   app.post('/:id/redeliver', { config, schema: RedeliverSchema }, async (request, reply) => {
-    await recordedEvents.redeliver(request.params.id)
-    return reply.code(202).send(null)
+    const { id } = request.params
+    await recordedEvents.redeliver(id)
+    return reply.code(202).send({ id, state: 'waiting' })
   })
 }
 

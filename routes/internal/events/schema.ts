@@ -89,7 +89,13 @@ export const RedeliverSchema = {
   params,
   body: NoBody,
   response: {
-    202: Type.Null({ description: 'It is posted as soon as what waits before it is.' }),
+    202: Type.Object(
+      {
+        id: summary.id,
+        state: Type.Literal('waiting', { description: 'it is posted as soon as what waits before it is' })
+      },
+      { examples: [{ id: example.id, state: 'waiting' }] }
+    ),
     ...problems('NOT_FOUND', ...INTERNAL_PROBLEMS)
   }
 }

@@ -123,7 +123,11 @@ t.test('GET events/{id} shows an event that waits, is to be tried again, failed,
 t.test('POST redeliver takes an event that waits, twice, and changes nothing of it', async (t) => {
   const { app, record, redeliver, list, find } = await start(t)
   const [id = ''] = await record(1, { isPatient: true })
-  for (const time of [1, 2]) t.equal((await redeliver(id)).statusCode, 202, `${time}`)
+  for (const time of [1, 2]) {
+    const answer = await redeliver(id)
+    t.equal(answer.statusCode, 202, `${time}`)
+    t.same(answer.json(), { id, state: 'waiting' })
+  }
   t.same(idsOf(await list('?state=waiting')), [id])
   t.match(await find(id), { state: 'waiting', attempts: 0 })
   t.match(await app.events.counts(), { waiting: 1 })
