@@ -12,6 +12,7 @@ import auth from './plugins/auth.ts'
 import bodies from './plugins/bodies.ts'
 import callbacks from './plugins/callbacks.ts'
 import clients from './plugins/clients.ts'
+import connections, { refuseUnread } from './plugins/connections.ts'
 import docs from './plugins/docs.ts'
 import errors, { refuseUnrouted } from './plugins/errors.ts'
 import events from './plugins/events.ts'
@@ -41,8 +42,13 @@ export interface WxgateOptions {
 
 const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
 const BODY_LIMIT_BYTES = 64 * 1024
-/** A request that arrives drop by drop does not hold a connection, or a shut-down, for ever. */
+/**
+ * A request that arrives drop by drop does not hold a connection, or a shut-down, for ever: neither its headers nor all of it.
+ * Node.js takes the longer of two different times for the whole.
+ */
 const REQUEST_TIMEOUT_MS = 30_000
+/** How late it may be noticed. */
+const TIMEOUT_CHECK_MS = 1000
 
 /** What Fastify itself has to be created with for this service. */
 export function serverOptions(settings: Settings, stream?: DestinationStream): FastifyHttpOptions<Server> {
@@ -57,10 +63,18 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
     // Who comes on an open connection while we stop is served: everything that it needs closes last.
     return503OnClosing: false,
     frameworkErrors: refuseUnrouted,
+    clientErrorHandler: refuseUnread,
     // An openid may be as long as login takes it.
     routerOptions: { maxParamLength: 128 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
-    http: { optimizeEmptyRequests: true },
+    http: {
+      optimizeEmptyRequests: true,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // It would answer without a body.
+      requireHostHeader: false
+    },
     genReqId: ({ headers }: IncomingMessage) => {
       const given = headers['x-request-id']
       return typeof given === 'string' && VALID_REQUEST_ID.test(given) ? given : `${instance}-${(++count).toString(36)}`
@@ -85,6 +99,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(headers)
   await app.register(requestLog)
   await app.register(clients)
+  await app.register(connections)
   // JSON; a door that takes something else says so itself.
   await app.register(bodies)
   await app.register(validation)

@@ -2,6 +2,13 @@
 
 /** code → [HTTP status, what the caller should do next]. The codes are the contract's; Fastify's own (FST_…) are not listed. */
 export const ERRORS = {
+  BAD_REQUEST: [
+    400,
+    'This is not HTTP/1.1 as it can be read here; send the request again with a client that speaks it'
+  ],
+  REQUEST_TIMEOUT: [408, 'The request did not come whole within 30 seconds; send it again, at once'],
+  PAYLOAD_TOO_LARGE: [413, 'The extensions of the chunks of this body are too long; send it without'],
+  REQUEST_HEADER_FIELDS_TOO_LARGE: [431, 'The headers take more than 16 KiB; send fewer or shorter ones'],
   NOT_FOUND: [404, 'There is nothing here; check the path and the method'],
   APP_UNKNOWN: [400, 'This appid or mchid is not configured here; name one that is'],
   CODE_INVALID: [

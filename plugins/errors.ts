@@ -30,20 +30,22 @@ const isRefusalOfFastify = (error: unknown): error is FastifyError => {
   return typeof code === 'string' && code.startsWith('FST_') && statusCode < 500
 }
 
+/** What goes out of an error that has nothing of WeChat's in it. */
+export const problemOf = ({ statusCode = 500, code, message }: ServiceError | FastifyError, requestId: string) => ({
+  statusCode,
+  code,
+  error: STATUS_CODES[statusCode] ?? 'Error',
+  message,
+  requestId
+})
+
 function bodyOf(error: ServiceError | FastifyError, request: FastifyRequest) {
   const statusCode = error.statusCode ?? 500
   const wechat = error instanceof ServiceError ? error.wechat : undefined
   // WeChat's words about our configuration (our address, our appid) are nothing for a mini-program.
   const hidden = statusCode === 500 && request.routeOptions.url?.startsWith('/api')
   const shown = hidden ? wechat?.errcode !== undefined && { errcode: wechat.errcode } : wechat
-  return {
-    statusCode,
-    code: error.code,
-    error: STATUS_CODES[statusCode] ?? 'Error',
-    message: error.message,
-    requestId: request.id,
-    ...(shown && { wechat: shown })
-  }
+  return { ...problemOf(error, request.id), ...(shown && { wechat: shown }) }
 }
 
 function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {

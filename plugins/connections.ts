@@ -1,0 +1,107 @@
+/** What Node.js would refuse or break off by itself, in the shape of every other refusal. */
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { type ErrorCode, ServiceError } from '../lib/errors.ts'
+import { problemOf } from './errors.ts'
+
+/** What the parser and the timers of node:http call what they refuse; anything else is no HTTP. */
+const CODES: Record<string, ErrorCode> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT',
+  HPE_HEADER_OVERFLOW: 'REQUEST_HEADER_FIELDS_TOO_LARGE',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'PAYLOAD_TOO_LARGE'
+}
+
+/** For the client to read the answer: a connection that is closed over unread bytes is reset, and the answer may be lost. */
+const LINGER_MS = 1000
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Answers what is no request, and ends its connection. `cause` is Node's name of what was wrong. */
+    refuseConnection(cause: string | undefined, socket: Socket): void
+  }
+}
+
+interface Exchange {
+  request: IncomingMessage
+  response: ServerResponse
+}
+
+/** For Fastify, which calls it on the service. */
+export function refuseUnread(this: unknown, { code }: { code?: string }, socket: Socket): void {
+  const app = this as FastifyInstance
+  app.refuseConnection(code, socket)
+}
+
+export default fp(
+  async (app: FastifyInstance) => {
+    const { server, log, meters } = app
+    const latest = new WeakMap<Socket, Exchange>()
+    server.on('request', (request, response) => void latest.set(request.socket, { request, response }))
+
+    function refuse(code: ErrorCode, socket: Socket, cause?: string): void {
+      if (!socket.writable) return
+      const error = new ServiceError(code)
+      const id = randomUUID()
+      const { statusCode: status } = error
+      log.info({ reqId: id, route: '(none)', status, code, cause }, 'request')
+      meters.request('', undefined, status, 0)
+      meters.refusal(code)
+      endWith(socket, status, problemOf(error, id))
+    }
+
+    /** Answers leave in the order of their requests: what is refused comes behind those that still wait for theirs. */
+    function refuseInTurn(code: ErrorCode, socket: Socket, cause?: string): void {
+      const { request, response } = latest.get(socket) ?? {}
+      if (request === undefined || response === undefined) refuse(code, socket, cause)
+      else if (request.complete) whenAnswered(response, () => refuse(code, socket, cause))
+      // The body of the latest request is what is wrong. Where that is answered, or others wait before it, nothing fits here.
+      else if (response.headersSent || response.socket === null) socket.destroy()
+      else refuse(code, socket, cause)
+    }
+
+    app.decorate('refuseConnection', (cause, socket) => {
+      if (socket.writableEnded) return
+      if (cause === 'ECONNRESET' || !socket.writable) socket.destroy()
+      else refuseInTurn(CODES[cause ?? ''] ?? 'BAD_REQUEST', socket, cause)
+    })
+
+    // No method of ours, and Node.js would answer it nothing.
+    server.on('connect', (_request, socket: Socket) => {
+      socket.on('error', () => undefined)
+      refuseInTurn('NOT_FOUND', socket)
+    })
+    // Whoever expects what we do not know gets what we have, as RFC 9110 allows.
+    server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
+
+    app.addHook('onRequest', function requireHost({ raw }, _reply, done) {
+      const isMissing = raw.headers.host === undefined && raw.httpVersion === '1.1'
+      done(
+        isMissing ? new ServiceError('BAD_REQUEST', { message: 'HTTP/1.1 needs a Host header; send one' }) : undefined
+      )
+    })
+  },
+  { name: 'connections', dependencies: ['errors', 'headers', 'meters', 'request-log'], fastify: '5.x' }
+)
+
+function whenAnswered(response: ServerResponse, go: () => void): void {
+  if (response.writableFinished) go()
+  else response.once('close', go)
+}
+
+function endWith(socket: Socket, status: number, body: { error: string; requestId: string }): void {
+  const text = JSON.stringify(body)
+  const lines = [
+    `HTTP/1.1 ${status} ${body.error}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(text)}`,
+    'cache-control: no-store',
+    `x-request-id: ${body.requestId}`,
+    'connection: close'
+  ]
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(linger))
+}
