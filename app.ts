@@ -10,6 +10,7 @@ import type { Settings } from './lib/settings.ts'
 import { createProxyTrust } from './lib/util/proxies.ts'
 import auth from './plugins/auth.ts'
 import bodies from './plugins/bodies.ts'
+import bodyBudgets, { type BodyBudgets } from './plugins/body-budgets.ts'
 import callbacks from './plugins/callbacks.ts'
 import clients from './plugins/clients.ts'
 import connections, { refuseUnread } from './plugins/connections.ts'
@@ -38,6 +39,8 @@ export interface WxgateOptions {
   now?: () => number
   /** From when on requests are refused; tests lower it. */
   overload?: Partial<OverloadLimits>
+  /** Bytes of bodies that each door may have under way; tests lower them. */
+  bodyBudgets?: Partial<BodyBudgets>
 }
 
 const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
@@ -110,6 +113,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(rateLimit, { perMinute: settings.rateLimitPerMinute })
   await app.register(tokens, { jwtKeys, issuer: publicUrl, tokenTtlSeconds, sessionMaxAgeSeconds, now })
   await app.register(auth, { internalApiKeys })
+  await app.register(bodyBudgets, options.bodyBudgets ?? {})
   // Before whatever has routes, or it would not describe them.
   if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })
   await app.register(health)

@@ -11,21 +11,21 @@ import {
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 
-/** Fastify reads no body of these. */
-const BODILESS_METHODS: ReadonlySet<unknown> = new Set(['GET', 'HEAD'])
+/** Whether Fastify reads a body there. */
+export const readsBody = ({ method }: Pick<RouteOptions, 'method'>): boolean => method !== 'GET' && method !== 'HEAD'
 
 /**
  * Takes the label off nothing, so that Fastify does not wait for what it names. With `optimizeEmptyRequests` (app.ts) Node.js
  * closes the stream of such a request before anybody reads it, and no parser would ever see its end.
  */
 const unlabel: preParsingHookHandler = (request, _reply, payload, done) => {
-  if (isEmpty(request.headers)) delete request.headers['content-type']
+  if (!hasBody(request.headers)) delete request.headers['content-type']
   done(null, payload)
 }
 
-/** Neither header: no body follows. A chunked one may turn out empty, which the parsers see. */
-function isEmpty({ 'content-length': length, 'transfer-encoding': coding }: IncomingHttpHeaders): boolean {
-  return coding === undefined && (length === undefined || Number(length) === 0)
+/** Whether a body follows these headers. A chunked one may turn out empty, which the parsers see. */
+export function hasBody({ 'content-length': length, 'transfer-encoding': coding }: IncomingHttpHeaders): boolean {
+  return coding !== undefined || (length !== undefined && Number(length) !== 0)
 }
 
 /** So that the validator names the members that it misses. */
@@ -59,7 +59,7 @@ export default fp(
     })
 
     app.addHook('onRoute', function acceptNoBody(route) {
-      if (BODILESS_METHODS.has(route.method)) return
+      if (!readsBody(route)) return
       route.preParsing = [unlabel, ...[route.preParsing ?? []].flat()]
       if (needsObject(route)) route.preValidation = [missAllMembers, ...[route.preValidation ?? []].flat()]
     })

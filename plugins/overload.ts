@@ -1,4 +1,5 @@
 /** Who comes while the process cannot keep up is told to come again, before it makes everybody wait or the heap burst. */
+import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import underPressure from '@fastify/under-pressure'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -9,6 +10,8 @@ export interface OverloadLimits {
   /** Milliseconds that timers are late, on the mean of one sample. */
   maxEventLoopDelayMs: number
   maxHeapUsedBytes: number
+  /** Resident memory, which has what bodies and answers take besides the heap. */
+  maxRssBytes: number
   /** Milliseconds. */
   sampleIntervalMs: number
 }
@@ -16,12 +19,19 @@ export interface OverloadLimits {
 /**
  * A second: a healthy loop is late by a few milliseconds, and callers wait up to five seconds for WeChat anyway; what is
  * later has more to do than it gets done. At nine tenths of V8's limit the process spends its time on collecting garbage,
- * and would end at ten.
+ * and would end at ten; at ten tenths of what the container or the machine has the kernel ends it.
  */
 const LIMITS: OverloadLimits = {
   maxEventLoopDelayMs: 1000,
   maxHeapUsedBytes: Math.floor(0.9 * getHeapStatistics().heap_size_limit),
+  maxRssBytes: Math.floor(0.9 * memoryLimit()),
   sampleIntervalMs: 1000
+}
+
+/** Bytes that the process may have resident: what its container has, or else the machine. */
+function memoryLimit(): number {
+  // 0 where nothing is known of a limit, and more than there is where there is none.
+  return Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem())
 }
 
 /** Health, readiness and metrics answer all the same: they tell what is wrong. */
@@ -33,10 +43,11 @@ function refuse({ routeOptions }: FastifyRequest): void {
 
 export default fp<Partial<OverloadLimits>>(
   async (app: FastifyInstance, limits) => {
-    const { maxEventLoopDelayMs, maxHeapUsedBytes, sampleIntervalMs } = { ...LIMITS, ...limits }
+    const { maxEventLoopDelayMs, maxHeapUsedBytes, maxRssBytes, sampleIntervalMs } = { ...LIMITS, ...limits }
     await app.register(underPressure, {
       maxEventLoopDelay: maxEventLoopDelayMs,
       maxHeapUsedBytes,
+      maxRssBytes,
       sampleInterval: sampleIntervalMs,
       exposeStatusRoute: false,
       // A promise, since the library does not expect it to throw.

@@ -47,6 +47,7 @@ export interface BuildOptions {
   redis?: PrivateRedis
   now?: () => number
   overload?: WxgateOptions['overload']
+  bodyBudgets?: WxgateOptions['bodyBudgets']
   /** For what has to be hooked in before the service is. */
   prepare?: (app: FastifyInstance) => void
 }
@@ -58,7 +59,7 @@ const secret = (bytes: number) => randomBytes(bytes).toString('hex')
 
 export async function build(
   t: Test,
-  { env: change = {}, redis, now, overload = PATIENT, prepare }: BuildOptions = {}
+  { env: change = {}, redis, now, overload = PATIENT, bodyBudgets = {}, prepare }: BuildOptions = {}
 ): Promise<World> {
   const secrets: Secrets = { appSecret: secret(16), otherAppSecret: secret(16), apiV2Key: secret(16) }
   const sandbox = await startSandbox({
@@ -107,7 +108,7 @@ export async function build(
     const app = fastify(serverOptions(settings, stream))
     t.teardown(() => app.close())
     prepare?.(app)
-    await app.register(wxgate, { settings, overload, ...(now && { now }) })
+    await app.register(wxgate, { settings, overload, bodyBudgets, ...(now && { now }) })
     await app.ready()
     return app
   }

@@ -38,6 +38,13 @@ t.test('with its heap full it refuses users, backends and WeChat, and still tell
   t.equal((await valuesOf(app, 'refusals_total')).OVERLOADED, before + 4)
 })
 
+t.test('with more resident than it may have it refuses', async (t) => {
+  const app = await buildLimited(t, { maxRssBytes: 1 })
+  await until(() => isRefused(app))
+  refused(t, await get(app, '/api/test'), 503, 'OVERLOADED')
+  t.equal((await get(app, '/readyz')).statusCode, 200)
+})
+
 t.test('with its event loop late it refuses, and serves again when the loop keeps up', async (t) => {
   const app = await buildLimited(t, { maxEventLoopDelayMs: 20 })
   await until(async () => {

@@ -4,6 +4,8 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { readRawBodies } from '../_shared/bodies.ts'
 
 export const BODY_LIMIT_BYTES = 1024 * 1024
+/** Where APIv2 calls, whose notices have a kilobyte or two. */
+export const V2_BODY_LIMIT_BYTES = 64 * 1024
 /** WeChat has its own pauses; this is for whoever stands in between. */
 const RETRY_AFTER_SECONDS = 1
 const TOO_LARGE = 413

@@ -1,7 +1,7 @@
 /** The doors for WeChat Pay's XML, with one face to everybody who cannot sign. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { BODY_LIMIT_BYTES, noteOutcome, rawBody, takeRaw } from '../../raw-door.ts'
+import { noteOutcome, rawBody, takeRaw, V2_BODY_LIMIT_BYTES } from '../../raw-door.ts'
 import { NotifySchema, RefundSchema } from './schema.ts'
 
 const XML = 'text/xml; charset=utf-8'
@@ -21,7 +21,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   const options = (door: 'pay-v2' | 'pay-v2-refund') => ({
     config: { auth: 'wechat' as const, door },
-    bodyLimit: BODY_LIMIT_BYTES
+    bodyLimit: V2_BODY_LIMIT_BYTES
   })
   app.post('/:mchid/notify', { ...options('pay-v2'), schema: NotifySchema }, receiveBy(paymentCallbacks))
   app.post('/:mchid/refund', { ...options('pay-v2-refund'), schema: RefundSchema }, receiveBy(refundCallbacks))

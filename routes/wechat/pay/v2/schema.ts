@@ -36,12 +36,12 @@ export const NotifySchema = {
   produces: ['text/xml'],
   params: Type.Object({ mchid: Type.String({ description: 'of the merchant', examples: ['1900000109'] }) }),
   /** The body is read raw. */
-  'x-body': Type.String({ description: "WeChat's XML, at most 1 MiB", examples: [NOTICE] }),
+  'x-body': Type.String({ description: "WeChat's XML, at most 64 KiB", examples: [NOTICE] }),
   response: {
     200: Type.String({ description: 'It is recorded, was before, or is no payment.', examples: [SUCCESS] }),
     401: fail('Not signed by WeChat for this merchant, or not in its form.'),
     404: fail('No such merchant here, or one without an APIv2 key.'),
-    413: fail('Larger than 1 MiB.'),
+    413: fail('Larger than 64 KiB.'),
     415: fail('Compressed: what was signed is not what came.'),
     500: fail('Authentic, but it contradicts our settings or our order: quarantined for a person to see.'),
     503: fail('Redis did not confirm; WeChat sends again.'),
@@ -67,7 +67,7 @@ export const RefundSchema = {
   consumes: ['text/xml'],
   produces: ['text/xml'],
   params: NotifySchema.params,
-  'x-body': Type.String({ description: "WeChat's XML, at most 1 MiB", examples: [REFUND_NOTICE] }),
+  'x-body': Type.String({ description: "WeChat's XML, at most 64 KiB", examples: [REFUND_NOTICE] }),
   response: {
     200: Type.String({
       description: 'It is recorded, was before, or is stored until WeChat confirms it.',
@@ -75,7 +75,7 @@ export const RefundSchema = {
     }),
     401: fail('Not opened by the APIv2 key of this merchant, or not in its form.'),
     404: fail('No such merchant here, or one without an APIv2 key.'),
-    413: fail('Larger than 1 MiB.'),
+    413: fail('Larger than 64 KiB.'),
     415: fail('Compressed.'),
     500: fail(
       'It contradicts our settings, our order, or what WeChat says when asked: quarantined for a person to see.'
