@@ -185,7 +185,7 @@ async function deliver(url: string, id: string, fen: number, secret = SECRET): P
 }
 
 async function answering(url: string): Promise<void> {
-  for (const giveUpAt = Date.now() + 10_000; Date.now() < giveUpAt; await pause(20)) {
+  for (const giveUpAt = Date.now() + 60_000; Date.now() < giveUpAt; await pause(20)) {
     const answers = await fetch(url).then(
       () => true,
       () => false
