@@ -46,7 +46,8 @@ interface Element {
   text: string
   /** undefined until the first one opens. */
   children: XmlFields | undefined
-  lists: Map<string, XmlValue[]>
+  /** Of the children that repeat. */
+  lists: Map<string, XmlValue[]> | undefined
 }
 
 interface Walk {
@@ -69,7 +70,7 @@ export function parseNestedXml(written: string): NestedXml {
   return { status: 'parsed', fields: root.children }
 }
 
-const elementOf = (name: string): Element => ({ name, text: '', children: undefined, lists: new Map() })
+const elementOf = (name: string): Element => ({ name, text: '', children: undefined, lists: undefined })
 
 function walk(state: Walk): Step {
   const { text } = state
@@ -149,6 +150,7 @@ function close({ text, open }: Walk, at: number, element: Element): Step {
 
 function add(parent: Element, name: string, value: XmlValue): void {
   parent.children ??= Object.create(null) as XmlFields
+  parent.lists ??= new Map()
   addField(parent.children, parent.lists, cleanName(name), value)
 }
 
@@ -168,6 +170,7 @@ function skipMarkup(text: string, start: number): Step {
 /** They say nothing that WeChat's messages need. */
 function skipAttributes(text: string, start: number): Step {
   let at = start
+  if (text[at] === '>') return at
   for (;;) {
     ATTRIBUTE.lastIndex = at
     const [whole, one, other] = ATTRIBUTE.exec(text) ?? []
