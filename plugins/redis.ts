@@ -46,9 +46,10 @@ export default fp<RedisPluginOptions>(
       pool,
       key: keys.ready,
       async inspect() {
+        const before = facts?.evictionPolicy
         facts = await readServerFacts(redis)
-        if (facts.evictionPolicy !== undefined && facts.evictionPolicy !== 'noeviction')
-          log.warn({ redis: address, policy: facts.evictionPolicy }, EVICTION)
+        const { evictionPolicy: policy = before } = facts
+        if (policy !== before && policy !== 'noeviction') log.warn({ redis: address, policy }, EVICTION)
         return unfit(facts)
       },
       onTrouble: ({ cause, reason }) => log.error({ cause, detail: `${address} ${reason}` }, 'Redis cannot be used'),
