@@ -12,7 +12,8 @@ import { payEnvironment } from './pay-environment.ts'
 import { startRedis } from './redis.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const START_PATIENCE_MS = 15_000
+/** On a machine with other work to do. */
+const START_PATIENCE_MS = 60_000
 
 /** What somebody outside needs to know to use a running world. */
 export interface DevWorld {
