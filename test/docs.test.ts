@@ -25,7 +25,7 @@ const backendPage = read('docs/backend.md')
 const eventsPage = read('docs/events.md')
 const operationsPage = read('docs/operations.md')
 const paymentsPage = read('docs/payments.md')
-const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
+const pages = ['README.md', 'SECURITY.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
 
 /** The one code block of a language that holds `mark`. */
 function block(page: string, language: string, mark: string): string {
@@ -96,6 +96,19 @@ for (const page of pages) {
     t.same(linksOf(page).filter(leadsNowhere), [])
   })
 }
+
+t.test('every threat in SECURITY.md names the tests that prove what stops it', async (t) => {
+  const rows = read('SECURITY.md')
+    .split('\n| threat |')
+    .slice(1)
+    .flatMap((table) => table.split('\n').slice(2))
+  const threats = rows.filter((row) => row.startsWith('| '))
+  t.ok(threats.length > 25)
+  for (const threat of threats) {
+    const [, , tests = ''] = threat.split(' | ')
+    t.match(tests, /\]\(test\/[\w./-]+\.test\.ts\)/, threat)
+  }
+})
 
 t.test('every npm command of the pages is in package.json', async (t) => {
   const { scripts } = JSON.parse(read('package.json'))
