@@ -25,12 +25,12 @@ export interface Instance {
  * Resolves once it is ready; it ends with the test. Nothing of our own environment reaches it but PATH. It listens on a
  * free port where `settings` name none.
  */
-export async function startInstance(t: Test, settings: Environment): Promise<Instance> {
+export async function startInstance(t: Test, settings: Environment, server = SERVER): Promise<Instance> {
   const port = settings.PORT ?? (await freePort())
   const origin = `http://127.0.0.1:${port}`
   const all = Object.entries({ PATH: process.env.PATH, PORT: String(port), ...settings })
   const env = Object.fromEntries(all.filter(([, value]) => value))
-  const child = spawnBound(process.execPath, [SERVER], { stdio: ['ignore', 'ignore', 'inherit'], env })
+  const child = spawnBound(process.execPath, [server], { stdio: ['ignore', 'ignore', 'inherit'], env })
   t.teardown(() => endChild(child, 'SIGKILL'))
   await ready(child, origin)
   return {

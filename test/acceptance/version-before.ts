@@ -1,0 +1,34 @@
+/** The version before this one, as a folder that its server can be started from. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+
+/**
+ * What this version has to run beside. Move it when a version is released: to the last commit of what operators have then,
+ * from which they will upgrade. What docs/upgrading.md promises is about these two.
+ */
+export const VERSION_BEFORE = 'ce967baa524f2908430d71bc98161eb80967ad7c'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+/** Why it cannot be had here at all, or false. */
+export function isOutOfReach(): string | false {
+  if (!existsSync(join(ROOT, '.git'))) return 'this folder is no git repository, so the version before is not in it'
+  return spawnSync('git', ['--version']).status === 0 ? false : 'there is no git here'
+}
+
+/** Unpacks it beside our own packages; gone with the test. Throws where the history was not fetched that far back. */
+export function unpackVersionBefore(t: Test): string {
+  const known = spawnSync('git', ['cat-file', '-e', `${VERSION_BEFORE}^{commit}`], { cwd: ROOT })
+  if (known.status !== 0)
+    throw new Error(`commit ${VERSION_BEFORE} is not in this clone; get it with: git fetch --unshallow`)
+  const folder = mkdtempSync(join(tmpdir(), 'wxgate-before-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const archive = spawnSync('git', ['archive', VERSION_BEFORE], { cwd: ROOT, maxBuffer: 100 * 1024 * 1024 })
+  const unpacked = spawnSync('tar', ['-x', '-C', folder], { input: archive.stdout })
+  if (archive.status !== 0 || unpacked.status !== 0) throw new Error(`${archive.stderr}${unpacked.stderr}`)
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
