@@ -1,4 +1,7 @@
-/** Connections to one origin: kept alive, direct or through the operator's proxy. Callers bring the clock for their requests. */
+/**
+ * Connections to one origin: kept alive, direct or through the operator's proxy. Callers bring the clock for their
+ * requests.
+ */
 import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { type ProxySettings, proxyFor, proxyName } from './proxy.ts'
 import { skipInformational } from './unasked-continue.ts'

@@ -1,6 +1,6 @@
 /**
- * Whether what was written to a connection still leaves it. Node knows only what is in its own hands, and the system takes up to
- * 4 MB at once: at 1 MB/s that is seconds in which an upload moves and Node sees nothing.
+ * Whether what was written to a connection still leaves it. Node knows only what is in its own hands, and the system
+ * takes up to 4 MB at once: at 1 MB/s that is seconds in which an upload moves and Node sees nothing.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
@@ -9,8 +9,8 @@ import type { Socket } from 'node:net'
 const portOf = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0')
 
 /**
- * Bytes that the other side has not confirmed; where it is on this machine, such as a proxy beside us, also those that it has
- * not read. Undefined where the system does not tell: Linux does (proc_pid_net(5)).
+ * Bytes that the other side has not confirmed; where it is on this machine, such as a proxy beside us, also those that
+ * it has not read. Undefined where the system does not tell: Linux does (proc_pid_net(5)).
  */
 export async function undeliveredBytes({ localPort, remotePort, remoteFamily }: Socket): Promise<number | undefined> {
   if (localPort === undefined || remotePort === undefined) return undefined
@@ -41,8 +41,8 @@ export function watchSending(socket: Socket, everyMs: number, onMoved: () => voi
 const SEND_HEADERS = 'undici:client:sendHeaders'
 
 /**
- * To be called when undici says that a request begins: gives the connection that it is written to, which undici tells by a
- * diagnostics channel alone, in the same turn. Nothing is given where the request ends before it is written.
+ * To be called when undici says that a request begins: gives the connection that it is written to, which undici tells
+ * by a diagnostics channel alone, in the same turn. Nothing is given where the request ends before it is written.
  */
 export function onceConnectionIsKnown(use: (socket: Socket) => void): void {
   const onHeaders = (message: unknown) => {

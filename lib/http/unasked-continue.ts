@@ -1,6 +1,6 @@
 /**
- * Informational answers (1xx) before the one that counts. Any server may send them (RFC 9110 section 15.2); undici ends the
- * connection at a 100 that it did not ask for, and it never asks. Here they are left out of what undici reads.
+ * Informational answers (1xx) before the one that counts. Any server may send them (RFC 9110 section 15.2); undici ends
+ * the connection at a 100 that it did not ask for, and it never asks. Here they are left out of what undici reads.
  */
 import type { Socket } from 'node:net'
 
@@ -25,8 +25,8 @@ function afterInformational(bytes: Buffer): Buffer | undefined {
 }
 
 /**
- * Changes how a connection of undici's is read: between a request and the head of its answer, informational heads are skipped.
- * undici writes the head of a request as text, a body as bytes, and never two requests at a time.
+ * Changes how a connection of undici's is read: between a request and the head of its answer, informational heads are
+ * skipped. undici writes the head of a request as text, a body as bytes, and never two requests at a time.
  */
 export function skipInformational<S extends Socket>(socket: S): S {
   const read = socket.read.bind(socket)

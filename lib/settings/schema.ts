@@ -175,8 +175,8 @@ const wechat = {
 const proxy = {
   HTTPS_PROXY: optional({
     description:
-      'Proxy for calls to WeChat and to receivers at https:// addresses, such as one with a fixed address for the IP list of ' +
-      'WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, which wins.',
+      'Proxy for calls to WeChat and to receivers at https:// addresses, such as one with a fixed address for the ' +
+      'IP list of WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, which wins.',
     rule: 'must be http://[user:password@]host[:port] or the same with https://, special characters percent-encoded',
     kind: 'URL',
     secret: true
@@ -189,7 +189,9 @@ const proxy = {
   }),
   NO_PROXY: optional({
     description: 'What is called without the proxy.',
-    rule: 'must be a host (its subdomains are meant too), .suffix, *.suffix, an address, a CIDR range or *, each with :port or without',
+    rule:
+      'must be a host (its subdomains are meant too), .suffix, *.suffix, an address, a CIDR range or *, ' +
+      'each with :port or without',
     kind: 'list'
   })
 }

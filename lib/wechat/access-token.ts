@@ -41,9 +41,9 @@ interface HeldToken extends AccessToken {
 
 export interface AccessTokens {
   /**
-   * A token with life left in it; in the last five minutes, or the last third, of its life it is renewed beside the caller, who
-   * does not wait; not before a second has passed since it came.
-   * `stale`: a token that WeChat has just refused. Throws WECHAT_*; after a failure the same again for a second or more.
+   * A token with life left in it; in the last five minutes, or the last third, of its life it is renewed beside the
+   * caller, who does not wait; not before a second has passed since it came. `stale`: a token that WeChat has just
+   * refused. Throws WECHAT_*; after a failure the same again for a second or more.
    */
   get(appid: string, stale?: string): Promise<AccessToken>
   /**

@@ -34,8 +34,9 @@ function codingsOf({ headers, body }: Answer): string[] {
 }
 
 /**
- * The body without its content coding. We ask for none (`accept-encoding: identity`), so this is for servers on the way that do
- * not listen. A body that is not coded as its label says comes back as it is; undefined where it would be longer than `limitBytes`.
+ * The body without its content coding. We ask for none (`accept-encoding: identity`), so this is for servers on the way
+ * that do not listen. A body that is not coded as its label says comes back as it is; undefined where it would be
+ * longer than `limitBytes`.
  */
 export function decodedBody(answer: Answer, limitBytes = MAX_ANSWER_BYTES): Buffer | undefined {
   if (answer.body.length > limitBytes) return undefined
@@ -78,14 +79,20 @@ export function answerText(answer: Answer): string | undefined {
   return body && textOf(body, answer.headers)
 }
 
-/** Whether the first byte that is no blank opens an object, or may belong to a byte order mark before one. No picture's does. */
+/**
+ * Whether the first byte that is no blank opens an object, or may belong to a byte order mark before one. No picture's
+ * does.
+ */
 export function mayBeObject(body: Buffer): boolean {
   const at = body.findIndex((byte) => byte > 0x20)
   const [first, second] = [body[at], body[at + 1]]
   return first === FIRST_BRACE || first === 0xef || first === 0xfe || (first === 0xff && second === 0xfe)
 }
 
-/** The JSON object that a text of WeChat's is; undefined where it is none. Only what JSON.parse refuses is read leniently. */
+/**
+ * The JSON object that a text of WeChat's is; undefined where it is none. Only what JSON.parse refuses is read
+ * leniently.
+ */
 export function readObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)

@@ -38,7 +38,9 @@ export function openAnswer(keys: ApiSecurityKeys, urlpath: string, received: Inc
   return { answer: { status, ...contentOf(keys, urlpath, timestamp, answer) }, certificateEnds: suffix === 1 }
 }
 
-/** WeChat signs what it wrote; a coding is put on by a server on the way, and taken off before anything is looked at. */
+/**
+ * WeChat signs what it wrote; a coding is put on by a server on the way, and taken off before anything is looked at.
+ */
 function uncoded(answer: Incoming): Incoming {
   const body = decodedBody(answer)
   if (body === undefined) throw refused('it is longer than any answer of WeChat')

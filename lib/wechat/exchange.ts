@@ -32,7 +32,10 @@ export interface Incoming {
 /** How often, of the time that nothing may move, the system is asked whether something left. */
 const LOOKS = 4
 
-/** What both kinds of answer have in common. Settles `answer` once, at the latest when `deadline` is over, also while the request still waits for a connection. */
+/**
+ * What both kinds of answer have in common. Settles `answer` once, at the latest when `deadline` is over, also while
+ * the request still waits for a connection.
+ */
 export abstract class Exchange<Answer> implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Answer>
   /** Whether the request was written to a connection; while it was not, it may be tried elsewhere. */

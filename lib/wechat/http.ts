@@ -28,7 +28,10 @@ export interface Upstream {
 export interface UpstreamOptions {
   /** In the order in which they are tried. */
   origins: readonly string[]
-  /** From the first attempt to connect until the last byte of the answer; of a transfer the longest time without movement. */
+  /**
+   * From the first attempt to connect until the last byte of the answer; of a transfer the longest time without
+   * movement.
+   */
   timeoutMs: number
   connectionsPerOrigin?: number
   /** Our certificate and its private key (PEM), where the server asks who we are. */

@@ -20,7 +20,10 @@ export interface PassedCall {
   body?: Buffer | undefined
 }
 
-/** What asks for a part, or for what is new, beside the type of the body. Nothing else of the caller's is WeChat's business. */
+/**
+ * What asks for a part, or for what is new, beside the type of the body. Nothing else of the caller's is WeChat's
+ * business.
+ */
 const PASSED_HEADERS = [
   'content-type',
   'if-match',
@@ -39,10 +42,11 @@ const passedOf = (headers: PassedCall['headers'] = {}): Record<string, string> =
 export interface Passthrough {
   readonly methods: readonly UpstreamMethod[]
   /**
-   * WeChat's answer with its own status and bytes, whatever it says; of its headers those that belong to status and bytes.
-   * After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent twice.
-   * An access_token in the query is replaced by ours. Undefined, with nothing sent: the call has to go out under API security,
-   * and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a session_key.
+   * WeChat's answer with its own status and bytes, whatever it says; of its headers those that belong to status and
+   * bytes. After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent
+   * twice. An access_token in the query is replaced by ours. Undefined, with nothing sent: the call has to go out under
+   * API security, and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a
+   * session_key.
    */
   send(call: PassedCall): Promise<Incoming | undefined>
 }
@@ -155,8 +159,8 @@ function readParameters(query: string, body: Buffer | undefined): Members | unde
 }
 
 /**
- * What belongs to the status and to the bytes. Cookies, caching, connections and what is said to browsers are between WeChat and
- * us; num-used is how many QR codes were made.
+ * What belongs to the status and to the bytes. Cookies, caching, connections and what is said to browsers are between
+ * WeChat and us; num-used is how many QR codes were made.
  */
 const KEPT_HEADERS = [
   'accept-ranges',

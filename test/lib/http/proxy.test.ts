@@ -1,4 +1,7 @@
-/** HTTPS_PROXY, HTTP_PROXY, NO_PROXY: what goes through the operator's proxy, what never does, and what becomes known of it. */
+/**
+ * HTTPS_PROXY, HTTP_PROXY, NO_PROXY: what goes through the operator's proxy, what never does, and what becomes known of
+ * it.
+ */
 import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'

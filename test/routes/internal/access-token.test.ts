@@ -1,4 +1,7 @@
-/** /internal/apps/{appid}/access-token and …/renew: one token for all instances and callers, for nobody's eyes but theirs. */
+/**
+ * /internal/apps/{appid}/access-token and …/renew: one token for all instances and callers, for nobody's eyes but
+ * theirs.
+ */
 import t, { type Test } from 'tap'
 import { APPID, build, type World } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'

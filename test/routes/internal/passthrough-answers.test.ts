@@ -1,4 +1,7 @@
-/** /internal/apps/{appid}/wechat: a stale token is seen in every dress, what belongs to an answer stays with it, and the path may come as a query. */
+/**
+ * /internal/apps/{appid}/wechat: a stale token is seen in every dress, what belongs to an answer stays with it, and the
+ * path may come as a query.
+ */
 import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'

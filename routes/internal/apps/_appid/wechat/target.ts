@@ -20,8 +20,9 @@ export function targetInPath({ raw: { url = '' } }: FastifyRequest): string | un
 }
 
 /**
- * The path that the query names, followed by the rest of the query as it came. It is decoded once and is then what would stand in
- * the address; undefined where it could not stand there, or would mean something else once decoded again.
+ * The path that the query names, followed by the rest of the query as it came. It is decoded once and is then what
+ * would stand in the address; undefined where it could not stand there, or would mean something else once decoded
+ * again.
  */
 export function targetInQuery({ raw: { url = '' } }: FastifyRequest, isAllowed: RegExp): string | undefined {
   const parts = queryOf(url).split('&')
