@@ -3,7 +3,6 @@
  * What is over it is answered OVERLOADED, and the rest of it is not read.
  */
 import { finished, Transform, type TransformCallback } from 'node:stream'
-import { normalizeIP } from '@fastify/rate-limit'
 import { Gauge } from '@prometheus-io/client'
 import type {
   FastifyContextConfig,
@@ -73,7 +72,7 @@ export default fp<Partial<BodyBudgets>>(
       }
     })
   },
-  { name: 'body-budgets', dependencies: ['auth', 'bodies', 'errors', 'meters'], fastify: '5.x' }
+  { name: 'body-budgets', dependencies: ['auth', 'bodies', 'clients', 'errors', 'meters'], fastify: '5.x' }
 )
 
 function doorOf({ auth, door }: Partial<FastifyContextConfig> = {}): keyof BodyBudgets {
@@ -87,7 +86,7 @@ const countBy =
   (request, reply, payload, done) => {
     const { raw, headers } = request
     if (!hasBody(headers)) return done(null, payload)
-    const account = budget.open(() => normalizeIP(request.ip))
+    const account = budget.open(() => request.client)
     request.bodyAccount = account
     // One that comes in chunks may be of thousands of pieces, however short it is.
     if (!raw.complete || headers['transfer-encoding'] !== undefined) return done(null, counted(payload, account))

@@ -109,6 +109,8 @@ t.test('a start says in one line what is on, and names variables that are set in
     DOCS: 'on',
     WEBHOOK_URL: 'https://shop.example.test/hooks?token=a-secret',
     WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+    HTTPS_PROXY: 'http://wxgate:a-secret@egress.example.test:3128',
+    HTTP_PROXY: 'http://wxgate:a-secret@egress.example.test:3128',
     INTERNAL_API_KEY: 'a-secret',
     ALERT_URL: 'https://alert.example.test/a-secret'
   }
@@ -128,6 +130,7 @@ t.test('a start says in one line what is on, and names variables that are set in
     roles: ['api', 'worker'],
     doors: ['api', 'wechat', 'internal', 'metrics', 'docs'],
     receiver: 'shop.example.test',
+    proxies: ['egress.example.test:3128'],
     redis: /^(?:Redis|Valkey) \d+\.\d+\S*, single, persistence none$/,
     durability: 'redis',
     rateLimit: '600/min'

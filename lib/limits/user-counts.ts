@@ -10,7 +10,7 @@ interface User {
 }
 
 export interface UserCount {
-  name: 'phone-codes'
+  name: 'phone-codes' | 'failed-tries'
   count: number
   /** When counting begins anew, milliseconds since 1970. */
   endsAtMs: number
@@ -21,7 +21,8 @@ export const phoneCodes = ({ appid, openid }: User): string => `phone-codes:${ap
 
 /** Each count by its name; all of them have an end. */
 const placesOf = (keys: Keys, user: User): Record<UserCount['name'], string> => ({
-  'phone-codes': keys.window(phoneCodes(user))
+  'phone-codes': keys.window(phoneCodes(user)),
+  'failed-tries': keys.failedTries(user.appid, user.openid)
 })
 
 /** Those that are open at `nowMs`. */

@@ -1,4 +1,5 @@
 /** What a start says of itself, in one log line: what is on, and with what. Holds no secret. */
+import { proxyName } from '../http/proxy.ts'
 import type { ServerFacts } from '../redis/server-facts.ts'
 import type { Merchant, Settings } from '../settings.ts'
 
@@ -14,6 +15,8 @@ export interface Summary {
   doors: readonly string[]
   /** Its host alone, as the rest of the URL may hold a secret. */
   receiver: string
+  /** Hosts of the proxies for https:// and http:// addresses. */
+  proxies: readonly string[]
   redis: string
   durability: string
   rateLimit: string
@@ -21,7 +24,7 @@ export interface Summary {
 
 /** `redis` undefined: none answers yet. */
 export function summarize(settings: Settings, redis: ServerFacts | undefined, version: string): Summary {
-  const { roles, apps, merchants, webhook, rateLimitPerMinute } = settings
+  const { roles, apps, merchants, webhook, proxy, rateLimitPerMinute } = settings
   return {
     version,
     node: process.version,
@@ -30,6 +33,7 @@ export function summarize(settings: Settings, redis: ServerFacts | undefined, ve
     roles: [roles.api && 'api', roles.worker && 'worker'].filter((role) => role !== false),
     doors: doorsOf(settings),
     receiver: webhook === undefined ? 'none, events wait' : new URL(webhook.url).host,
+    proxies: [...new Set([proxy.https, proxy.http].flatMap((url) => (url === undefined ? [] : proxyName(url))))],
     redis: redis === undefined ? 'away' : redisOf(redis),
     durability: settings.eventDurability,
     rateLimit: rateLimitPerMinute === 0 ? 'none' : `${rateLimitPerMinute}/min`

@@ -70,6 +70,6 @@ export function noteOutcome(request: FastifyRequest, outcome: { verdict: string;
   if (outcome.verdict === 'quarantined')
     request.log.error(
       request.verdict,
-      'an authentic notice contradicts our settings or our order; it waits in quarantine'
+      'an authentic callback waits in quarantine: it contradicts our settings or our order, or cannot be read'
     )
 }

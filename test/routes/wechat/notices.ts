@@ -89,14 +89,16 @@ export async function remember(app: FastifyInstance, change: object = {}): Promi
   await createOrders(app.redis, app.keys).remember({ ...order, ...change })
 }
 
-/** The names of all keys of this gateway, but for what the queue keeps of itself and the list of what was refused. */
+/** The names of all keys of this gateway, but for what the queue keeps of itself, the list of what was refused, and the probe of readiness. */
 export async function keysOf(app: FastifyInstance): Promise<string[]> {
   const prefix = app.keys.eventQueue.split(':')[0]
   const names = await app.redis.keys(`${prefix}:*`)
   return names
     .filter(
       (name) =>
-        !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$|:\{callbacks\}:refused$/.test(name)
+        !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$|:\{callbacks\}:refused$|:\{ready-\d+\}$/.test(
+          name
+        )
     )
     .sort()
 }

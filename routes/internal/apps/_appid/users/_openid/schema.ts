@@ -11,7 +11,10 @@ const Held = Type.Object(
     sessionKeys: Type.Array(Type.Object({ expiresAt: Time }), { description: 'one entry for each, newest first' }),
     counts: Type.Array(
       Type.Object({
-        name: Type.String({ description: 'phone-codes: how many were exchanged in this day' }),
+        name: Type.String({
+          description:
+            'phone-codes: how many were exchanged in this day; failed-tries: how often data did not open in ten minutes'
+        }),
         count: Type.Integer(),
         endsAt: Type.String({ format: 'date-time', description: 'when counting begins anew' })
       })
