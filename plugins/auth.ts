@@ -12,8 +12,9 @@ import { scopesOpening } from './auth/key-scopes.ts'
 import type { CountedTogether } from './rate-limit.ts'
 
 /**
- * none: anybody; session: a token whose session is held; session-keys: the same, session_keys read along; internal: an
- * API key; docs: the same, which a browser may send as a password; wechat: the handler verifies WeChat's signature itself.
+ * none: anybody; session: a token whose session is held; session-keys: the same, session_keys read along; internal:
+ * an API key; docs: the same, which a browser may send as a password; wechat: the handler verifies WeChat's signature
+ * itself.
  */
 export type Guard = 'none' | 'session' | 'session-keys' | 'internal' | 'docs' | 'wechat'
 
@@ -94,7 +95,10 @@ const readSessionAndKeys: ReadSession = async ({ sessions }, id, request) => {
   return found !== undefined
 }
 
-/** Counted for its session and looked up at once, so that both go to Redis together. Who names no session is counted by address. */
+/**
+ * Counted for its session and looked up at once, so that both go to Redis together. Who names no session is counted
+ * by address.
+ */
 function sessionGuard(
   app: FastifyInstance,
   read: ReadSession,

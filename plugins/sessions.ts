@@ -1,6 +1,6 @@
 /**
- * `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.heldKeys`: with what their data opens; and
- * `app.sealer` for all that must not lie open in Redis.
+ * `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.heldKeys`: with what their data opens;
+ * and `app.sealer` for all that must not lie open in Redis.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'

@@ -129,7 +129,10 @@ const claimsOf = ({ appid, openid, sid, unionid }: Session, issuer: string): Omi
 
 interface Issuers {
   signer: JWT
-  /** By the token's first segment: it is the same text for every token of one key, so nothing in it has to be believed. */
+  /**
+   * By the token's first segment: it is the same text for every token of one key, so nothing in it has to be
+   * believed.
+   */
   byHeader: Map<string, JWT>
 }
 
@@ -160,7 +163,10 @@ const namespaced = (app: FastifyInstance, kid: string): JWT => (app.jwt as unkno
 
 const firstSegment = (token: string): string => token.slice(0, token.indexOf('.'))
 
-/** `verify` with its latest results kept, by the token itself; nothing is kept of tokens that it refuses, so nobody else's fill the room. */
+/**
+ * `verify` with its latest results kept, by the token itself; nothing is kept of tokens that it refuses, so nobody
+ * else's fill the room.
+ */
 function keepLatest(most: number, verify: (token: string) => Claims): (token: string) => Claims {
   const kept = new Map<string, Claims>()
   return (token) => {

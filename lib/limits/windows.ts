@@ -21,7 +21,8 @@ const COUNT = defineScript(
   `
     local count = redis.pcall('INCR', KEYS[1])
     if type(count) == 'table' then
-      local isDamaged = string.find(count.err, 'WRONGTYPE', 1, true) or string.find(count.err, 'not an integer', 1, true)
+      local has = function(words) return string.find(count.err, words, 1, true) end
+      local isDamaged = has('WRONGTYPE') or has('not an integer')
       if not isDamaged then error(count) end
       redis.call('SET', KEYS[1], 1)
       count = 1

@@ -27,8 +27,9 @@ export const CALL_IF_TYPE = `
 `
 
 /**
- * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. Not by `defineCommand` of ioredis: a
- * script defined while commands wait to be pipelined is unknown to that pipeline, and ends the process (ioredis 6.0.0).
+ * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. Not by `defineCommand` of
+ * ioredis: a script defined while commands wait to be pipelined is unknown to that pipeline, and ends the process
+ * (ioredis 6.0.0).
  */
 export async function runScript(
   redis: Redis,

@@ -1,4 +1,7 @@
-/** A session's record in its user's hash: `created.expires.generation`, once renewed also `.renewed`, base 36: short, since every session of every user carries one. */
+/**
+ * A session's record in its user's hash: `created.expires.generation`, once renewed also `.renewed`, base 36: short,
+ * since every session of every user carries one.
+ */
 
 export interface SessionRecord {
   /** Unix seconds. */

@@ -1,16 +1,18 @@
 /**
- * The scripts that write sessions. A record is `created.expires.…` in base 36 (record.ts); the fields `u` and `k` are the
- * user's, not a session's. What is damaged counts as absent, and a key of another type is made anew at the next login.
+ * The scripts that write sessions. A record is `created.expires.…` in base 36 (record.ts); the fields `u` and `k` are
+ * the user's, not a session's. What is damaged counts as absent, and a key of another type is made anew at the next
+ * login.
  */
 import { CALL_IF_TYPE, defineScript } from '../redis/script.ts'
 
 /**
- * A record's parts, or nothing where it is damaged. The end comes from the login on where that is earlier: the version before
- * wrote no such end.
+ * A record's parts, or nothing where it is damaged. The end comes from the login on where that is earlier: the
+ * version before wrote no such end.
  */
 const READ_RECORD = `
     local function readRecord(record, maxAge)
-      local created, ends, generation, renewed = string.match(record, '^([0-9a-z]+)%.([0-9a-z]+)%.([0-9a-z]+)%.?([0-9a-z]*)$')
+      local pattern = '^([0-9a-z]+)%.([0-9a-z]+)%.([0-9a-z]+)%.?([0-9a-z]*)$'
+      local created, ends, generation, renewed = string.match(record, pattern)
       if not created or math.max(#created, #ends, #generation, #renewed) > 7 then return nil end
       created, ends, generation = tonumber(created, 36), tonumber(ends, 36), tonumber(generation, 36)
       if maxAge > 0 then ends = math.min(ends, created + maxAge) end
@@ -34,12 +36,13 @@ const READ_HISTORY = `
 
 /**
  * KEYS  sessions of the user, session_keys of the user
- * ARGV  sid, record, now (s), session ends at (s), unionid or '', most sessions, packed session_key, it ends at (s), keys to
- *       keep, oldest age of a session (s; 0: none)
+ * ARGV  sid, record, now (s), session ends at (s), unionid or '', most sessions, packed session_key, it ends at (s),
+ *       keys to keep, oldest age of a session (s; 0: none)
  *
- * Drops what has run out and, over the limit, the oldest session; adds the new session; puts the session_key in front of
- * those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again, and keeps its place:
- * WeChat never goes back to an older key, so that this login asked before that key was replaced, and only comes late.
+ * Drops what has run out and, over the limit, the oldest session; adds the new session; puts the session_key in front
+ * of those held. A key whose fingerprint (bytes 5 to 8 of its record) is the new one's is the same key again, and
+ * keeps its place: WeChat never goes back to an older key, so that this login asked before that key was replaced, and
+ * only comes late.
  */
 export const OPEN_SESSION = defineScript(
   2,
@@ -91,8 +94,9 @@ export const OPEN_SESSION = defineScript(
  * KEYS    session_keys of the user
  * ARGV    fingerprint of the key that was reset, packed new key, keys to keep
  *
- * The new key comes right in front of the one that it replaces, and ends with it. What stands further in front is newer: a login
- * came meanwhile. Nothing changes where that login brought the new key already, or where the one replaced is held no more.
+ * The new key comes right in front of the one that it replaces, and ends with it. What stands further in front is
+ * newer: a login came meanwhile. Nothing changes where that login brought the new key already, or where the one
+ * replaced is held no more.
  */
 export const REPLACE_KEY = defineScript(
   1,
@@ -138,7 +142,8 @@ export const CLOSE_SESSION = defineScript(
  * ARGV    sid, generation of the refresh token, now (s), new end (s), grace (s), oldest age of a session (s; 0: none)
  * RETURN  'renewed', record, unionid or nil, end of the session_key or nil · 'gone' · 'damaged' · 'reused'
  *
- * One successor for each token: whoever comes second within the grace gets what the first one got. An older token ends the session.
+ * One successor for each token: whoever comes second within the grace gets what the first one got. An older token
+ * ends the session.
  */
 export const RENEW_SESSION = defineScript(
   2,

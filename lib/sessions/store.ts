@@ -1,4 +1,7 @@
-/** Sessions of users in Redis: one hash a user, so that one command reads a session and one script writes all that a login changes. */
+/**
+ * Sessions of users in Redis: one hash a user, so that one command reads a session and one script writes all that a
+ * login changes.
+ */
 import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
@@ -53,8 +56,9 @@ export interface SessionStore {
   /** Whether a session_key of this user is held, as far as the session tells: it may have been a moment ago. */
   holdsKey(session: Session): boolean
   /**
-   * Moves the session on by one refresh, on whichever instances it is asked for. The token of the generation before is good for
-   * the same answer for ten seconds more; one that is older ends the session, since somebody else has its successor.
+   * Moves the session on by one refresh, on whichever instances it is asked for. The token of the generation before
+   * is good for the same answer for ten seconds more; one that is older ends the session, since somebody else has its
+   * successor.
    */
   renew(claims: RefreshClaims): Promise<Renewal>
   /** Ends one session, or all of the user's; with the last one the held session_keys go. */

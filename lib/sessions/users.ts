@@ -19,9 +19,9 @@ export interface Users {
   /** Of somebody who never logged in: nothing. */
   describe(user: User): Promise<HeldOfUser>
   /**
-   * Sessions, session_keys and counts, as often as it is asked for. Tokens are refused from the next request on. Events, orders
-   * and callbacks in quarantine are the merchant's books and stay. What else names the user (the result of a login code or a
-   * phone code, the limit of a session) ends by itself within a minute.
+   * Sessions, session_keys and counts, as often as it is asked for. Tokens are refused from the next request on.
+   * Events, orders and callbacks in quarantine are the merchant's books and stay. What else names the user (the
+   * result of a login code or a phone code, the limit of a session) ends by itself within a minute.
    */
   erase(user: User): Promise<void>
 }

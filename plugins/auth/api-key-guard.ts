@@ -11,8 +11,8 @@ const digest = (text: string) => hash('sha256', text, 'buffer')
 type ReadKey = (request: FastifyRequest) => string
 
 /**
- * Lets through who has a key with one of `scopes`, and names the caller for the log. Throws TOKEN_MISSING, TOKEN_INVALID, KEY_SCOPE.
- * Digests are compared, and all of them, so that the time taken tells nothing of any key.
+ * Lets through who has a key with one of `scopes`, and names the caller for the log. Throws TOKEN_MISSING,
+ * TOKEN_INVALID, KEY_SCOPE. Digests are compared, and all of them, so that the time taken tells nothing of any key.
  */
 export function apiKeyGuard(
   keys: readonly ApiKey[],
@@ -32,7 +32,10 @@ export function apiKeyGuard(
   }
 }
 
-/** A browser asks its user for a name and a password when it is told so, and sends both along from then on; the key is the password. */
+/**
+ * A browser asks its user for a name and a password when it is told so, and sends both along from then on; the key is
+ * the password.
+ */
 export function docsGuard(keys: readonly ApiKey[], scopes: readonly KeyScope[]): onRequestAsyncHookHandler {
   const check = apiKeyGuard(
     keys,

@@ -1,6 +1,7 @@
 /**
- * This version and the one before on one Redis, as during a rolling upgrade and after a way back: what one of them wrote, the
- * other serves. Both run as processes of their own, with the same settings. What it promises: docs/upgrading.md.
+ * This version and the one before on one Redis, as during a rolling upgrade and after a way back: what one of them
+ * wrote, the other serves. Both run as processes of their own, with the same settings. What it promises:
+ * docs/upgrading.md.
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -226,7 +227,10 @@ async function checkPayments(t: Test, world: World, from: Instance, to: Instance
   }
 }
 
-/** A payment of another amount than the order that `from` made: `to` puts it aside, and each lists and tries the other's. */
+/**
+ * A payment of another amount than the order that `from` made: `to` puts it aside, and each lists and tries the
+ * other's.
+ */
 async function checkQuarantine(t: Test, world: World, from: Instance, to: Instance): Promise<void> {
   for (const [keeper, reader] of [
     [to, from],
@@ -253,7 +257,10 @@ async function checkBothWays(t: Test, world: World, before: Instance, now: Insta
   }
 }
 
-/** One that its receiver refused for good, and one that it did not take yet: recorded at `at`, tried by the worker that runs. */
+/**
+ * One that its receiver refused for good, and one that it did not take yet: recorded at `at`, tried by the worker
+ * that runs.
+ */
 async function leaveBehind(world: World, at: Instance): Promise<{ failed: Paid; waiting: Paid }> {
   const { backend } = world
   const told = async (status: number) => {
@@ -265,7 +272,9 @@ async function leaveBehind(world: World, at: Instance): Promise<{ failed: Paid; 
   return { failed: await told(410), waiting: await told(500) }
 }
 
-/** What the other version's worker left is delivered: what waited by itself, what failed when it is asked for at `at`. */
+/**
+ * What the other version's worker left is delivered: what waited by itself, what failed when it is asked for at `at`.
+ */
 async function checkLeft(
   t: Test,
   { backend }: World,

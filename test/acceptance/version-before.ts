@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 /**
- * What this version has to run beside. Move it when a version is released: to the last commit of what operators have then,
- * from which they will upgrade. What docs/upgrading.md promises is about these two.
+ * What this version has to run beside. Move it when a version is released: to the last commit of what operators have
+ * then, from which they will upgrade. What docs/upgrading.md promises is about these two.
  */
 export const VERSION_BEFORE = 'ce967baa524f2908430d71bc98161eb80967ad7c'
 

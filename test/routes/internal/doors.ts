@@ -1,4 +1,7 @@
-/** Every call of the merchant's backend, and the scopes of an API key that open it. Written by hand: the routes are checked by it. */
+/**
+ * Every call of the merchant's backend, and the scopes of an API key that open it. Written by hand: the routes are
+ * checked by it.
+ */
 export const DOORS: Readonly<Record<string, readonly string[]>> = {
   'GET /metrics': ['read'],
   'POST /internal/introspect': ['login'],
