@@ -2,6 +2,7 @@
 
 import type { Variables } from './environment.ts'
 import { notesOf } from './notes.ts'
+import { LOWER_CASE_NAMES } from './proxy.ts'
 import { Environment, type SettingName } from './schema.ts'
 
 export interface Misspelt {
@@ -42,7 +43,7 @@ const NAMES = Object.entries(Environment.properties).flatMap(([name, schema]) =>
   const { secret, file } = notesOf(schema)
   return secret || file ? [name, `${name}_FILE`] : [name]
 })
-const KNOWN: ReadonlySet<string> = new Set(NAMES)
+const KNOWN: ReadonlySet<string> = new Set([...NAMES, ...LOWER_CASE_NAMES])
 
 /** Finds them by their names alone, in the order of the environment. Empty counts as unset. */
 export function findMisspelt(env: Variables): Misspelt[] {

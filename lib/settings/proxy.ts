@@ -8,6 +8,9 @@ import { readUrl } from './text.ts'
 
 const NAMES = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const
 
+/** Those settings in lower case. */
+export const LOWER_CASE_NAMES: readonly string[] = NAMES.map((name) => name.toLowerCase())
+
 /** They are usual in lower case too, which wins, as curl has it. */
 export function preferLowerCase(env: Variables): Variables {
   const given = NAMES.flatMap((name) => {
