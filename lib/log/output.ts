@@ -95,5 +95,7 @@ export class LogOutput {
     this.#trouble = undefined
     this.#dropped = 0
     this.#options.onRecovered(dropped, cause)
+    // The line about it too: this may be the last call of all.
+    this.flushSync()
   }
 }
