@@ -117,9 +117,9 @@ t.test('POST notify takes the 6 harmless spellings and refuses all 38 hostile on
   t.equal(cases.filter(({ expected }) => expected.verdict === 'reject').length, 38)
 })
 
-t.test('POST notify gives up on 100,000 nested elements, in the time that its bytes take', async (t) => {
+t.test('POST notify gives up on 20,000 nested elements, in the time that its bytes take', async (t) => {
   const app = await gateway(t)
-  const deep = `<xml>${'<a>'.repeat(100_000)}`
+  const deep = `<xml>${'<a>'.repeat(20_000)}`
   const startedAt = performance.now()
   await check(t, app, { name: 'deep', input: { body: deep }, expected: { verdict: 'malformed' } })
   t.ok(performance.now() - startedAt < 1000)
