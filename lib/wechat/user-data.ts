@@ -52,24 +52,23 @@ export interface UserDataOptions {
   meters: Pick<Meters, 'sessionKeyTried'>
 }
 
+/** Nothing was opened, or what is wrong was rightly signed: neither tells anything of data. */
+const NO_TRIES: ReadonlySet<string> = new Set(['SESSION_KEY_EXPIRED', 'DATA_MALFORMED'])
+
 export function createUserData(options: UserDataOptions): UserData {
   const { phoneCodes, failedTries, keyRingOf, checkWatermark, meters } = options
 
-  /** What `attempt` makes of the keys. A failure is counted before it is told. */
-  async function withKeys<T>(
-    user: User,
-    { sessionKeys, failedTries: failed }: KeyRing,
-    attempt: (keys: readonly Buffer[]) => T
-  ): Promise<T> {
-    await failedTries.allow(user, failed)
-    if (sessionKeys.length === 0) throw new ServiceError('SESSION_KEY_EXPIRED')
-    try {
-      return attempt(sessionKeys)
-    } catch (error) {
-      if (!(error instanceof ServiceError && error.code === 'DATA_MALFORMED')) await failedTries.count(user)
-      throw error
-    }
-  }
+  /** What `open` makes of the keys. */
+  const withKeys = <T>(user: User, keyRing: KeyRing, open: (keys: readonly Buffer[]) => T): Promise<T> =>
+    failedTries.attempt({
+      user,
+      failed: keyRing.failedTries,
+      open() {
+        if (keyRing.sessionKeys.length === 0) throw new ServiceError('SESSION_KEY_EXPIRED')
+        return open(keyRing.sessionKeys)
+      },
+      isFailure: (error) => !(error instanceof ServiceError && NO_TRIES.has(error.code))
+    })
 
   function opened<T extends { watermark: Watermark }>(user: User, found: Opened<T> | undefined): T {
     meters.sessionKeyTried(found?.position ?? -1)

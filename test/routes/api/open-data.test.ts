@@ -3,13 +3,17 @@
  * fail.
  */
 import { hash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { seal, signRawData } from '../../../sandbox/wire/open-data.ts'
 import { APPID, type BuildOptions, build, logIn, type World } from '../../helper.ts'
+import { head, listen, RawConnection } from '../../raw-http.ts'
 import { startGate } from '../internal/gate.ts'
 import { type Answer, callsOf, type Headers, post, refused, sessionKeyOf } from './client.ts'
 
 const SECONDS = 1_795_392_000
+/** Of a body that comes later than its head. */
+const LATE_BYTES = 1024
 const WATERMARK = `"watermark":{"appid":"${APPID}","timestamp":${SECONDS}}`
 
 interface Caller {
@@ -243,6 +247,51 @@ t.test('failures that come at the same time are counted all the same', async (t)
   t.equal(answers.filter(({ statusCode }) => statusCode === 429).length, 10)
   t.equal((await read(here, seal(key, `{${WATERMARK}}`), user)).statusCode, 429)
 })
+
+t.test('thirty failures are all, also beside requests that came before them', async (t) => {
+  const { world: here, user, key } = await world(t, { env: { RATE_LIMIT: '0' } })
+  const { app } = here
+  const good = seal(key, `{"a":1,${WATERMARK}}`)
+  const bad = { ...good, iv: Buffer.alloc(16).toString('base64') }
+  const elsewhere = { ...here, app: await here.another() }
+
+  const atOnce = await Promise.all([...Array.from({ length: 30 }, () => read(here, bad, user)), read(here, good, user)])
+  t.equal(atOnce.at(-1)?.statusCode, 429, 'what would open, behind thirty that do not')
+  await app.redis.del(app.keys.failedTries(APPID, user.openid))
+  gives(t, await read(here, good, user), { data: { a: 1 } }, 'counts that are gone in Redis are forgotten')
+
+  const port = await listen(app)
+  const early = await Promise.all(Array.from({ length: 33 }, () => announce(port, user)))
+  const late = await announce(port, user)
+  const codes: number[] = []
+  for (const connection of early) codes.push(await deliver(connection, bad))
+  t.same(codes, [...Array(30).fill(422), ...Array(3).fill(429)])
+  t.equal(await deliver(late, good), 429, 'its keys were read before the first failure')
+
+  await app.redis.pexpire(app.keys.failedTries(APPID, user.openid), 0)
+  const again = await Promise.all(Array.from({ length: 40 }, () => read(here, bad, user)))
+  t.equal(again.filter(({ statusCode }) => statusCode === 422).length, 30, 'in the next ten minutes it is the same')
+  t.equal((await read(elsewhere, good, user)).statusCode, 429)
+})
+
+/** A request whose body is still to come, once the service has read its head. */
+async function announce(port: number, { headers }: Caller): Promise<RawConnection> {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  const length = `content-length: ${LATE_BYTES}`
+  const label = 'content-type: application/json'
+  const connection = new RawConnection(port)
+  // Node.js says so when the service begins to read the request.
+  connection.send(
+    head('POST /api/userdata HTTP/1.1', 'host: x', 'connection: close', 'expect: 100-continue', label, length, ...lines)
+  )
+  while (!connection.received.includes('100 Continue')) await pause(5)
+  return connection
+}
+
+async function deliver(connection: RawConnection, body: object): Promise<number> {
+  const answers = await connection.send(JSON.stringify(body).padEnd(LATE_BYTES)).answers()
+  return answers.at(-1)?.status ?? 0
+}
 
 const EXCHANGE = 'getuserphonenumber'
 const NUMBER = { phoneNumber: '13000000000', purePhoneNumber: '13000000000', countryCode: '86' }
