@@ -113,9 +113,9 @@ function openEncrypted(keys: { appid: string; token: string; aesKey: string }, q
   if (found === undefined) return refused('format')
   if (found.length === 0) return refused('downgrade')
   // What stands beside Encrypt, in compatible mode the whole message, is signed by nobody: it is not looked at.
-  const signed = (text: string) => verifyPush([keys.token, query.timestamp, query.nonce, text], query.msgSignature)
-  const encrypted = found.find(signed)
-  if (encrypted === undefined) return refused('signature')
+  const isSigned = (text: string) => verifyPush([keys.token, query.timestamp, query.nonce, text], query.msgSignature)
+  const [encrypted, ...others] = found.filter(isSigned)
+  if (encrypted === undefined || others.length > 0) return refused('signature')
   const decrypted = decryptPush(encrypted, keys.aesKey)
   if (decrypted === undefined) return refused('encryption')
   return decrypted.appid === keys.appid ? describe(decrypted.message, query, true) : refused('appid')

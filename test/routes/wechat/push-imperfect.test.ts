@@ -393,6 +393,10 @@ t.test('the plain half of a compatible push hinders nobody from reading the encr
   const halves: [Format, string][] = [
     ['xml', '<Content>a&b</Content>'],
     ['xml', '<Content><![CDATA[]]><Encrypt>AAAA</Encrypt><b]]></Content>'],
+    ['xml', '<Content><![CDATA[]]></Content><Encrypt>AAAA</Encrypt><Content><![CDATA[]]></Content>'],
+    ['xml', `<Content><![CDATA[]]></Content>${'<Encrypt>AAAA</Encrypt>'.repeat(20)}<Content/>`],
+    ['xml', '<Encrypt><a>AAAA</a></Encrypt><Encrypt/><Encrypt>!</Encrypt>'],
+    ['xml', `<Content>a&b</Content>${'<Encrypt>AAAA</Encrypt>'.repeat(20)}`],
     ['xml', '<Content>not closed'],
     ['xml', `${'<a>'.repeat(20)}${'</a>'.repeat(20)}`],
     ['json', '"Content":NaN,'],
