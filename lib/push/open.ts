@@ -1,5 +1,6 @@
 /** Verifies and opens one push: from the query and the raw bytes to a message (mini-program.md section 5.2). */
 import { hash } from 'node:crypto'
+import { IDENTITY_LIFE_MS } from '../events/queue.ts'
 import type { App } from '../settings.ts'
 import type { JsonObject } from '../util/json.ts'
 import { decryptPush } from './encryption.ts'
@@ -64,6 +65,8 @@ const NONCE = /^[\w-]{1,128}$/
 const WINDOW_SECONDS = 600
 /** WeChat repeats xpay events at growing intervals, 18 hours in all. */
 export const PLAIN_XPAY_SECONDS = 86_400
+/** A day less than a repeat is recognised: its timestamp may be that of a later try. */
+const ENCRYPTED_XPAY_SECONDS = IDENTITY_LIFE_MS / 1000 - 86_400
 
 /** The query of a push or URL check, every parameter at most once; undefined where it cannot be WeChat's. */
 export function readQuery(query: Readonly<Record<string, unknown>>): PushQuery | undefined {
@@ -143,12 +146,12 @@ function withoutEnvelope(fields: JsonObject): JsonObject {
   return message
 }
 
-/** xpay events are repeated for hours: encrypted ones may be of any age, as the record knows them; plain ones a day. */
+/** xpay events are repeated for hours: encrypted ones may be as old as the record knows them, plain ones a day. */
 function isTimely(opened: OpenedPush | UnreadablePush, { timestamp }: PushQuery, nowMs: number): boolean {
   const ageSeconds = Math.floor(nowMs / 1000) - Number(timestamp)
   if (ageSeconds < -WINDOW_SECONDS) return false
   if (opened.status === 'unreadable' || !opened.message.isXpay) return ageSeconds <= WINDOW_SECONDS
-  return opened.encrypted || ageSeconds <= PLAIN_XPAY_SECONDS
+  return ageSeconds <= (opened.encrypted ? ENCRYPTED_XPAY_SECONDS : PLAIN_XPAY_SECONDS)
 }
 
 const refused = (reason: PushRefusal): Opened => ({ status: 'refused', reason })

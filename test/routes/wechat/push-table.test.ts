@@ -403,6 +403,8 @@ t.test('row 5: virtual payment may be hours late, in plain mode a day, everythin
   t.equal((await send(plain.app, plainPush(pay(1), ago(86_400)))).statusCode, 200)
   t.equal((await send(plain.app, plainPush(pay(2), ago(86_401)))).statusCode, 403)
   t.equal((await send(safe.app, safePush(pay(3), ago(20 * 86_400)))).statusCode, 200)
+  t.equal((await send(safe.app, safePush(pay(4), ago(31 * 86_400)))).statusCode, 200)
+  t.equal((await send(safe.app, safePush(pay(5), ago(31 * 86_400 + 1)))).statusCode, 403, 'a repeat would be an event')
 })
 
 t.test('row 5: in compatible mode without a key the plain fields count, and the ciphertext is left out', async (t) => {
