@@ -16,6 +16,9 @@ export interface UserCount {
   endsAtMs: number
 }
 
+/** The last time that JavaScript can write. */
+const LATEST_MS = 8.64e15
+
 /** Of the window that counts the phone codes of a user. */
 export const phoneCodes = ({ appid, openid }: User): string => `phone-codes:${appid}:${openid}`
 
@@ -30,10 +33,16 @@ export async function readUserCounts(redis: Redis, keys: Keys, user: User, nowMs
   const names = Object.entries(placesOf(keys, user)) as [UserCount['name'], string][]
   const read = names.map(async ([name, place]) => {
     const [text, leftMs] = await Promise.all([unlessWrongType(redis.get(place), () => null), redis.pttl(place)])
-    return { name, count: Number(text) || 0, endsAtMs: nowMs + leftMs }
+    return { name, count: Number(text), endsAtMs: nowMs + leftMs }
   })
-  return (await Promise.all(read)).filter(({ count, endsAtMs }) => count > 0 && endsAtMs > nowMs)
+  return (await Promise.all(read)).filter(isOpen(nowMs))
 }
+
+/** Damaged ones are none. */
+const isOpen =
+  (nowMs: number) =>
+  ({ count, endsAtMs }: UserCount): boolean =>
+    Number.isSafeInteger(count) && count > 0 && endsAtMs > nowMs && endsAtMs <= LATEST_MS
 
 export async function eraseUserCounts(redis: Redis, keys: Keys, user: User): Promise<void> {
   await Promise.all(Object.values(placesOf(keys, user)).map((place) => redis.del(place)))

@@ -246,3 +246,24 @@ t.test('a damaged count of phone codes is counted anew', async (t) => {
     t.ok((await app.redis.pttl(window)) > 0)
   }
 })
+
+t.test('a damaged count of a user is not shown, and hinders nobody from showing the rest', async (t) => {
+  const world = await build(t)
+  const { app, sandbox } = world
+  const { openid } = await logIn(app, sandbox)
+  const url = `/internal/apps/${APPID}/users/${openid}`
+  const places = [app.keys.window(`phone-codes:${APPID}:${openid}`), app.keys.failedTries(APPID, openid)]
+  for (const place of places) {
+    for (const text of ['', 'x', '0', '-1', '1.5', '1e400', 'Infinity', '9007199254740993']) {
+      await app.redis.set(place, text, 'PX', 60_000)
+      t.match((await askInternal(app, { url })).json(), { openid, sessions: [{}], counts: [] }, text)
+    }
+    await app.redis.set(place, '1', 'PX', Number.MAX_SAFE_INTEGER - 2 * Date.now())
+    t.match((await askInternal(app, { url })).json(), { openid, counts: [] }, 'one without an end')
+    await app.redis.del(place)
+    await app.redis.rpush(place, 'x')
+    await app.redis.pexpire(place, 60_000)
+    t.match((await askInternal(app, { url })).json(), { openid, counts: [] }, 'a list')
+    await app.redis.del(place)
+  }
+})
