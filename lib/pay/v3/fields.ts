@@ -1,15 +1,21 @@
 /** The fields of APIv3's JSON: read one by one, and the first that is not what it should be is named. */
 import { isUtf8 } from 'node:buffer'
+import { readJsonObject } from '../../util/json.ts'
 import { toIsoUtc } from './rfc3339.ts'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
-/** undefined unless the bytes are UTF-8 and JSON and the value is an object. Ids are texts of digits, so no number loses any. */
+/** Where JSON.parse may have rounded a number. */
+const LONG_NUMBER = /[:[,]\s*-?\d{16}/
+
+/** undefined unless the bytes are UTF-8 and JSON and the value is an object. Whole numbers beyond 2^53 come as text. */
 export function parseJsonObject(bytes: Buffer): JsonObject | undefined {
   if (!isUtf8(bytes)) return undefined
+  const text = bytes.toString('utf8')
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return isJsonObject(value) ? value : undefined
+    const value: unknown = JSON.parse(text)
+    if (!isJsonObject(value)) return undefined
+    return LONG_NUMBER.test(text) ? (readJsonObject(text) ?? value) : value
   } catch {
     return undefined
   }

@@ -290,6 +290,19 @@ t.test('parseJsonObject() keeps ids as the texts they are', async (t) => {
   })
 })
 
+t.test('parseJsonObject() keeps all digits of whole numbers, wherever they stand', async (t) => {
+  const numbers =
+    '{"a":9007199254740991,"b": 9007199254740993,"c":[1,\n-90071992547409931],"d":{"e":1.5,"f":"9007199254740993"}}'
+  t.strictSame(parseJsonObject(Buffer.from(numbers)), {
+    a: 9007199254740991,
+    b: '9007199254740993',
+    c: [1, '-90071992547409931'],
+    d: { e: 1.5, f: '9007199254740993' }
+  })
+  for (const text of ['[9007199254740993]', '{"a":9007199254740993', '{"a":9007199254740993,"b":"\u0001"}'])
+    t.equal(parseJsonObject(Buffer.from(text)), undefined, text)
+})
+
 t.test('toIsoUtc() reads RFC 3339, and nothing that is no date', async (t) => {
   t.equal(toIsoUtc('2018-06-08T10:34:56+08:00'), '2018-06-08T02:34:56.000Z')
   t.equal(toIsoUtc('2024-02-29T23:59:59.123456-01:00'), '2024-03-01T00:59:59.123Z')
