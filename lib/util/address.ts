@@ -3,8 +3,8 @@ import { isIP, SocketAddress } from 'node:net'
 
 /** `[address]` or `[address]:port`; some proxies leave out the digits of a port that they do not know. */
 const BRACKETED = /^\[([^\]]*)\](?::\d{0,5})?$/
-/** Not after `::`: there nobody can tell a port from the last group. */
-const PORT = /^((?:(?!::).)*):\d{0,5}$/
+/** Behind `::` only after IPv4: else nobody can tell a port from the last group. */
+const PORT = /^((?:(?!::).)*|.*\.\d+):\d{0,5}$/
 const ZONE = /%.*$/
 const IPV4_IN_IPV6 = /^::ffff:(?=\d+\.)/
 
