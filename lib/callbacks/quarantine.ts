@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { cursorOf, pageOfPlaces, placeOf } from '../redis/places.ts'
 import { defineScript, runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import type { CallbackDoor } from './doors.ts'
 
@@ -83,9 +84,10 @@ const ID = /^[\w-]{22}$/
 
 export function createQuarantine(redis: Redis, keys: Keys, sealer: Sealer, now: () => number): QuarantineStore {
   async function summary(id: string): Promise<QuarantineSummary | undefined> {
-    const [identity, door, reason, first, last, times] = await redis.hmget(keys.quarantined(id), ...SHOWN)
+    const fields = unlessWrongType(redis.hmget(keys.quarantined(id), ...SHOWN), () => [])
+    const [identity, door, reason, first, last, times] = await fields
     if (!identity || !door || !reason) return undefined
-    return { id, identity, door, reason, firstSeen: isoTime(first), lastSeen: isoTime(last), times: Number(times) }
+    return { id, identity, door, reason, firstSeen: isoTime(first), lastSeen: isoTime(last), times: wholeOf(times) }
   }
 
   return {
@@ -108,7 +110,8 @@ export function createQuarantine(redis: Redis, keys: Keys, sealer: Sealer, now: 
     async find(id) {
       if (!ID.test(id)) return undefined
       const place = keys.quarantined(id)
-      const [known, fields] = await Promise.all([summary(id), redis.hmgetBuffer(place, 'sealed', 'last')])
+      const held = unlessWrongType(redis.hmgetBuffer(place, 'sealed', 'last'), () => [])
+      const [known, fields] = await Promise.all([summary(id), held])
       const [sealed, last] = fields
       if (known === undefined || !sealed || !last) return undefined
       const opened = sealer.open(sealed, place)
@@ -134,7 +137,13 @@ export function createQuarantine(redis: Redis, keys: Keys, sealer: Sealer, now: 
   }
 }
 
-const isoTime = (milliseconds: string | null | undefined): string => new Date(Number(milliseconds)).toISOString()
+/** Any that JavaScript can write as a time. */
+const WHOLE = /^\d{1,15}$/
+
+/** 0 where it is damaged: the rest of the entry is still there to be tried again. */
+const wholeOf = (text: string | null | undefined): number => (text && WHOLE.test(text) ? Number(text) : 0)
+
+const isoTime = (milliseconds: string | null | undefined): string => new Date(wholeOf(milliseconds)).toISOString()
 
 /** The same thing at the same door is one entry; as a name it holds nothing that a URL could not. */
 const idOf = (door: string, identity: string): string => hash('sha256', `${door} ${identity}`, 'base64url').slice(0, 22)

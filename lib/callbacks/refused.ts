@@ -50,9 +50,19 @@ export function createRefusedLog(redis: Redis, keys: Keys, now: () => number): R
       const found = await redis.xrevrange(keys.refusedCallbacks, start, '-', 'COUNT', limit + 1)
       const shown = found.slice(0, limit)
       const last = shown.at(-1)?.[0]
-      const items = shown.map(([, [, text = '']]) => JSON.parse(text))
+      const items = shown.flatMap(([, [, text = '']]) => readEntry(text) ?? [])
       return { items, ...(found.length > limit && last !== undefined && { next: last }) }
     }
+  }
+}
+
+/** undefined where it is damaged. */
+function readEntry(text: string): (RefusedCallback & { time: string }) | undefined {
+  try {
+    const entry = JSON.parse(text)
+    return typeof entry?.time === 'string' ? entry : undefined
+  } catch {
+    return undefined
   }
 }
 

@@ -4,7 +4,7 @@ import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { startRedis } from '../../../tools/redis.ts'
 import { API_KEY, APPID, build, type Environment, MCHID } from '../../helper.ts'
-import { bearer, refused } from '../api/client.ts'
+import { bearer, refused, until } from '../api/client.ts'
 import { eventsIn, NO_WORKER, notify, payment, quarantined, signed, xml } from '../wechat/notices.ts'
 import { PLAIN, plainPush } from '../wechat/pushes.ts'
 import { ask } from './backend.ts'
@@ -350,4 +350,37 @@ t.test('calls about callbacks refuse what is wrong, each with its own code', asy
       refused(t, await ask(app, { url: `${url}?${query}` }), 400, 'FST_ERR_VALIDATION')
   t.equal(await quarantined(app).then(({ length }) => length), 1)
   t.equal((await notify(app, xml({}))).statusCode, 401)
+})
+
+t.test('what is damaged in Redis is left out of the lists, or shown as far as it goes', async (t) => {
+  const { app, contradict, forge, quarantinedNow, refusedNow, retry } = await start(t)
+  await contradict()
+  const [{ id, identity } = {}] = (await quarantinedNow()).items
+  const place = app.keys.quarantined(String(id))
+  const never = '1970-01-01T00:00:00.000Z'
+  const damages: [field: string, shown: object][] = [
+    ['first', { firstSeen: never }],
+    ['times', { times: 0 }],
+    ['last', { lastSeen: never }]
+  ]
+  for (const [field, shown] of damages) {
+    for (const text of ['', 'x', '-1', '1.5', '1e400', '9'.repeat(16)]) {
+      await app.redis.hset(place, field, text)
+      t.match(await quarantinedNow(), { items: [{ id, identity, ...shown }] }, `${field}: ${text}`)
+    }
+  }
+  await app.redis.hset(place, 'sealed', 'x')
+  t.equal((await retry(id)).json().reason, 'encryption-key')
+  await app.redis.del(place)
+  await app.redis.set(place, 'x')
+  t.same(await quarantinedNow(), { items: [] })
+  refused(t, await retry(id), 404, 'NOT_FOUND')
+
+  await forge()
+  await until(async () => (await refusedNow()).items.length > 0)
+  const { items } = await refusedNow()
+  for (const text of ['', 'x', '{', 'null', '1', '[]', '{}'])
+    await app.redis.xadd(app.keys.refusedCallbacks, '*', 'entry', text)
+  await app.redis.xadd(app.keys.refusedCallbacks, '*', 'another', 'field')
+  t.same((await refusedNow()).items, items)
 })
