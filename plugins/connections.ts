@@ -17,6 +17,10 @@ const CODES: Record<string, ErrorCode> = {
 /** For the client to read the answer: a connection that is closed over unread bytes is reset, and the answer may be lost. */
 const LINGER_MS = 1000
 
+/** How long a request that is coming may take when we stop. With all else of a stop: below SHUTDOWN_MS (server.ts). */
+const LAST_REQUESTS_MS = 6000
+const SWEEP_MS = 500
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** Answers what is no request, and ends its connection. `cause` is Node's name of what was wrong. */
@@ -28,6 +32,10 @@ interface Exchange {
   request: IncomingMessage
   response: ServerResponse
 }
+
+/** Whether its request came whole, or stands behind others that did, and its answer has not left. */
+const isAwaited = ({ request, response }: Exchange): boolean =>
+  !response.writableFinished && (request.complete || response.socket === null)
 
 /** For Fastify, which calls it on the service. */
 export function refuseUnread(this: unknown, { code }: { code?: string }, socket: Socket): void {
@@ -41,11 +49,10 @@ export default fp(
     const latest = new WeakMap<Socket, Exchange>()
     server.on('request', (request, response) => void latest.set(request.socket, { request, response }))
 
-    function refuse(code: ErrorCode, socket: Socket, cause?: string): void {
+    function refuse(error: ServiceError, socket: Socket, cause?: string): void {
       if (!socket.writable) return
-      const error = new ServiceError(code)
       const id = randomUUID()
-      const { statusCode: status } = error
+      const { statusCode: status, code } = error
       log.info({ reqId: id, route: '(none)', status, code, cause }, 'request')
       meters.request('', undefined, status, 0)
       meters.refusal(code)
@@ -53,26 +60,28 @@ export default fp(
     }
 
     /** Answers leave in the order of their requests: what is refused comes behind those that still wait for theirs. */
-    function refuseInTurn(code: ErrorCode, socket: Socket, cause?: string): void {
+    function refuseInTurn(error: ServiceError, socket: Socket, cause?: string): void {
       const { request, response } = latest.get(socket) ?? {}
-      if (request === undefined || response === undefined) refuse(code, socket, cause)
-      else if (request.complete) whenAnswered(response, () => refuse(code, socket, cause))
+      if (request === undefined || response === undefined) refuse(error, socket, cause)
+      else if (request.complete) whenAnswered(response, () => refuse(error, socket, cause))
       // The body of the latest request is what is wrong. Where that is answered, or others wait before it, nothing fits here.
       else if (response.headersSent || response.socket === null) socket.destroy()
-      else refuse(code, socket, cause)
+      else refuse(error, socket, cause)
     }
 
     app.decorate('refuseConnection', (cause, socket) => {
       if (socket.writableEnded) return
       if (cause === 'ECONNRESET' || !socket.writable) socket.destroy()
-      else refuseInTurn(CODES[cause ?? ''] ?? 'BAD_REQUEST', socket, cause)
+      else refuseInTurn(new ServiceError(CODES[cause ?? ''] ?? 'BAD_REQUEST'), socket, cause)
     })
 
     // No method of ours, and Node.js would answer it nothing.
     server.on('connect', (_request, socket: Socket) => {
       socket.on('error', () => undefined)
-      refuseInTurn('NOT_FOUND', socket)
+      refuseInTurn(new ServiceError('NOT_FOUND'), socket)
     })
+    endUnfinishedAtStop(app, (socket) => latest.get(socket), refuseInTurn)
+
     // Whoever expects what we do not know gets what we have, as RFC 9110 allows.
     server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
 
@@ -85,6 +94,40 @@ export default fp(
   },
   { name: 'connections', dependencies: ['errors', 'headers', 'meters', 'request-log'], fastify: '5.x' }
 )
+
+/**
+ * Node.js ends idle connections at a stop, but takes one for busy on which nothing came yet, or a part of a request.
+ * After a while those are refused: whoever says nothing, or drips, would keep the process until it is killed.
+ */
+function endUnfinishedAtStop(
+  app: FastifyInstance,
+  latestOf: (socket: Socket) => Exchange | undefined,
+  refuse: (error: ServiceError, socket: Socket, cause: string) => void
+): void {
+  const open = new Set<Socket>()
+  app.server.on('connection', (socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
+
+  function sweep(): void {
+    const message = 'This instance is stopping, and the request did not come whole in time; send it again, at once'
+    for (const socket of open) {
+      const exchange = latestOf(socket)
+      if (exchange === undefined || !isAwaited(exchange))
+        refuse(new ServiceError('REQUEST_TIMEOUT', { message }), socket, 'stopping')
+    }
+  }
+
+  let timer: NodeJS.Timeout | undefined
+  app.addHook('preClose', async () => {
+    timer = setTimeout(() => {
+      sweep()
+      timer = setInterval(sweep, SWEEP_MS)
+    }, LAST_REQUESTS_MS)
+  })
+  app.addHook('onClose', async () => clearTimeout(timer))
+}
 
 function whenAnswered(response: ServerResponse, go: () => void): void {
   if (response.writableFinished) go()

@@ -37,6 +37,56 @@ t.test('requests that announce a body and have none are no reason to stay', asyn
   t.equal(status, 0)
 })
 
+const LOGIN = ['POST /api/login HTTP/1.1', 'Host: x', 'Content-Type: application/json']
+const TEST = head('GET /api/test HTTP/1.1', 'Host: x')
+
+/** What a connection brought before the stop, and the statuses that it gets in all. */
+const UNFINISHED: Record<string, [bytes: string, statuses: number[]]> = {
+  'nothing yet': ['', [408]],
+  'a part of a head': ['POST /api/login HTTP/1.1\r\nHost: x\r\nA', [408]],
+  'a part of a body': [`${head(...LOGIN, 'Content-Length: 100')}{`, [408]],
+  'a part of a chunk': [`${head(...LOGIN, 'Transfer-Encoding: chunked')}30\r\n{`, [408]],
+  'a part of a callback': [
+    `${head('POST /wechat/pay/v2/1/notify HTTP/1.1', 'Host: x', 'Content-Length: 100')}<`,
+    [408]
+  ],
+  'a part of a body that is refused already': [
+    `${head('POST /no HTTP/1.1', 'Host: x', 'Content-Length: 100')}{`,
+    [404]
+  ],
+  'a request, and a part of the next': [`${TEST}GET /api/te`, [200, 408]],
+  'a request that is answered': [TEST, [200]]
+}
+
+t.test('requests that do not come whole are no reason to stay', async (t) => {
+  const env = await leastEnvironment()
+  const child = runNode(t, ['server.ts'], env)
+  const log = child.stdout && text(child.stdout)
+  await untilReady(env.PORT)
+  const open = Object.entries(UNFINISHED).map(([name, [bytes, statuses]]) => {
+    const connection = new RawConnection(Number(env.PORT)).send(bytes)
+    // Each drips on.
+    const drip = setInterval(() => bytes !== '' && bytes !== TEST && connection.send('x'), 500)
+    return { name, connection, drip, statuses }
+  })
+  await Promise.all(
+    open.filter(({ statuses }) => statuses[0] !== 408).map((one) => once(one.connection.socket, 'data'))
+  )
+  const end = once(child, 'exit')
+  child.kill('SIGTERM')
+  for (const { name, connection, drip, statuses } of open) {
+    const answers = await connection.answers()
+    clearInterval(drip)
+    t.same(
+      answers.map(({ status }) => status),
+      statuses,
+      name
+    )
+  }
+  t.same(await end, [0, null])
+  t.notMatch(await log, /killed by timeout/)
+})
+
 t.test('wrong settings stop the start: every fault by name, no value, status 1', async (t) => {
   const env = { ...(await leastEnvironment()), PORT: 'eighty', JWT_SECRET: 'much-too-short', WECHAT_SECRET: undefined }
   const { status, err } = await outcome(runNode(t, ['server.ts'], env))
