@@ -6,7 +6,7 @@ import { API_KEY, APPID, build, logIn, MCHID, type World } from './helper.ts'
 import { exchange, head, listen, RawConnection } from './raw-http.ts'
 import { bearer, login, post, startHeldWechat, until } from './routes/api/client.ts'
 import { valuesOf } from './routes/metrics.ts'
-import { notify, payment, SUCCESS, signed } from './routes/wechat/notices.ts'
+import { FAIL, notify, payment, SUCCESS, signed, XML } from './routes/wechat/notices.ts'
 
 const KIB = 1024
 /** Of each door; one client may have 64 KiB of it. */
@@ -109,6 +109,30 @@ t.test('one client has at most a quarter, however it writes its address', async 
       await settled(t, app, door)
     }
   }
+})
+
+/** Each callback's door, the budget it shares, and the form in which it fails. */
+const CALLBACKS: [path: string, door: Door, type: string, body: string | RegExp][] = [
+  [`/wechat/pay/v2/${MCHID}/notify`, 'pay', XML, FAIL],
+  [`/wechat/pay/v2/${MCHID}/refund`, 'pay', XML, FAIL],
+  [PATHS.pay, 'pay', 'application/json; charset=utf-8', /^\{"code":"FAIL",/],
+  [PATHS.push, 'push', 'text/plain; charset=utf-8', /^(?!success)/]
+]
+
+t.test('a callback beyond the budget is refused in the form of its protocol, small or large', async (t) => {
+  const world = await start(t)
+  const full: Door[] = ['pay', 'push']
+  const first = await Promise.all(full.map((door) => stall(t, world, door, '192.0.2.1', 60 * KIB)))
+  for (const [path, door, type, body] of CALLBACKS) {
+    for (const bytes of [5 * KIB, 20 * KIB]) {
+      const request = headOf(door, '192.0.2.1', `Content-Length: ${bytes}`).replace(PATHS[door], path)
+      const [answer] = await exchange(world.port, request + 'x'.repeat(bytes))
+      t.match(answer, { status: 503, headers: { 'retry-after': '1', 'content-type': type } }, `${path} ${bytes}`)
+      t.match(answer?.body, body, `${path} ${bytes}`)
+    }
+  }
+  for (const { socket } of first) socket.destroy()
+  await settled(t, world.app, 'callbacks')
 })
 
 t.test('a body in many pieces counts for what the pieces take', async (t) => {
