@@ -287,10 +287,11 @@ const RECEIVERS: Record<string, Receiver> = {
   },
   PHP: {
     command: 'php',
-    args: (folder, port) => ['-d', 'display_errors=1', '-S', `127.0.0.1:${port}`, join(folder, 'receiver.php')],
+    // Without a php.ini, as in the image of PHP: what is printed goes out at once.
+    args: (folder, port) => ['-n', '-d', 'display_errors=1', '-S', `127.0.0.1:${port}`, join(folder, 'receiver.php')],
     files: {
       'receiver.php': `${block(readme, 'php', 'StandardWebhooks')}
-function take($id, $event) { if ($id === 'pay_0') throw new \\Exception('away'); }`,
+function take($id, $event) { echo "$id is taken"; if ($id === 'pay_0') throw new \\Exception('away'); }`,
       'autoload.php': PHP_LIBRARY
     },
     skip: isAbsent('php')
@@ -338,6 +339,16 @@ for (const [name, { command, args, files, skip }] of Object.entries(RECEIVERS)) 
     t.equal(await deliver(url, 'pay_1', 1800), 204, 'it is still there')
   })
 }
+
+t.test('the receiver for PHP answers 500 where its library is not there', { skip: isAbsent('php') }, async (t) => {
+  const folder = t.testdir({ 'receiver.php': block(readme, 'php', 'StandardWebhooks') })
+  const port = await freePort()
+  const child = start('php', RECEIVERS.PHP?.args(folder, port) ?? [], {})
+  t.teardown(() => child.kill())
+  const url = `http://127.0.0.1:${port}/webhooks`
+  await answering(url)
+  t.equal(await deliver(url, 'pay_1', 1800), 500)
+})
 
 t.test('the example in docs/events.md is signed as it says', async (t) => {
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(eventsPage)?.[1] ?? ''
