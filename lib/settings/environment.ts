@@ -5,11 +5,14 @@ import type { Faults } from './faults.ts'
 import { findMisspelt, namesFor } from './misspelt.ts'
 import { NOTE_WORDS, notesOf } from './notes.ts'
 import { Environment, type SettingName } from './schema.ts'
-import { certainSlip, likelySlip, looksLikePath } from './slips.ts'
+import { certainSlip, isNoSecret, likelySlip, looksLikePath } from './slips.ts'
 
 /** Reads a text file; throws as `node:fs` does. */
 export type ReadFile = (path: string) => string
 export type Variables = Readonly<Record<string, string | undefined>>
+/** Of JWT_SECRET and of each of INTERNAL_API_KEYS. */
+const SHORTEST_SECRET = 32
+
 type Given = Partial<Record<SettingName, string | number>>
 
 const NAMES = Object.keys(Environment.properties) as SettingName[]
@@ -81,7 +84,7 @@ function gather(env: Variables, readFile: ReadFile, faults: Faults): Given {
 function fromVariable(name: SettingName, value: string, readFile: ReadFile, faults: Faults): string {
   const schema = Environment.properties[name]
   const { secret, file } = notesOf(schema)
-  const isPath = (secret || file) && looksLikePath(value) && isThere(value, readFile)
+  const isPath = (secret || file) && looksLikePath(value) && (isTakenForSecret(value) || isThere(value, readFile))
   const problem = certainSlip(value) ?? (isPath ? `is the path of a file: name it ${name}_FILE` : undefined)
   if (problem !== undefined) return refuse(name, name, problem, faults)
   faults.remark(name, likelySlip(value, schema, name))
@@ -106,6 +109,9 @@ function refuse(name: SettingName, told: string, problem: string | undefined, fa
   faults.settle(name)
   return ''
 }
+
+/** A path that is long enough for a secret, and would be a key that anybody can guess. Shorter ones no rule takes. */
+const isTakenForSecret = (path: string): boolean => path.length >= SHORTEST_SECRET && isNoSecret(path)
 
 /** A secret may look like a path; one that is a file is none. */
 function isThere(path: string, readFile: ReadFile): boolean {

@@ -25,6 +25,9 @@ export function certainSlip(value: string): string | undefined {
 
 export const looksLikePath = (value: string): boolean => PATH.test(value)
 
+/** Whether a path is too plain for a secret: what is made at random, base64 too, is never so long without a capital. */
+export const isNoSecret = (path: string): boolean => /\/.+\//.test(path) && !/[A-Z]/.test(path)
+
 /** What may have happened to a value that its rule refuses. A remark that follows the rule. */
 export function likelySlip(value: string, schema: TSchema, name?: string): string | undefined {
   const { kind, secret, file } = notesOf(schema)

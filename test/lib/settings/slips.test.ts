@@ -95,6 +95,16 @@ const DAMAGED: [kind: string, changes: Env, line: RegExp][] = [
     { JWT_SECRET: LONG_PATH },
     /^JWT_SECRET is the path of a file: name it JWT_SECRET_FILE$/
   ],
+  [
+    'the path of a file that is not there, for a secret',
+    { JWT_SECRET: '/run/secrets/wxgate-production/jwt_secret' },
+    /^JWT_SECRET is the path of a file: name it JWT_SECRET_FILE$/
+  ],
+  [
+    'the same for API keys',
+    { INTERNAL_API_KEYS: '/etc/wxgate/secrets/internal-api-keys.txt' },
+    /^INTERNAL_API_KEYS is the path of a file: name it INTERNAL_API_KEYS_FILE$/
+  ],
   ['the text for a path', { WECHAT_CONFIG_FILE: '{"apps": []}' }, /; it is the text of a file; its path is wanted$/],
   [
     'a certificate for a key',
