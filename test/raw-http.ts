@@ -1,5 +1,4 @@
 /** HTTP as bytes over a connection of its own, for what no client library would send. */
-import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -31,12 +30,9 @@ export class RawConnection {
     this.socket.setEncoding('latin1').on('data', (chunk) => {
       this.#received += chunk
     })
-    // A connection that is reset has ended too: what came before counts.
-    this.socket.on('error', () => undefined)
-    this.#ended = once(
-      this.socket.on('end', () => this.socket.end()),
-      'close'
-    )
+    // A connection that is reset has ended too: what came before counts. `once` of node:events would reject then.
+    this.socket.on('error', () => undefined).on('end', () => this.socket.end())
+    this.#ended = new Promise((done) => void this.socket.once('close', done))
   }
 
   send(bytes: string | Buffer): this {
