@@ -1,4 +1,7 @@
-/** The way to Redis, as a test wants it: new connections lead elsewhere while open ones stay, or commands are refused. */
+/**
+ * The way to Redis, as a test wants it: new connections lead elsewhere while open ones stay, open ones fall silent, or
+ * commands are refused.
+ */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
@@ -10,6 +13,8 @@ export interface RedisWay {
   port: number
   /** New connections go there; those that are open stay, as after a failover by DNS or by a virtual address. */
   leadTo(redis: Pick<PrivateRedis, 'socket'>): void
+  /** Nothing comes through the open connections any more, and nothing closes them: a host that is gone says nothing. */
+  silence(): void
   /** Each command on each connection is answered so, such as `LOADING …`; undefined: they reach Redis again. */
   refuse(error: string | undefined): void
   /** How many connections were made so far. */
@@ -54,6 +59,9 @@ export async function startRedisWay(t: Test, first: Pick<PrivateRedis, 'socket'>
     port,
     leadTo(redis) {
       target = redis
+    },
+    silence() {
+      for (const socket of sockets) socket.pause()
     },
     refuse(error) {
       refusal = error

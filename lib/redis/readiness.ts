@@ -1,6 +1,7 @@
 /**
- * Whether Redis does what the service needs, and what is done where it does not: said once, tried again until it does, and
- * all connections replaced where new ones would be served, as after a failover that leaves the old ones open.
+ * Whether Redis does what the service needs, and what is done where it does not: the log says it once, Redis is tried
+ * until it does, and all connections are replaced where new ones would be served, as after a failover that leaves the
+ * old ones open.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
@@ -12,6 +13,8 @@ import { CLOSED, lackOf, NO_ANSWER, type Trouble, troubleOf } from './trouble.ts
 
 /** Between two looks while Redis is in trouble. */
 const LOOK_MS = 500
+/** Between two looks while all is well. A worker that nobody calls would not notice that its Redis is gone. */
+const WATCH_MS = 5000
 /** How long an answer is good for those who ask without a key. */
 const KEPT_MS = 100
 /** For a connection that is just being replaced. */
@@ -38,8 +41,10 @@ export class Readiness {
   readonly #closing = new AbortController()
   #asked: Promise<Trouble | undefined> | undefined
   #last: Verdict | undefined
-  /** Since when, by performance.now(), and what has been said of it. */
-  #incident: { since: number; told: Set<string> } | undefined
+  /** What has been said of the trouble that Redis is in. */
+  #incident: { told: Set<string> } | undefined
+  /** Since when the address may lead to another Redis, by performance.now(). */
+  #movedAt: number | undefined
   #looking = false
   /** The connection for requests, each time it was made: what only a new one is asked. */
   #inspected = false
@@ -48,11 +53,18 @@ export class Readiness {
 
   constructor(options: ReadinessOptions) {
     this.#options = options
-    options.pool.prompt.on('close', () => {
+    const { prompt } = options.pool
+    prompt.on('close', () => {
+      this.#movedAt ??= performance.now()
       this.#way ??= CLOSED
       this.#inspected = false
       this.#last = undefined
     })
+    prompt.on('ready', () => {
+      if (this.#movedAt !== undefined) void this.#look()
+    })
+    const watch = setInterval(() => void this.#look(), WATCH_MS).unref()
+    this.#closing.signal.addEventListener('abort', () => clearInterval(watch))
   }
 
   /** undefined: Redis does what is needed. All who ask at once share one probe. Never rejects. */
@@ -119,7 +131,8 @@ export class Readiness {
   }
 
   #begin(trouble: Trouble): void {
-    this.#incident ??= { since: performance.now(), told: new Set() }
+    this.#movedAt ??= performance.now()
+    this.#incident ??= { told: new Set() }
     const { told } = this.#incident
     if (!told.has(trouble.cause)) this.#options.onTrouble(trouble)
     told.add(trouble.cause)
@@ -127,11 +140,10 @@ export class Readiness {
   }
 
   #end(): void {
-    if (this.#incident === undefined) return
-    const { since } = this.#incident
+    if (this.#movedAt !== undefined) this.#options.pool.replaceOthers(this.#movedAt)
+    this.#movedAt = undefined
+    if (this.#incident !== undefined) this.#options.onUsable()
     this.#incident = undefined
-    this.#options.pool.replaceOthers(since)
-    this.#options.onUsable()
   }
 
   /** Looks again and again, one at a time, until Redis serves all connections. */
