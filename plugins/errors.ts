@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
-import { troubleOf } from '../lib/redis/trouble.ts'
+import { absenceOf } from '../lib/redis/trouble.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -16,10 +16,13 @@ declare module 'fastify' {
   }
 }
 
-/** Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by name, all else INTERNAL. */
+/**
+ * Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by
+ * name, all else INTERNAL.
+ */
 function asPublicError(error: unknown): ServiceError | FastifyError {
   if (error instanceof ServiceError) return error
-  const trouble = troubleOf(error)
+  const trouble = absenceOf(error)
   if (trouble !== undefined)
     return new ServiceError('REDIS_UNAVAILABLE', { cause: error, detail: `${trouble.cause}: Redis ${trouble.reason}` })
   return isRefusalOfFastify(error) ? error : new ServiceError('INTERNAL', { cause: error })

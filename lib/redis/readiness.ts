@@ -9,7 +9,7 @@ import { connectOnce, settled } from './connect.ts'
 import { lackingCommands } from './needed-commands.ts'
 import type { RedisPool } from './pool.ts'
 import { type ProbeKey, probe, probeAll } from './probe.ts'
-import { CLOSED, lackOf, NO_ANSWER, type Trouble, troubleOf } from './trouble.ts'
+import { CLOSED, lackOf, NO_ANSWER, type Trouble, troubleOf, unforeseen } from './trouble.ts'
 
 /** Between two looks while Redis is in trouble. */
 const LOOK_MS = 500
@@ -178,11 +178,3 @@ export class Readiness {
     }
   }
 }
-
-/** An answer that is none of those known: Redis does not do what is needed, whatever the reason. */
-const unforeseen = (error: unknown): Trouble => ({
-  cause: (error as Error).message?.split(' ', 1)[0] ?? 'ERR',
-  reason: 'answers what wxgate does not understand',
-  isSetting: false,
-  mayBeElsewhere: true
-})

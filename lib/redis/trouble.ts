@@ -79,7 +79,7 @@ const WAYS: Row[] = [
   }
 ]
 
-/** What is wrong with Redis, or undefined where the mistake is in what was asked of it. */
+/** What is wrong with Redis; undefined where it is nothing that is known here. */
 export function troubleOf(error: unknown): Trouble | undefined {
   if (!(error instanceof Error)) return undefined
   if (error.name === 'ReplyError') return find(ANSWERS, error.message.replace(WITHIN_SCRIPT, ''))
@@ -97,8 +97,26 @@ function find(rows: Row[], message: string): Trouble | undefined {
   return { cause: row.cause ?? /^\w+/.exec(message)?.[0] ?? '', reason, isSetting, mayBeElsewhere }
 }
 
+/** Answers about what was asked, or about what is held there: Redis does its work. Scripts say where they stopped. */
+const ABOUT_THE_COMMAND =
+  /^(?:WRONGTYPE|NOSCRIPT|BUSYKEY)\b|\bscript\b|^ERR (?:syntax|wrong number|invalid|unknown|no such|index|offset|min or max|increment|string exceeds|(?:hash )?value)\b/
+
+/** An answer that is none of those known, such as one of a proxy before Redis: what is needed is not done. */
+export const unforeseen = (error: unknown): Trouble => ({
+  cause: (error as Error).message?.split(' ', 1)[0] ?? 'ERR',
+  reason: 'answers what wxgate does not understand',
+  isSetting: false,
+  mayBeElsewhere: true
+})
+
+/** Why Redis cannot serve now; undefined where the mistake is in what was asked of it, or in what is held there. */
+export function absenceOf(error: unknown): Trouble | undefined {
+  const isForeign = error instanceof Error && error.name === 'ReplyError' && !ABOUT_THE_COMMAND.test(error.message)
+  return troubleOf(error) ?? (isForeign ? unforeseen(error) : undefined)
+}
+
 /** Whether an error says "Redis cannot serve now", as opposed to a mistake in what was asked of it. */
-export const isRedisAway = (error: unknown): boolean => troubleOf(error) !== undefined
+export const isRedisAway = (error: unknown): boolean => absenceOf(error) !== undefined
 
 /** That the user of a connection may not run these commands. */
 export function lackOf(commands: string[]): Trouble | undefined {

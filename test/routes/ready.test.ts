@@ -160,7 +160,12 @@ t.test('whatever word Redis refuses with, it is no 500', async (t) => {
     ['READONLY', 'ERR Error running script (call to f_13e0): @user_script:1: -READONLY You can not write'],
     ['NOPERM', "ERR The user executing the script can't run this command or subcommand script: 13e0"],
     ['MAXCLIENTS', 'ERR max number of clients reached'],
-    ['ADDRESS', 'ERR illegal address: 10.0.0.5:4711']
+    ['ADDRESS', 'ERR illegal address: 10.0.0.5:4711'],
+    // Of proxies before Redis, as hosted ones have them.
+    ['ERR', 'ERR Connection timed out'],
+    ['ERR', 'ERR handle response, backend conn reset'],
+    ['upstream', 'upstream failure'],
+    ['UNHEARD', 'UNHEARD of by anybody']
   ]
   for (const [cause, answer] of answers) {
     t.comment(cause)
