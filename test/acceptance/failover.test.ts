@@ -1,24 +1,22 @@
 /**
- * A failover of Redis under load, behind the shipped Caddyfile: the old primary becomes a replica and closes nothing, then the
- * address leads to the new one. Printed: when the last request failed after that, and whether anything acknowledged was lost.
- * By hand, several times: `ROUNDS=5 node test/acceptance/failover.test.ts`.
+ * A failover of Redis under load, behind the shipped Caddyfile: the old primary becomes a replica and closes nothing,
+ * then the address leads to the new one. It prints when the last request failed after that, and whether anything
+ * acknowledged was lost. By hand, several times: `ROUNDS=5 node test/acceptance/failover.test.ts`.
  */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { startBackend } from '../../sandbox/backend.ts'
-import { startSandbox } from '../../sandbox/index.ts'
 import { type PrivateRedis, startRedis } from '../../tools/redis.ts'
 import { APPID, MCHID } from '../helper.ts'
 import { startRedisWay } from '../redis-way.ts'
 import { payment, SUCCESS, signed } from '../routes/wechat/notices.ts'
 import { withCaddy } from './caddy.ts'
 import { startInstance } from './instances.ts'
+import { startNeighbours } from './neighbours.ts'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 1)
 const BETWEEN_CALLS_MS = 20
-/** The contract of this test. */
+/** No request may fail later than this after the address leads to the new primary. */
 const LAST_FAILURE_MS = 5000
 /** Of load before, and of load without a failure after which it counts as over. */
 const BEFORE_MS = 1000
@@ -26,19 +24,9 @@ const QUIET_MS = 6000
 const TOLD_MS = 60_000
 
 t.setTimeout(180_000 * ROUNDS)
-const secret = randomBytes(16).toString('hex')
-const apiV2Key = randomBytes(16).toString('hex')
-const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
 const servers = await Promise.all([startRedis({ tcp: true }), startRedis({ tcp: true })])
-const sandbox = await startSandbox({
-  apps: [{ appid: APPID, secret }],
-  merchants: [{ mchid: MCHID, apiV2Key, appids: [APPID] }]
-})
-const backend = await startBackend({ secret: webhookSecret })
-t.teardown(async () => {
-  await Promise.all([sandbox.close(), backend.close()])
-  await Promise.all(servers.map((server) => server.stop()))
-})
+t.teardown(() => Promise.all(servers.map((server) => server.stop())))
+const { sandbox, backend, apiV2Key, settings } = await startNeighbours(t)
 
 const portOf = ({ url }: PrivateRedis): string => new URL(url).port
 
@@ -52,23 +40,8 @@ t.test('a failover under load: few fail, for a short time, and nothing acknowled
   const admins = servers.map(({ url }) => new Redis(url)) as [Redis, Redis]
   t.teardown(() => admins.forEach((admin) => void admin.disconnect()))
   await replicate(admins[1], servers[0])
-  const settings = {
-    LOG_LEVEL: 'fatal',
-    PUBLIC_URL: 'https://wx.example.test',
-    REDIS_URL: way.url,
-    ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
-    JWT_SECRET: randomBytes(32).toString('hex'),
-    RATE_LIMIT: '0',
-    WECHAT_APPID: APPID,
-    WECHAT_SECRET: secret,
-    WECHAT_PAY_MCHID: MCHID,
-    WECHAT_PAY_API_V2_KEY: apiV2Key,
-    WECHAT_API_ORIGIN: sandbox.origin,
-    WECHAT_PAY_ORIGIN: sandbox.origin,
-    WEBHOOK_URL: backend.webhookUrl,
-    WEBHOOK_SECRET: webhookSecret
-  }
-  const instances = await Promise.all([startInstance(t, settings), startInstance(t, settings)])
+  const all = { ...settings, REDIS_URL: way.url, RATE_LIMIT: '0' }
+  const instances = await Promise.all([startInstance(t, all), startInstance(t, all)])
   const door = await withCaddy(t, { upstreams: instances.map(({ origin }) => origin.slice('http://'.length)) })
   const json = { 'content-type': 'application/json' }
   const { code } = sandbox.login({ appid: APPID })

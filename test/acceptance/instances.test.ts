@@ -3,45 +3,19 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connectPrompt, settled } from '../../lib/redis/connect.ts'
-import { startBackend } from '../../sandbox/backend.ts'
-import { type PayResult, startSandbox } from '../../sandbox/index.ts'
+import type { PayResult } from '../../sandbox/index.ts'
 import { startRedis } from '../../tools/redis.ts'
 import { API_KEY, APPID, type Environment, MCHID } from '../helper.ts'
 import { type Instance, startInstance } from './instances.ts'
+import { startNeighbours } from './neighbours.ts'
 
 /** What server.ts gives a shut-down, after which it is forced. */
 const GRACE_MS = 10_000
 
-const secret = randomBytes(16).toString('hex')
-const apiV2Key = randomBytes(16).toString('hex')
-const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
 const redis = await startRedis({ persist: true, args: ['--appendfsync', 'always'] })
-const sandbox = await startSandbox({
-  apps: [{ appid: APPID, secret }],
-  merchants: [{ mchid: MCHID, apiV2Key, appids: [APPID] }]
-})
-const backend = await startBackend({ secret: webhookSecret })
-t.teardown(async () => {
-  await Promise.all([sandbox.close(), backend.close()])
-  await redis.stop()
-})
-
-const settings: Environment = {
-  LOG_LEVEL: 'warn',
-  PUBLIC_URL: 'https://wx.example.test',
-  REDIS_URL: redis.url,
-  ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
-  JWT_SECRET: randomBytes(32).toString('hex'),
-  WECHAT_APPID: APPID,
-  WECHAT_SECRET: secret,
-  WECHAT_PAY_MCHID: MCHID,
-  WECHAT_PAY_API_V2_KEY: apiV2Key,
-  WECHAT_API_ORIGIN: sandbox.origin,
-  WECHAT_PAY_ORIGIN: sandbox.origin,
-  INTERNAL_API_KEYS: API_KEY,
-  WEBHOOK_URL: backend.webhookUrl,
-  WEBHOOK_SECRET: webhookSecret
-}
+t.teardown(() => redis.stop())
+const { sandbox, backend, settings: common } = await startNeighbours(t)
+const settings = { ...common, LOG_LEVEL: 'warn', REDIS_URL: redis.url, INTERNAL_API_KEYS: API_KEY }
 
 const start = (t: Test, change: Environment = {}): Promise<Instance> => startInstance(t, { ...settings, ...change })
 

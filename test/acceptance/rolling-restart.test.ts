@@ -1,12 +1,9 @@
 /**
- * Three instances behind the shipped Caddyfile are restarted one after the other under a hundred requests a second: none
- * fails. By hand, longer or behind nginx: `ROUNDS=10 FRONT=nginx node test/acceptance/rolling-restart.test.ts`.
+ * Three instances behind the shipped Caddyfile are restarted one after the other under a hundred requests a second: no
+ * request fails. By hand, longer or behind nginx: `ROUNDS=10 FRONT=nginx node test/acceptance/rolling-restart.test.ts`.
  */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
-import { startBackend } from '../../sandbox/backend.ts'
-import { startSandbox } from '../../sandbox/index.ts'
 import { startRedis } from '../../tools/redis.ts'
 import { APPID, MCHID } from '../helper.ts'
 import { payment, SUCCESS, signed } from '../routes/wechat/notices.ts'
@@ -14,6 +11,7 @@ import type { FrontAnswer } from './caddy.ts'
 import { FRONTS, type Front } from './fronts.ts'
 import { type Instance, startInstance } from './instances.ts'
 import { describe, startLoad } from './load.ts'
+import { startNeighbours } from './neighbours.ts'
 
 const ROUNDS = Number(process.env.ROUNDS ?? 1)
 const FRONT = FRONTS.find(({ name }) => name.includes(process.env.FRONT ?? 'Caddyfile')) as Front
@@ -22,36 +20,10 @@ const PATIENCE_MS = 30_000
 const TIMEOUT_MS = 120_000 * ROUNDS
 
 t.setTimeout(TIMEOUT_MS)
-const secret = randomBytes(16).toString('hex')
-const apiV2Key = randomBytes(16).toString('hex')
-const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
 const redis = await startRedis()
-const sandbox = await startSandbox({
-  apps: [{ appid: APPID, secret }],
-  merchants: [{ mchid: MCHID, apiV2Key, appids: [APPID] }]
-})
-const backend = await startBackend({ secret: webhookSecret })
-t.teardown(async () => {
-  await Promise.all([sandbox.close(), backend.close()])
-  await redis.stop()
-})
-
-const settings = {
-  LOG_LEVEL: 'fatal',
-  PUBLIC_URL: 'https://wx.example.test',
-  REDIS_URL: redis.url,
-  ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
-  JWT_SECRET: randomBytes(32).toString('hex'),
-  RATE_LIMIT: '0',
-  WECHAT_APPID: APPID,
-  WECHAT_SECRET: secret,
-  WECHAT_PAY_MCHID: MCHID,
-  WECHAT_PAY_API_V2_KEY: apiV2Key,
-  WECHAT_API_ORIGIN: sandbox.origin,
-  WECHAT_PAY_ORIGIN: sandbox.origin,
-  WEBHOOK_URL: backend.webhookUrl,
-  WEBHOOK_SECRET: webhookSecret
-}
+t.teardown(() => redis.stop())
+const { sandbox, backend, apiV2Key, settings: common } = await startNeighbours(t)
+const settings = { ...common, REDIS_URL: redis.url, RATE_LIMIT: '0' }
 
 function expect(answer: FrontAnswer, holds: boolean): void {
   if (answer.statusCode !== 200 || !holds) throw new Error(`${answer.statusCode} ${answer.text.slice(0, 200)}`)
