@@ -98,8 +98,12 @@ function find(rows: Row[], message: string): Trouble | undefined {
 }
 
 /** Answers about what was asked, or about what is held there: Redis does its work. Scripts say where they stopped. */
-const ABOUT_THE_COMMAND =
-  /^(?:WRONGTYPE|NOSCRIPT|BUSYKEY)\b|\bscript\b|^ERR (?:syntax|wrong number|invalid|unknown|no such|index|offset|min or max|increment|string exceeds|(?:hash )?value)\b/
+const ABOUT_THE_COMMAND = [
+  /^(?:WRONGTYPE|NOSCRIPT|BUSYKEY)\b/,
+  /\bscript\b/,
+  /^ERR (?:syntax|wrong number|invalid|unknown|no such|index|offset|(?:hash )?value|string exceeds)\b/,
+  /^ERR (?:min or max|increment)\b/
+]
 
 /** An answer that is none of those known, such as one of a proxy before Redis: what is needed is not done. */
 export const unforeseen = (error: unknown): Trouble => ({
@@ -111,8 +115,9 @@ export const unforeseen = (error: unknown): Trouble => ({
 
 /** Why Redis cannot serve now; undefined where the mistake is in what was asked of it, or in what is held there. */
 export function absenceOf(error: unknown): Trouble | undefined {
-  const isForeign = error instanceof Error && error.name === 'ReplyError' && !ABOUT_THE_COMMAND.test(error.message)
-  return troubleOf(error) ?? (isForeign ? unforeseen(error) : undefined)
+  const known = troubleOf(error)
+  if (known !== undefined || !(error instanceof Error) || error.name !== 'ReplyError') return known
+  return ABOUT_THE_COMMAND.some((row) => row.test(error.message)) ? undefined : unforeseen(error)
 }
 
 /** Whether an error says "Redis cannot serve now", as opposed to a mistake in what was asked of it. */
