@@ -1,6 +1,6 @@
 /**
- * `app.events` records what happened, `app.recordedEvents` shows it; where this instance is a worker and there is a receiver,
- * it delivers too.
+ * `app.events` records what happened, `app.recordedEvents` shows it; where this instance is a worker and there is a
+ * receiver, it delivers too.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -50,8 +50,8 @@ export default fp<EventsOptions>(
 )
 
 /**
- * Throws SettingsError where Redis is there and cannot promise it. Where it is away, or comes back as another one, the log says
- * so then, and callbacks are answered 503 until it is set right: no success is told that is not true.
+ * Throws SettingsError where Redis is there and cannot promise it. Where it is away, or comes back as another one, the
+ * log says so then, and callbacks are answered 503 until it is set right: no success is told that is not true.
  */
 async function promiseDisk(app: FastifyInstance): Promise<Durability> {
   const { redis, keys } = app

@@ -1,4 +1,6 @@
-/** /healthz: the process lives. /readyz: it can serve. Both without a key, since whoever balances the load asks them. */
+/**
+ * /healthz: the process lives. /readyz: it can serve. Both without a key, since whoever balances the load asks them.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -8,7 +10,10 @@ import { problems } from '../lib/problem.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Before closing: says "not ready" for as long as a balancer that asks every second needs to notice. At once where none asks. */
+    /**
+     * Before closing: says "not ready" for as long as a balancer that asks every second needs to notice. At once where
+     * none asks.
+     */
     drain(): Promise<void>
   }
 }

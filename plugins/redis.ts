@@ -1,4 +1,7 @@
-/** `app.redis`: the one connection that serves requests. A start does not fail for a Redis that is away, but for a wrong REDIS_URL. */
+/**
+ * `app.redis`: the one connection that serves requests. A start goes on without a Redis that is away, and fails for a
+ * wrong REDIS_URL.
+ */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'

@@ -1,4 +1,6 @@
-/** Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try. */
+/**
+ * Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try.
+ */
 import { type Job, UnrecoverableError, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
@@ -23,7 +25,10 @@ export interface DeliveryTimes {
   answerMs: number
   /** Renewed every half of it. Whoever does not is dead, and its deliveries are another's. */
   lockMs: number
-  /** Between two looks for the deliveries of the dead. In the worst case one look misses: 20 + 2 × 10 s, well inside the minute. */
+  /**
+   * Between two looks for the deliveries of the dead. In the worst case one look misses: 20 + 2 × 10 s, well inside the
+   * minute.
+   */
   lookMs: number
   /** What posts under way get at close(), well inside the time a process has to shut down. */
   closeMs: number

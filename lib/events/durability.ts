@@ -1,6 +1,7 @@
 /**
- * EVENT_DURABILITY=fsync: what Redis has confirmed counts only once it is on Redis' disk. Redis sees to that before each answer
- * (appendfsync always), or is asked after the write (WAITAOF, from Redis 7.2 on: redis.io/commands/waitaof).
+ * EVENT_DURABILITY=fsync: what Redis has confirmed counts only once it is on Redis' disk. Redis sees to that before
+ * each answer (appendfsync always), or is asked after the write (WAITAOF, from Redis 7.2 on:
+ * redis.io/commands/waitaof).
  */
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
@@ -18,8 +19,9 @@ const MARK_SECONDS = 60
 
 export interface Durability {
   /**
-   * Before a write. What it resolves to is called after Redis confirmed the write, and resolves once that is on disk. It
-   * throws REDIS_UNAVAILABLE where that is not known in time; the write may stand all the same. Throws where Redis is away.
+   * Before a write. What it resolves to is called after Redis confirmed the write, and resolves once that is on disk.
+   * It throws REDIS_UNAVAILABLE where that is not known in time; the write may stand all the same. Throws where Redis
+   * is away.
    */
   begin(): Promise<() => Promise<void>>
   /** Throws SettingsError where this Redis cannot promise it, and whatever says that Redis is away. */

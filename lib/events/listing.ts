@@ -1,4 +1,6 @@
-/** What was recorded and how its delivery went, for the merchant's backend: lists, one event, and delivery once more. */
+/**
+ * What was recorded and how its delivery went, for the merchant's backend: lists, one event, and delivery once more.
+ */
 import { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'

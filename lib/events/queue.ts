@@ -44,8 +44,9 @@ export type EventCounts = Record<'waiting' | 'delayed' | 'active' | 'failed', nu
 
 export interface EventRecorder {
   /**
-   * One atomic step: seen before, or stored. `conflict`: this identity was recorded with another essence.
-   * When it resolves, Redis holds the event, on disk where that was asked for; when it throws, nobody knows, and the sender has to come again.
+   * One atomic step: seen before, or stored. `conflict`: this identity was recorded with another essence. When it
+   * resolves, Redis holds the event, on disk where that was asked for; when it throws, nobody knows, and the sender has
+   * to come again.
    */
   record(event: Event): Promise<Recorded>
   /** Of all instances together. Fails where Redis is away. */
@@ -67,7 +68,10 @@ export function createEventRecorder(
 ): EventRecorder {
   const index = createWaitingIndex(redis, prefix)
 
-  /** Both in one round trip. The entry of a duplicate is of nobody, so it goes; that the index knows it is not what success says. */
+  /**
+   * Both in one round trip. The entry of a duplicate is of nobody, so it goes; that the index knows it is not what
+   * success says.
+   */
   async function add(queue: Queue<QueuedEvent>, jobId: string, event: Event): Promise<string> {
     const { id, type, timestamp, data, isPatient = false } = event
     const body = JSON.stringify({ type, timestamp, data })

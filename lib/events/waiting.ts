@@ -1,6 +1,7 @@
 /**
- * Which events are not delivered yet, by when they were recorded: BullMQ keeps them in three places, each in an order of its
- * own. Written beside the queue, not with it, so an entry may be stale; it is then seen by its job and forgotten.
+ * Which events are not delivered yet, by when they were recorded: BullMQ keeps them in three places, each in an order
+ * of its own. Written beside the queue, not with it, so an entry may be stale; it is then seen by its job and
+ * forgotten.
  */
 import type { Redis } from 'ioredis'
 import { eventKeys } from '../redis/keys.ts'

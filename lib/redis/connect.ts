@@ -10,8 +10,9 @@ type Options = Omit<RedisOptions, 'replyMapping'>
 const COMMAND_TIMEOUT_MS = 800
 
 /**
- * Redis answers within microseconds: a connection that owes an answer for so long is dead, or leads to nobody. It is given up, so
- * that who comes next fails at once, and a host that went away in silence is replaced. Less than the time-out of a command.
+ * Redis answers within microseconds. A connection that owes an answer for so long is dead, or its host went away in
+ * silence: it is closed and made anew, so that the next command does not wait for it too. Less than the time-out of a
+ * command.
  */
 const SILENCE_MS = 700
 
@@ -21,7 +22,7 @@ const REFUSED_PAUSE_MS = 1000
 /** Pause before the next attempt to connect: 50 ms doubling to 1 s, so that a returning Redis is found soon. */
 const pauseMs = (attempt: number): number => Math.min(50 * 2 ** Math.min(attempt - 1, 6), 1000)
 
-/** Whether Redis has loaded its data it says at each command; what ioredis asks before is not every user's to ask (INFO). */
+/** No ready check: it needs INFO, which not every user may run, and Redis says LOADING at each command anyway. */
 const common: Options = { connectTimeout: 1000, disconnectTimeout: 500, enableReadyCheck: false }
 
 const prompt: Options = {
@@ -74,7 +75,7 @@ function supervise(redis: Redis, events: ConnectionEvents): Redis {
   return redis
 }
 
-/** Where SELECT fails ioredis would go on in database 0, which is somebody else's: the connection is given up instead. */
+/** Closes the connection where SELECT fails. ioredis would go on in database 0, which may be somebody else's. */
 function refuseOtherDatabase(redis: Redis): void {
   let refusedAt = Number.NEGATIVE_INFINITY
   redis.on('error', (error: Error & { command?: { name: string } }) => {
@@ -115,7 +116,10 @@ export async function connectOnce(url: string): Promise<Redis> {
   }
 }
 
-/** Resolves when the connection is ready or `timeoutMs` have passed, whichever is first; a start does not fail for a Redis that is away. */
+/**
+ * Resolves when the connection is ready or `timeoutMs` have passed, whichever is first; a start does not fail for a
+ * Redis that is away.
+ */
 export async function settled(redis: Redis, timeoutMs: number): Promise<void> {
   if (redis.status === 'ready') return
   await new Promise<void>((resolve) => {

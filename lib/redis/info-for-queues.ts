@@ -1,6 +1,6 @@
 /**
- * INFO as BullMQ needs it. It asks at each start for the version, gives up for good where it may not (which ends in a busy
- * loop), and writes bare lines about the eviction policy and about old versions, of which wxgate speaks itself.
+ * INFO as BullMQ needs it. BullMQ asks for the version at each start. Where it may not, it gives up for good and ends
+ * in a busy loop. It also writes plain lines about the eviction policy and old versions, which wxgate logs itself.
  */
 import type { Redis } from 'ioredis'
 

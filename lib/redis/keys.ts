@@ -1,4 +1,7 @@
-/** The one place that knows the names of our keys. What must live together stands in `{}`, so that Redis Cluster keeps it together. */
+/**
+ * The one place that knows the names of our keys. What must live together stands in `{}`, so that Redis Cluster keeps
+ * it together.
+ */
 
 export interface Keys {
   /** Hash of a user's sessions: session id → record, `u` → unionid, `k` → when the newest session_key ends. */

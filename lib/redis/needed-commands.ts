@@ -35,8 +35,8 @@ export const NEEDED_COMMANDS = [
 ]
 
 /**
- * KEYS any key of ours · ARGV names of commands · RETURN those that may not be run. The key stands for all arguments, and
- * nothing is run. What is like Redis may not have the function; then nothing is known.
+ * KEYS any key of ours · ARGV names of commands · RETURN those that may not be run. The key stands for all arguments,
+ * and nothing is run. What is like Redis may not have the function; then nothing is known.
  */
 const LACKING = defineScript(
   1,

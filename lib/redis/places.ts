@@ -9,9 +9,9 @@ export interface Place {
 }
 
 /**
- * KEYS sorted set; ARGV highest score, lowest score, the member after which to begin (or nothing), how many.
- * Members and scores by turns. Of one score the members come in falling order of their bytes, so that the place is known
- * though the member is gone; Lua's own < goes by the locale.
+ * KEYS sorted set; ARGV highest score, lowest score, the member after which to begin (or nothing), how many. Members
+ * and scores by turns. Of one score the members come in falling order of their bytes, so that the place is known though
+ * the member is gone; Lua's own < goes by the locale.
  */
 const PLACES_AFTER = defineScript(
   1,

@@ -85,7 +85,7 @@ export class RedisPool {
     return member
   }
 
-  /** What was asked on it and not answered yet fails where it is for requests, and is asked again where it is a worker's. */
+  /** Commands without an answer yet: those of requests fail, those of workers are sent again on the new connection. */
   #replace(redis: Redis): void {
     const member = this.#member(redis)
     const now = performance.now()

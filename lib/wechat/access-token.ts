@@ -1,4 +1,7 @@
-/** The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one of them (mini-program.md 4). */
+/**
+ * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one of them
+ * (mini-program.md 4).
+ */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
@@ -74,7 +77,10 @@ export interface AccessTokenOptions {
   now: () => number
 }
 
-/** KEYS token, lock · ARGV owner, sealed token or '', its life (ms): only the holder of the lock writes, and gives it back. */
+/**
+ * KEYS token, lock · ARGV owner, sealed token or '', its life (ms): only the holder of the lock writes, and gives it
+ * back.
+ */
 const SETTLE_TOKEN = defineScript(
   2,
   `

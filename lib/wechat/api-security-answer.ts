@@ -1,6 +1,7 @@
 /**
- * The answer side of WeChat's API security mode (mini-program.md 7). Only what WeChat signed for this API, this app and these
- * minutes counts; which signature it is, is decided by the headers, and nothing of the body is looked at before it holds.
+ * The answer side of WeChat's API security mode (mini-program.md 7). Only what WeChat signed for this API, this app and
+ * these minutes counts; which signature it is, is decided by the headers, and nothing of the body is looked at before
+ * it holds.
  */
 import { constants, createDecipheriv, createVerify } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
@@ -121,8 +122,8 @@ const isPicture = (urlpath: string, { headers, body }: Incoming): boolean =>
   PICTURES.test(urlpath) && /^image\//.test(textOf(headers['content-type']) ?? '') && !mayBeObject(body)
 
 /**
- * What WeChat refuses before it knows whose key to use, it refuses in plain words. Anybody between could have written them,
- * so nothing else is believed unsigned, and of these answers nothing but errcode and errmsg goes on.
+ * What WeChat refuses before it knows whose key to use, it refuses in plain words. Anybody between could have written
+ * them, so nothing else is believed unsigned, and of these answers nothing but errcode and errmsg goes on.
  */
 function readUnsigned(urlpath: string, answer: Incoming): Incoming {
   const { status } = answer

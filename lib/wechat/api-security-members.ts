@@ -1,7 +1,13 @@
-/** JSON objects taken apart and put together as text: what is only passed on must not lose the digits of a 64-bit number. */
+/**
+ * JSON objects taken apart and put together as text: what is only passed on must not lose the digits of a 64-bit
+ * number.
+ */
 import { isUtf8 } from 'node:buffer'
 
-/** Each member's name with its value as the text it was written in. Of a name that comes twice the last counts, as for JSON.parse. */
+/**
+ * Each member's name with its value as the text it was written in. Of a name that comes twice the last counts, as for
+ * JSON.parse.
+ */
 export type Members = Map<string, string>
 
 /** The members of a JSON object in UTF-8; undefined where the bytes are anything else. */

@@ -1,4 +1,7 @@
-/** The request side of WeChat's API security mode: parameters sealed with AES-256-GCM, then signed with RSA-PSS (mini-program.md 7). */
+/**
+ * The request side of WeChat's API security mode: parameters sealed with AES-256-GCM, then signed with RSA-PSS
+ * (mini-program.md 7).
+ */
 import {
   constants,
   createCipheriv,

@@ -1,4 +1,7 @@
-/** WeChat's API security mode: which calls go protected, and one such call from the parameters to the verified answer (mini-program.md 7). */
+/**
+ * WeChat's API security mode: which calls go protected, and one such call from the parameters to the verified answer
+ * (mini-program.md 7).
+ */
 import { createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
 import type { App } from '../settings.ts'
 import { openAnswer } from './api-security-answer.ts'
@@ -28,8 +31,9 @@ const SUPPORTING_PATHS: ReadonlySet<string> = new Set([
 const SIGNED_ORIGIN = 'https://api.weixin.qq.com'
 
 /**
- * One POST with the parameters of query and body together, whatever the method was: the mode has no other. Answers what was
- * sealed in the answer. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE, the latter for all that WeChat did not sign.
+ * One POST with the parameters of query and body together, whatever the method was: the mode has no other. Answers what
+ * was sealed in the answer. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE, the latter for all that
+ * WeChat did not sign.
  */
 export type ProtectedCall = (accessToken: string, parameters: Members) => Promise<Incoming>
 

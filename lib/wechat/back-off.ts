@@ -10,7 +10,10 @@ interface Failure {
   until: number
 }
 
-/** Runs `load`, or throws what it threw last while the pause after that still lasts: 1 s, doubling to 30 s, none after a success. */
+/**
+ * Runs `load`, or throws what it threw last while the pause after that still lasts: 1 s, doubling to 30 s, none after a
+ * success.
+ */
 export function createBackOff(now: () => number): <T>(key: string, load: () => Promise<T>) => Promise<T> {
   const failures = new Map<string, Failure>()
 

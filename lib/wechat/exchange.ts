@@ -1,4 +1,6 @@
-/** One request on one connection, followed step by step, since only so can be told whether WeChat may have acted on it. */
+/**
+ * One request on one connection, followed step by step, since only so can be told whether WeChat may have acted on it.
+ */
 import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'

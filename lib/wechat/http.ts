@@ -1,4 +1,7 @@
-/** Calls to WeChat's servers: kept-alive connections, a deadline for every answer, and errors that say whether WeChat may have acted. */
+/**
+ * Calls to WeChat's servers: kept-alive connections, a deadline for every answer, and errors that say whether WeChat
+ * may have acted.
+ */
 import { Readable } from 'node:stream'
 import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
@@ -14,12 +17,13 @@ export type { OpenIncoming } from './open-answer.ts'
 export interface Upstream {
   /**
    * Sends one request. While no connection could be made the next origin is tried, at last the first once more; nothing
-   * that was sent is ever sent twice. `attempt`, from 0, for a repetition by the caller: each begins at the next origin. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
+   * that was sent is ever sent twice. `attempt`, from 0, for a repetition by the caller: each begins at the next
+   * origin. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
    */
   send(request: Outgoing, attempt?: number): Promise<Incoming>
   /**
-   * As `send`, for answers of any length: resolves with the head, and the body is read as it comes. The deadline is that of
-   * the head; after it no more than `timeoutMs` may pass without a byte that somebody waits for.
+   * As `send`, for answers of any length: resolves with the head, and the body is read as it comes. The deadline is
+   * that of the head; after it no more than `timeoutMs` may pass without a byte that somebody waits for.
    */
   open(request: Outgoing): Promise<OpenIncoming>
   close(): Promise<void>

@@ -5,7 +5,10 @@ import { ServiceError } from '../errors.ts'
 import { Exchange, type Incoming } from './exchange.ts'
 
 export interface OpenIncoming extends Pick<Incoming, 'status' | 'headers'> {
-  /** Ends with WECHAT_TIMEOUT where nothing comes for too long, with WECHAT_UNREACHABLE where the connection breaks. Destroy it, and the connection ends. */
+  /**
+   * Ends with WECHAT_TIMEOUT where nothing comes for too long, with WECHAT_UNREACHABLE where the connection breaks.
+   * Destroy it, and the connection ends.
+   */
   body: Readable
 }
 

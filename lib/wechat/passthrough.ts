@@ -1,4 +1,7 @@
-/** Calls of the merchant's backend handed on to WeChat with a managed access_token, and nothing else changed (contract: /internal). */
+/**
+ * Calls of the merchant's backend handed on to WeChat with a managed access_token, and nothing else changed (contract:
+ * /internal).
+ */
 import { ServiceError } from '../errors.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { AccessTokens } from './access-token.ts'

@@ -1,4 +1,7 @@
-/** What may be done with a user's session_key without seeing it: ask WeChat whether it holds, have it reset, sign with it (mini-program.md 1.3). */
+/**
+ * What may be done with a user's session_key without seeing it: ask WeChat whether it holds, have it reset, sign with
+ * it (mini-program.md 1.3).
+ */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
@@ -21,10 +24,11 @@ export interface SessionKeyCalls {
   /** Whether the newest key held is the one that WeChat holds. Throws WECHAT_*. */
   check(user: User): Promise<boolean>
   /**
-   * Has WeChat replace the newest key, and holds the new one. Those who ask at the same time, on whichever instances, share one
-   * reset. Throws SESSION_KEY_EXPIRED also where WeChat no longer takes our key, and WECHAT_*. It is not repeated once it may have
-   * reached WeChat: after a lost answer (WECHAT_TIMEOUT, WECHAT_UNREACHABLE, WECHAT_BAD_RESPONSE, Redis away) the key held may be
-   * dead, `check` then says false, and the next login brings a new one.
+   * Has WeChat replace the newest key, and holds the new one. Those who ask at the same time, on whichever instances,
+   * share one reset. Throws SESSION_KEY_EXPIRED also where WeChat no longer takes our key, and WECHAT_*. It is not
+   * repeated once it may have reached WeChat: after a lost answer (WECHAT_TIMEOUT, WECHAT_UNREACHABLE,
+   * WECHAT_BAD_RESPONSE, Redis away) the key held may be dead, `check` then says false, and the next login brings a new
+   * one.
    */
   reset(user: User): Promise<void>
   /** Hex HMAC-SHA256 of `data` under the newest key. WeChat is not asked whether it holds. */
@@ -67,7 +71,10 @@ export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKe
       sig_method: 'hmac_sha256'
     })
 
-  /** The lock is for other instances: WeChat would refuse the second reset, which is signed with a key that the first made invalid. */
+  /**
+   * The lock is for other instances: WeChat would refuse the second reset, which is signed with a key that the first
+   * made invalid.
+   */
   async function resetOnce(user: User): Promise<void> {
     const key = await newestKey(user)
     const lock = keys.sessionKeyLock(user.appid, user.openid)

@@ -2,8 +2,8 @@
 import { createHmac } from 'node:crypto'
 
 /**
- * hex(HMAC-SHA256(data as UTF-8)). The key goes in as its base64 text, not decoded. `data` is the exact body of a POST, and empty
- * for a GET.
+ * hex(HMAC-SHA256(data as UTF-8)). The key goes in as its base64 text, not decoded. `data` is the exact body of a POST,
+ * and empty for a GET.
  */
 export const signWithSessionKey = (data: string, sessionKey: Buffer): string =>
   createHmac('sha256', sessionKey.toString('base64')).update(data).digest('hex')
