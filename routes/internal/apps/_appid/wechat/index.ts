@@ -1,6 +1,6 @@
 /** The door to every API of WeChat that has no door of its own here: bytes in, bytes out. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { errorCodes, type FastifyReply, type FastifyRequest } from 'fastify'
+import { errorCodes, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readRawBodies } from '../../../../_shared/bodies.ts'
 import { ALLOWED_PATH, PassByQuerySchema, PassSchema, PostByQuerySchema, PostSchema } from './schema.ts'
 import { targetInPath, targetInQuery } from './target.ts'
@@ -11,6 +11,9 @@ declare module 'fastify' {
     bodyType: string | undefined
   }
 }
+
+type PassRequest = FastifyRequest<{ Params: { appid: string } }>
+type UpstreamMethod = FastifyInstance['passthrough']['methods'][number]
 
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024
 const TWO_PATHS = 'querystring/path stands beside a path in the address; keep one of them'
@@ -30,18 +33,20 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   readRawBodies(app)
   app.decorateRequest('bodyType', undefined)
 
-  interface Call {
-    appid: string
-    method: (typeof passthrough.methods)[number]
-    target: string
-  }
-
-  async function pass(request: FastifyRequest, reply: FastifyReply, call: Call) {
-    const body = Buffer.isBuffer(request.body) ? request.body : undefined
-    const headers = { ...request.headers, 'content-type': request.bodyType }
-    const answer = await passthrough.send({ ...call, headers, body })
-    if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
-    return reply.code(answer.status).headers(answer.headers).send(answer.body)
+  /** Passes a call on to where `targetOf` says; where it does not say, the call is refused with `fault`. */
+  function passTo(targetOf: (request: FastifyRequest) => string | undefined, fault: string) {
+    return async function pass(request: PassRequest, reply: FastifyReply) {
+      const { appid } = apps.pick(request.params.appid)
+      request.appid = appid
+      const target = targetOf(request)
+      if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(fault)
+      const method = request.method as UpstreamMethod
+      const body = Buffer.isBuffer(request.body) ? request.body : undefined
+      const headers = { ...request.headers, 'content-type': request.bodyType }
+      const answer = await passthrough.send({ appid, method, target, headers, body })
+      if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+      return reply.code(answer.status).headers(answer.headers).send(answer.body)
+    }
   }
 
   for (const method of passthrough.methods) {
@@ -56,25 +61,13 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       ...options,
       url: '/*',
       schema: method === 'POST' ? PostSchema : PassSchema,
-      async handler(request, reply) {
-        const { appid } = apps.pick(request.params.appid)
-        request.appid = appid
-        const target = targetInPath(request)
-        if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(TWO_PATHS)
-        return pass(request, reply, { appid, method, target })
-      }
+      handler: passTo(targetInPath, TWO_PATHS)
     })
     app.route({
       ...options,
       url: '/',
       schema: method === 'POST' ? PostByQuerySchema : PassByQuerySchema,
-      async handler(request, reply) {
-        const { appid } = apps.pick(request.params.appid)
-        request.appid = appid
-        const target = targetInQuery(request, ALLOWED_PATH)
-        if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(WRONG_PATH)
-        return pass(request, reply, { appid, method, target })
-      }
+      handler: passTo((request) => targetInQuery(request, ALLOWED_PATH), WRONG_PATH)
     })
   }
 }
