@@ -7,6 +7,7 @@ import { Gauge } from '@prometheus-io/client'
 import type {
   FastifyContextConfig,
   FastifyInstance,
+  FastifyRequest,
   onSendHookHandler,
   preParsingHookHandler,
   RequestPayload
@@ -80,17 +81,25 @@ function doorOf({ auth, door }: Partial<FastifyContextConfig> = {}): keyof BodyB
   return auth === 'internal' || auth === 'docs' ? 'internal' : 'api'
 }
 
-/** A small body has come whole by now, and is counted at once; any other is while it comes. */
+/** Up to here a body counts as soon as it is announced, which costs less than to count it while it comes. Callbacks are shorter. */
+const SMALL_BYTES = 4096
+
+/** How long a body will be, where that is known and little enough to count at once. One in chunks may be of thousands of pieces. */
+function smallLength({ raw, headers }: FastifyRequest): number | undefined {
+  if (headers['transfer-encoding'] !== undefined) return undefined
+  const length = raw.complete ? raw.readableLength : Number(headers['content-length'])
+  return raw.complete || length <= SMALL_BYTES ? length : undefined
+}
+
 const countBy =
   (budget: BodyBudget): preParsingHookHandler =>
   (request, reply, payload, done) => {
-    const { raw, headers } = request
-    if (!hasBody(headers)) return done(null, payload)
+    if (!hasBody(request.headers)) return done(null, payload)
     const account = budget.open(() => request.client)
     request.bodyAccount = account
-    // One that comes in chunks may be of thousands of pieces, however short it is.
-    if (!raw.complete || headers['transfer-encoding'] !== undefined) return done(null, counted(payload, account))
-    if (account.add(raw.readableLength)) return done(null, payload)
+    const length = smallLength(request)
+    if (length === undefined) return done(null, counted(payload, account))
+    if (account.add(length)) return done(null, payload)
     reply.header('connection', 'close')
     done(new ServiceError('OVERLOADED'))
   }
