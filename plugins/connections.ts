@@ -14,7 +14,7 @@ const CODES: Record<string, ErrorCode> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 'PAYLOAD_TOO_LARGE'
 }
 
-/** For the client to read the answer: a connection that is closed over unread bytes is reset, and the answer may be lost. */
+/** For the client to read the answer: a connection that is closed over unread bytes is reset, the answer with it. */
 const LINGER_MS = 1000
 
 /** How long a request that is coming may take when we stop. With all else of a stop: below SHUTDOWN_MS (server.ts). */
@@ -33,6 +33,29 @@ interface Exchange {
   response: ServerResponse
 }
 
+/** The latest request of each connection, while its answer is not whole. */
+class LatestExchanges {
+  /** One object for each connection, since a new entry for each request would cost the garbage collector. */
+  readonly #bySocket = new WeakMap<Socket, { exchange: Exchange | undefined }>()
+
+  begin(request: IncomingMessage, response: ServerResponse): void {
+    const exchange = { request, response }
+    const connection = this.#bySocket.get(request.socket)
+    if (connection === undefined) this.#bySocket.set(request.socket, { exchange })
+    else connection.exchange = exchange
+  }
+
+  /** Its answer has left. A request that did not come whole is kept: what still comes of it is no new one. */
+  end(request: IncomingMessage): void {
+    const connection = this.#bySocket.get(request.socket)
+    if (request.complete && connection?.exchange?.request === request) connection.exchange = undefined
+  }
+
+  get(socket: Socket): Exchange | undefined {
+    return this.#bySocket.get(socket)?.exchange
+  }
+}
+
 /** Whether its request came whole, or stands behind others that did, and its answer has not left. */
 const isAwaited = ({ request, response }: Exchange): boolean =>
   !response.writableFinished && (request.complete || response.socket === null)
@@ -46,8 +69,12 @@ export function refuseUnread(this: unknown, { code }: { code?: string }, socket:
 export default fp(
   async (app: FastifyInstance) => {
     const { server, log, meters } = app
-    const latest = new WeakMap<Socket, Exchange>()
-    server.on('request', (request, response) => void latest.set(request.socket, { request, response }))
+    const latest = new LatestExchanges()
+    server.on('request', (request, response) => latest.begin(request, response))
+    app.addHook('onResponse', function forget({ raw }, _reply, done) {
+      latest.end(raw)
+      done()
+    })
 
     function refuse(error: ServiceError, socket: Socket, cause?: string): void {
       if (!socket.writable) return
@@ -64,7 +91,7 @@ export default fp(
       const { request, response } = latest.get(socket) ?? {}
       if (request === undefined || response === undefined) refuse(error, socket, cause)
       else if (request.complete) whenAnswered(response, () => refuse(error, socket, cause))
-      // The body of the latest request is what is wrong. Where that is answered, or others wait before it, nothing fits here.
+      // The body of the latest request is wrong. Where that is answered, or others wait before it, nothing fits.
       else if (response.headersSent || response.socket === null) socket.destroy()
       else refuse(error, socket, cause)
     }
@@ -80,7 +107,7 @@ export default fp(
       socket.on('error', () => undefined)
       refuseInTurn(new ServiceError('NOT_FOUND'), socket)
     })
-    endUnfinishedAtStop(app, (socket) => latest.get(socket), refuseInTurn)
+    endUnfinishedAtStop(app, latest, refuseInTurn)
 
     // Whoever expects what we do not know gets what we have, as RFC 9110 allows.
     server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
@@ -101,7 +128,7 @@ export default fp(
  */
 function endUnfinishedAtStop(
   app: FastifyInstance,
-  latestOf: (socket: Socket) => Exchange | undefined,
+  latest: LatestExchanges,
   refuse: (error: ServiceError, socket: Socket, cause: string) => void
 ): void {
   const open = new Set<Socket>()
@@ -113,7 +140,7 @@ function endUnfinishedAtStop(
   function sweep(): void {
     const message = 'This instance is stopping, and the request did not come whole in time; send it again, at once'
     for (const socket of open) {
-      const exchange = latestOf(socket)
+      const exchange = latest.get(socket)
       if (exchange === undefined || !isAwaited(exchange))
         refuse(new ServiceError('REQUEST_TIMEOUT', { message }), socket, 'stopping')
     }
