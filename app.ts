@@ -46,8 +46,8 @@ export interface WxgateOptions {
 const VALID_REQUEST_ID = /^[\w.:-]{1,128}$/
 const BODY_LIMIT_BYTES = 64 * 1024
 /**
- * A request that arrives drop by drop does not hold a connection, or a shut-down, for ever: neither its headers nor all of it.
- * Node.js takes the longer of two different times for the whole.
+ * A request that arrives drop by drop does not hold a connection, or a shut-down, for ever: neither its headers nor all
+ * of it. Node.js takes the longer of two different times for the whole.
  */
 const REQUEST_TIMEOUT_MS = 30_000
 /** How late it may be noticed. */
@@ -145,7 +145,10 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))
 }
 
-/** The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at all. */
+/**
+ * The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at
+ * all.
+ */
 const doors = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
   ignorePattern: /_shared|(schemas?|raw-door)\.ts$/,

@@ -1,6 +1,9 @@
 /** Every refusal of the service: one table of codes, and the error that carries one of them to the door. */
 
-/** code → [HTTP status, what the caller should do next]. The codes are the contract's; Fastify's own (FST_…) are not listed. */
+/**
+ * code → [HTTP status, what the caller should do next]. The codes are the contract's; Fastify's own (FST_…) are not
+ * listed.
+ */
 export const ERRORS = {
   BAD_REQUEST: [
     400,
@@ -77,7 +80,10 @@ export interface ServiceErrorOptions {
   retryAfterSeconds?: number
 }
 
-/** An expected refusal. `code` is stable, `message` tells the caller what to do next, `detail` and `cause` are for the log only. */
+/**
+ * An expected refusal. `code` is stable, `message` tells the caller what to do next, `detail` and `cause` are for the
+ * log only.
+ */
 export class ServiceError extends Error {
   readonly code: ErrorCode
   readonly statusCode: number

@@ -1,4 +1,7 @@
-/** Bodies are JSON, and an empty one is none, whatever its label: calls that need none do their work, others say what is missing. */
+/**
+ * Bodies are JSON, and an empty one is none, whatever its label: calls that need none do their work, others say what is
+ * missing.
+ */
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
 import {
@@ -15,8 +18,8 @@ import { ServiceError } from '../lib/errors.ts'
 export const readsBody = ({ method }: Pick<RouteOptions, 'method'>): boolean => method !== 'GET' && method !== 'HEAD'
 
 /**
- * Takes the label off nothing, so that Fastify does not wait for what it names. With `optimizeEmptyRequests` (app.ts) Node.js
- * closes the stream of such a request before anybody reads it, and no parser would ever see its end.
+ * Takes the label off nothing, so that Fastify does not wait for what it names. With `optimizeEmptyRequests` (app.ts)
+ * Node.js closes the stream of such a request before anybody reads it, and no parser would ever see its end.
  */
 const unlabel: preParsingHookHandler = (request, _reply, payload, done) => {
   if (!hasBody(request.headers)) delete request.headers['content-type']

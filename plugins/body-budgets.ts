@@ -1,6 +1,6 @@
 /**
- * How many bytes of request bodies may be under way, each door by itself: who fills one of them locks nobody out of another.
- * What is over it is answered OVERLOADED, and the rest of it is not read.
+ * How many bytes of request bodies may be under way, each door by itself: who fills one of them locks nobody out of
+ * another. What is over it is answered OVERLOADED, and the rest of it is not read.
  */
 import { finished, Transform, type TransformCallback } from 'node:stream'
 import { Gauge } from '@prometheus-io/client'
@@ -32,8 +32,9 @@ export interface BodyBudgets {
 const MIB = 1024 * 1024
 
 /**
- * Together, and twice over for a moment while bodies are put together, less than a container of 384 MiB has left. A quarter
- * of them, which one client may take, are some thousand callbacks at the same instant, or one file of the largest size.
+ * Together, and twice over for a moment while bodies are put together, less than a container of 384 MiB has left. A
+ * quarter of them, which one client may take, are some thousand callbacks at the same instant, or one file of the
+ * largest size.
  */
 const BUDGETS: BodyBudgets = { pay: 16 * MIB, push: 16 * MIB, api: 16 * MIB, internal: 64 * MIB }
 
@@ -81,10 +82,16 @@ function doorOf({ auth, door }: Partial<FastifyContextConfig> = {}): keyof BodyB
   return auth === 'internal' || auth === 'docs' ? 'internal' : 'api'
 }
 
-/** Up to here a body counts as soon as it is announced, which costs less than to count it while it comes. Callbacks are shorter. */
+/**
+ * Up to here a body counts as soon as it is announced, which costs less than to count it while it comes. Callbacks are
+ * shorter.
+ */
 const SMALL_BYTES = 4096
 
-/** How long a body will be, where that is known and little enough to count at once. One in chunks may be of thousands of pieces. */
+/**
+ * How long a body will be, where that is known and little enough to count at once. One in chunks may be of thousands of
+ * pieces.
+ */
 function smallLength({ raw, headers }: FastifyRequest): number | undefined {
   if (headers['transfer-encoding'] !== undefined) return undefined
   const length = raw.complete ? raw.readableLength : Number(headers['content-length'])
@@ -104,7 +111,10 @@ const countBy =
     done(new ServiceError('OVERLOADED'))
   }
 
-/** The same bytes, each piece counted. Fails with OVERLOADED at the first that is too much, and with whatever `payload` fails. */
+/**
+ * The same bytes, each piece counted. Fails with OVERLOADED at the first that is too much, and with whatever `payload`
+ * fails.
+ */
 function counted(payload: RequestPayload, account: BodyAccount): RequestPayload {
   const through = new Transform({
     transform(piece: Buffer, _encoding: BufferEncoding, next: TransformCallback) {

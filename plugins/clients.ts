@@ -5,7 +5,10 @@ import { clientNetwork, readAddress } from '../lib/util/address.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The client's address, of IPv6 the first 64 bits, as the nearest proxy of ours tells it. One client has one spelling. */
+    /**
+     * The client's address, of IPv6 the first 64 bits, as the nearest proxy of ours tells it. One client has one
+     * spelling.
+     */
     readonly client: string
   }
 }
@@ -20,7 +23,10 @@ export default fp(
   { name: 'clients', fastify: '5.x' }
 )
 
-/** The last address that a proxy of ours tells. Where that is none, the proxy that told it: a client cannot get a new count by it. */
+/**
+ * The last address that a proxy of ours tells. Where that is none, the proxy that told it: a client cannot get a new
+ * count by it.
+ */
 function readClient(this: FastifyRequest): string {
   const addresses = (this.ips ?? []).map((text) => readAddress(text ?? ''))
   const last = addresses.findLast((address) => address !== undefined)

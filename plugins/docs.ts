@@ -1,4 +1,7 @@
-/** /docs: what every route takes and answers, as OpenAPI and as a page to read it on, from the schemas that the routes run by. */
+/**
+ * /docs: what every route takes and answers, as OpenAPI and as a page to read it on, from the schemas that the routes
+ * run by.
+ */
 import { readFileSync } from 'node:fs'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
@@ -16,7 +19,10 @@ export interface DocsOptions {
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
 
-/** All from here; the page styles some elements by attribute. Nothing is upgraded to https, since inside it is plain http. */
+/**
+ * All from here; the page styles some elements by attribute. Nothing is upgraded to https, since inside it is plain
+ * http.
+ */
 const POLICY = {
   'default-src': "'none'",
   'base-uri': "'none'",

@@ -33,7 +33,10 @@ export default fp(
   { name: 'metrics', dependencies: ['auth', 'events', 'meters', 'redis'], fastify: '5.x' }
 )
 
-/** Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new one. */
+/**
+ * Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new
+ * one.
+ */
 function createQuestions({ meters, redis, redisReadiness, events }: FastifyInstance): () => Promise<void> {
   const registers = [meters.registry]
   const up = new Gauge({ name: 'wxgate_redis_up', help: 'Whether Redis does what is needed of it', registers })

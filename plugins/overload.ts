@@ -1,4 +1,6 @@
-/** Who comes while the process cannot keep up is told to come again, before it makes everybody wait or the heap burst. */
+/**
+ * Who comes while the process cannot keep up is told to come again, before it makes everybody wait or the heap burst.
+ */
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import underPressure from '@fastify/under-pressure'
@@ -17,9 +19,9 @@ export interface OverloadLimits {
 }
 
 /**
- * A second: a healthy loop is late by a few milliseconds, and callers wait up to five seconds for WeChat anyway; what is
- * later has more to do than it gets done. At nine tenths of V8's limit the process spends its time on collecting garbage,
- * and would end at ten; at ten tenths of what the container or the machine has the kernel ends it.
+ * A second: a healthy loop is late by a few milliseconds, and callers wait up to five seconds for WeChat anyway; what
+ * is later has more to do than it gets done. At nine tenths of V8's limit the process spends its time on collecting
+ * garbage, and would end at ten; at ten tenths of what the container or the machine has the kernel ends it.
  */
 const LIMITS: OverloadLimits = {
   maxEventLoopDelayMs: 1000,

@@ -1,4 +1,7 @@
-/** WeChat Pay: orders, refunds and bills for the merchant's backend, callbacks from WeChat, and questions where none come. */
+/**
+ * WeChat Pay: orders, refunds and bills for the merchant's backend, callbacks from WeChat, and questions where none
+ * come.
+ */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { retrying } from '../lib/callbacks/retry.ts'

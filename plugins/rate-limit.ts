@@ -20,7 +20,10 @@ export interface RateLimitOptions {
 }
 
 export interface Limits {
-  /** Counts a request for its session, where that is known, else for its address (of IPv6 the first 64 bits). Throws RATE_LIMITED. */
+  /**
+   * Counts a request for its session, where that is known, else for its address (of IPv6 the first 64 bits). Throws
+   * RATE_LIMITED.
+   */
   count(calls: CountedTogether, request: FastifyRequest, sid?: string): Promise<void>
   /** Counts a phone code that this user is about to exchange. Throws RATE_LIMITED. */
   countPhoneCode(user: { appid: string; openid: string }): Promise<void>
@@ -92,7 +95,10 @@ function createLimiters(app: FastifyInstance, perMinute: number) {
   }
 }
 
-/** Where the limiters keep their counts. The library's own store defines a command, which ioredis does not survive beside pipelines. */
+/**
+ * Where the limiters keep their counts. The library's own store defines a command, which ioredis does not survive
+ * beside pipelines.
+ */
 function storeIn(windows: Windows) {
   return class Store implements FastifyRateLimitStore {
     readonly bucket: string

@@ -25,8 +25,8 @@ function lineOf(request: FastifyRequest, reply: FastifyReply) {
 }
 
 /**
- * Causes are named, not shown: an error of Redis or of HTTP may carry what was asked of it, one of JSON.parse what was to be read.
- * For the unforeseen the places of its stack are shown.
+ * Causes are named, not shown: an error of Redis or of HTTP may carry what was asked of it, one of JSON.parse what was
+ * to be read. For the unforeseen the places of its stack are shown.
  */
 function failureOf(failure: ServiceError | FastifyError) {
   if (!(failure instanceof ServiceError)) return { code: failure.code, detail: failure.message }

@@ -1,4 +1,7 @@
-/** Requests that do not fit are refused by the name of what is wrong; bodies that pages post are taken for what they hold. */
+/**
+ * Requests that do not fit are refused by the name of what is wrong; bodies that pages post are taken for what they
+ * hold.
+ */
 import {
   errorCodes,
   type FastifyInstance,

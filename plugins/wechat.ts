@@ -1,4 +1,7 @@
-/** WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`, `app.sessionKeys`, `app.accessTokens`, `app.passthrough`. */
+/**
+ * WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`,
+ * `app.sessionKeys`, `app.accessTokens`, `app.passthrough`.
+ */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProxySettings } from '../lib/http/proxy.ts'

@@ -1,4 +1,6 @@
-/** Bodies that are under way: bounded at each door and for each client, and whoever is beyond that harms nobody else. */
+/**
+ * Bodies that are under way: bounded at each door and for each client, and whoever is beyond that harms nobody else.
+ */
 import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'

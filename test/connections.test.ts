@@ -1,4 +1,7 @@
-/** What is refused before it is a request, and what Node.js would answer by itself: each in the shape of every other refusal. */
+/**
+ * What is refused before it is a request, and what Node.js would answer by itself: each in the shape of every other
+ * refusal.
+ */
 import { once } from 'node:events'
 import fastify from 'fastify'
 import t, { type Test } from 'tap'

@@ -1,4 +1,7 @@
-/** A whole gateway for a test: real Redis under a prefix of its own, WeChat's sandbox, a merchant's backend, and a clean end. */
+/**
+ * A whole gateway for a test: real Redis under a prefix of its own, WeChat's sandbox, a merchant's backend, and a clean
+ * end.
+ */
 import { randomBytes } from 'node:crypto'
 import { Writable } from 'node:stream'
 import fastify, { type FastifyInstance } from 'fastify'
@@ -53,8 +56,8 @@ export interface BuildOptions {
 }
 
 /**
- * 0: late timers are no reason to refuse. On a busy machine they are late by seconds, which only the tests of that limit
- * want to see.
+ * 0: late timers are no reason to refuse. On a busy machine they are late by seconds, which only the tests of that
+ * limit want to see.
  */
 const PATIENT: NonNullable<WxgateOptions['overload']> = { maxEventLoopDelayMs: 0 }
 

@@ -1,4 +1,7 @@
-/** The OpenAPI document: current, valid by somebody else's judgement, complete in its errors and examples; and the door it is behind. */
+/**
+ * The OpenAPI document: current, valid by somebody else's judgement, complete in its errors and examples; and the door
+ * it is behind.
+ */
 import { readFileSync } from 'node:fs'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'

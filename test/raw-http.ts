@@ -19,7 +19,10 @@ export async function listen(app: FastifyInstance): Promise<number> {
   return (app.server.address() as AddressInfo).port
 }
 
-/** A connection that gathers what comes back; `answers` ends with the connection, and throws when nothing comes for long. */
+/**
+ * A connection that gathers what comes back; `answers` ends with the connection, and throws when nothing comes for
+ * long.
+ */
 export class RawConnection {
   readonly socket: Socket
   #received = ''

@@ -1,4 +1,7 @@
-/** A private world to try the gateway in: a Redis of its own, WeChat's sandbox, a merchant's backend, throw-away keys, and the gateway itself. */
+/**
+ * A private world to try the gateway in: a Redis of its own, WeChat's sandbox, a merchant's backend, throw-away keys,
+ * and the gateway itself.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'

@@ -1,12 +1,13 @@
-// Debian and Ubuntu start and enable a service with the packages redis-server, caddy and nginx. We want the programs alone:
-// no service, no port taken, nothing that comes back at the next boot. Hence none of them is ever installed.
+// Debian and Ubuntu start and enable a service with the packages redis-server, caddy and nginx. We want the programs
+// alone: no service, no port taken, nothing that comes back at the next boot. Hence none of them is ever installed.
 import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { onPath, succeeds, succeedsAsRoot } from './shell.ts'
 
 /**
  * Redis is one binary that behaves by its name: Debian's redis-server is but a link to redis-check-rdb of the package
- * redis-tools, which has no service. So that package and a link in the folder `bin` are a Redis. Returns the link's path.
+ * redis-tools, which has no service. So that package and a link in the folder `bin` are a Redis. Returns the link's
+ * path.
  */
 export function linkRedis(bin: string): string {
   const path = join(bin, 'redis-server')
@@ -29,7 +30,9 @@ function installRedisTools(): string {
   return target
 }
 
-/** Caddy is one file that needs only the C library: downloaded, which takes no root, and unpacked into the folder `bin`. */
+/**
+ * Caddy is one file that needs only the C library: downloaded, which takes no root, and unpacked into the folder `bin`.
+ */
 export function unpackCaddy(bin: string): string {
   return unpackProgram(bin, 'caddy', 'usr/bin/caddy')
 }

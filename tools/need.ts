@@ -1,5 +1,5 @@
-// Brings the programs that dev and tests need and npm cannot, by the platform's package manager: redis-server, Caddy, nginx.
-// Nothing is ever started or enabled as a service, and the machine's own ones are left alone.
+// Brings the programs that dev and tests need and npm cannot, by the platform's package manager: redis-server, Caddy,
+// nginx. Nothing is ever started or enabled as a service, and the machine's own ones are left alone.
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { linkRedis, unpackCaddy, unpackNginx } from './need-debian.ts'

@@ -1,5 +1,5 @@
-// `npm test`: everything that CI checks. All of it runs even when a part fails, so that one run shows all there is to mend.
-// Arguments go to tap: `npm test -- test/tools/redis.test.ts` runs that file, and does not judge the coverage.
+// `npm test`: everything that CI checks. All of it runs even when a part fails, so that one run shows all there is to
+// mend. Arguments go to tap: `npm test -- test/tools/redis.test.ts` runs that file, and does not judge the coverage.
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -39,7 +39,9 @@ const passed = await measure('tests', () => runTap(chosen), ready)
 await measure('coverage', () => runs(process.execPath, COVERAGE), passed && chosen.length === 0)
 summarize()
 
-/** Runs one part, unless it makes no sense any more, and notes how it went. True when it was run and held; never throws. */
+/**
+ * Runs one part, unless it makes no sense any more, and notes how it went. True when it was run and held; never throws.
+ */
 async function measure(name: string, run: () => Promise<boolean>, sensible = true): Promise<boolean> {
   if (sensible) console.log(`\n== ${name}`)
   const started = performance.now()
@@ -66,7 +68,8 @@ async function runs(command: string, args: string[], env: NodeJS.ProcessEnv = {}
 }
 
 async function runTap(args: string[]): Promise<boolean> {
-  // Without a terminal tap's reporter repaints its frame all the same, but for CI: there it prints a line for each file.
+  // Without a terminal tap's reporter repaints its frame all the same, but for CI: there it prints a line for each
+  // file.
   if (process.stdout.isTTY) return runs(npmBin('tap'), [...TAP_ARGUMENTS, ...args])
   const ok = await runs(npmBin('tap'), [...TAP_ARGUMENTS, ...args], { CI: 'true' })
   for (const failure of failures(readOutput(TAP_OUTPUT))) console.log(`\n${failure}`)

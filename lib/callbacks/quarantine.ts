@@ -1,4 +1,7 @@
-/** Authentic callbacks that contradict our settings or our order wait here, sealed, for a person: one entry for each identity. */
+/**
+ * Authentic callbacks that contradict our settings or our order wait here, sealed, for a person: one entry for each
+ * identity.
+ */
 import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'

@@ -5,7 +5,9 @@ import type { CallbackDoor } from './doors.ts'
 
 const MOST_KEPT = 1000
 const LIFE_SECONDS = 32 * 86_400
-/** Of each kind, at each instance: so many at once, then so many a second. A flood is sampled, and drowns no other kind. */
+/**
+ * Of each kind, at each instance: so many at once, then so many a second. A flood is sampled, and drowns no other kind.
+ */
 const BURST = 200
 const PER_SECOND = 1
 

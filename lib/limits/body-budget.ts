@@ -1,8 +1,8 @@
 /** How many bytes of request bodies may be under way at a time: received, and not handled yet. */
 
 /**
- * What a piece of a body takes besides its bytes, in bytes: a buffer of its own. A body that comes byte by byte takes some
- * hundred times its length.
+ * What a piece of a body takes besides its bytes, in bytes: a buffer of its own. A body that comes byte by byte takes
+ * some hundred times its length.
  */
 const PIECE_BYTES = 256
 
@@ -32,7 +32,9 @@ export class BodyAccount {
     return this.#client
   }
 
-  /** Counts a piece that came. False where that is too much, of all bodies or of this client's: then refuse the request. */
+  /**
+   * Counts a piece that came. False where that is too much, of all bodies or of this client's: then refuse the request.
+   */
   add(length: number): boolean {
     if (!this.#isOpen) return false
     const bytes = length + PIECE_BYTES

@@ -30,9 +30,9 @@ export interface Try<T> {
 
 export interface FailedTries {
   /**
-   * Answers or throws what `open` does. A failure is counted before it is told. Throws RATE_LIMITED where too many failed:
-   * then nothing is opened, so that what would open tells no more than what would not. Asks Redis only then, and to count:
-   * what fails elsewhere at the same moment is seen with the next failure.
+   * Answers or throws what `open` does. A failure is counted before it is told. Throws RATE_LIMITED where too many
+   * failed: then nothing is opened, so that what would open tells no more than what would not. Asks Redis only then,
+   * and to count: what fails elsewhere at the same moment is seen with the next failure.
    */
   attempt<T>(one: Try<T>): Promise<T>
 }

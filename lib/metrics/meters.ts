@@ -1,4 +1,6 @@
-/** What the service tells about its own work, as plain calls: whoever works does not know how it is counted, or whether. */
+/**
+ * What the service tells about its own work, as plain calls: whoever works does not know how it is counted, or whether.
+ */
 import type { CallbackDoor } from '../callbacks/doors.ts'
 import { type ErrorCode, ServiceError } from '../errors.ts'
 import { isRedisAway } from '../redis/trouble.ts'
@@ -100,7 +102,10 @@ export const CALLBACK_VERDICTS = [
 export type CallbackVerdict = (typeof CALLBACK_VERDICTS)[number]
 
 export interface Meters {
-  /** One request to WeChat, each try by itself. `api`: the last part of its path, `v3-…` for WeChat Pay's APIv3, or `passthrough`; `outcome`: ok, WeChat's own code, or ours. */
+  /**
+   * One request to WeChat, each try by itself. `api`: the last part of its path, `v3-…` for WeChat Pay's APIv3, or
+   * `passthrough`; `outcome`: ok, WeChat's own code, or ours.
+   */
   upstreamCall(api: string, outcome: string, seconds: number): void
   /** undefined where the app is not known. */
   login(appid: string | undefined, outcome: Outcome): void

@@ -8,7 +8,10 @@ import type { Schema } from './schemas.ts'
 export interface DocumentedRoute {
   /** As Fastify has it, such as `/internal/apps/:appid/wechat/*`. */
   url: string
-  /** What may be said of a route; `x-body` describes a body that is read raw, `x-codes` of an answer the codes it stands for. */
+  /**
+   * What may be said of a route; `x-body` describes a body that is read raw, `x-codes` of an answer the codes it stands
+   * for.
+   */
   schema: Schema
   /** `config.auth`. */
   guard: string
@@ -28,7 +31,10 @@ const KEYS: Readonly<Record<string, (keyScopes: readonly string[]) => object[]>>
 /** What Caddy lets through. */
 const PUBLIC = /^\/(api|wechat|\.well-known)\//
 
-/** The route for @fastify/swagger: its schema with all that a reader needs beside what Fastify needs, and its URL in one spelling. */
+/**
+ * The route for @fastify/swagger: its schema with all that a reader needs beside what Fastify needs, and its URL in one
+ * spelling.
+ */
 export function describeRoute(route: DocumentedRoute): { schema: Schema; url: string } {
   const { 'x-body': raw, params, ...schema } = route.schema
   return {
@@ -61,7 +67,10 @@ interface Answer extends Schema {
   'x-codes'?: readonly ErrorCode[]
 }
 
-/** Answers that name codes become one for each status with all of its codes; 4xx and 5xx become the one for anything else. */
+/**
+ * Answers that name codes become one for each status with all of its codes; 4xx and 5xx become the one for anything
+ * else.
+ */
 function describeAnswers(route: DocumentedRoute): Record<string, Schema> {
   const { '4xx': other, '5xx': _, ...named } = (route.schema.response ?? {}) as Record<string, Answer>
   const described = Object.entries(named).filter(([, answer]) => answer['x-codes'] === undefined)

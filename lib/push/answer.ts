@@ -1,4 +1,7 @@
-/** What WeChat is answered: `success`, the form of virtual payment, or a reply, encrypted where the push was (mini-program.md section 5.4). */
+/**
+ * What WeChat is answered: `success`, the form of virtual payment, or a reply, encrypted where the push was
+ * (mini-program.md section 5.4).
+ */
 import type { App } from '../settings.ts'
 import { quoteCdata } from '../xml/scan.ts'
 import { encryptPush } from './encryption.ts'

@@ -1,7 +1,9 @@
 /** Fields of a push as every receiver can carry them, in JSON and in XML: WeChat passes on whatever users typed. */
 import type { JsonObject, JsonValue } from '../util/json.ts'
 
-/** What XML has no place for: control characters but tab and line ends, halves of surrogate pairs, U+FFFE and U+FFFF. */
+/**
+ * What XML has no place for: control characters but tab and line ends, halves of surrogate pairs, U+FFFE and U+FFFF.
+ */
 const ILLEGAL = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu
 const REPLACEMENT = '\ufffd'
 /** As names of fields they hurt whoever merges objects in JavaScript. */
@@ -11,8 +13,8 @@ const RESERVED_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor',
 export const cleanText = (text: string): string => text.replace(ILLEGAL, REPLACEMENT)
 
 /**
- * The same with clean names and values, lists and objects inside included. A reserved name gets U+FFFD in front; names that
- * become the same are one, with a list of all their values.
+ * The same with clean names and values, lists and objects inside included. A reserved name gets U+FFFD in front; names
+ * that become the same are one, with a list of all their values.
  */
 export function cleanFields(fields: JsonObject): JsonObject {
   const clean: JsonObject = {}

@@ -1,4 +1,6 @@
-/** Finds the ciphertext of an encrypted push. Its signature is its own proof, so it does not matter how it was found. */
+/**
+ * Finds the ciphertext of an encrypted push. Its signature is its own proof, so it does not matter how it was found.
+ */
 import { type PushFields, readFields, textOf } from './message.ts'
 import { decodePush } from './text.ts'
 
@@ -13,9 +15,9 @@ const END = /(?:<\/xml>|\})[ \t\r\n\0]{0,8}$/
 const MOST_FOUND = 8
 
 /**
- * What may be the ciphertext; nothing where it is absent; undefined for what is no envelope, DOCTYPE and entities among it.
- * In compatible mode the message stands beside it, as badly written as users typed it: where that hinders reading, the
- * ciphertext is looked for alone.
+ * What may be the ciphertext; nothing where it is absent; undefined for what is no envelope, DOCTYPE and entities among
+ * it. In compatible mode the message stands beside it, as badly written as users typed it: where that hinders reading,
+ * the ciphertext is looked for alone.
  */
 export function findEncrypted(body: Buffer): string[] | undefined {
   const envelope = readFields(body)

@@ -108,8 +108,8 @@ export function textOf(fields: JsonObject, name: string): string {
 }
 
 /**
- * The same of a field that may be there several times: the first one is WeChat's own. What users typed comes after it, and
- * may look like an element.
+ * The same of a field that may be there several times: the first one is WeChat's own. What users typed comes after it,
+ * and may look like an element.
  */
 function firstText(fields: JsonObject, name: string): string {
   const value = Object.hasOwn(fields, name) ? fields[name] : undefined

@@ -1,4 +1,7 @@
-/** What each query of plain mode was used for: its signature covers the query alone, so who saw one could send any body with it. */
+/**
+ * What each query of plain mode was used for: its signature covers the query alone, so who saw one could send any body
+ * with it.
+ */
 import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'

@@ -25,13 +25,18 @@ type Query = Readonly<Record<string, unknown>>
 /** Characters of a name that the log shows: they are WeChat's words, and short. */
 const MOST_SHOWN = 64
 const UNSHOWN = /[^\w.:-]/g
-/** In plain mode nobody signs the body, so that there is an end to what is kept: 4096 bodies of an app, each no larger. */
+/**
+ * In plain mode nobody signs the body, so that there is an end to what is kept: 4096 bodies of an app, each no larger.
+ */
 const PLAIN_DIGITS = 3
 const MOST_PLAIN_BYTES = 128 * 1024
 const OPENID = /^[\w-]{1,128}$/
 
 export interface PushOutcome {
-  /** quarantined: authentic, but no message that we could read. failed: right, but nobody knows whether Redis holds it; `cause` says why. */
+  /**
+   * quarantined: authentic, but no message that we could read. failed: right, but nobody knows whether Redis holds it;
+   * `cause` says why.
+   */
   verdict: 'checked' | 'recorded' | 'duplicate' | 'quarantined' | 'refused' | 'failed'
   /** For log and metrics, never for the answer; as the next ones. */
   reason?: PushRefusal | UnreadablePush['reason']
@@ -93,8 +98,8 @@ export function createPushes(options: PushesOptions): Pushes {
 const findApp = (apps: Apps, appid: string): App | undefined => (apps.knows(appid) ? apps.pick(appid) : undefined)
 
 /**
- * Without an AES key the query of a check could carry any message afterwards, so it is used up first; with one, bodies have a
- * signature of their own.
+ * Without an AES key the query of a check could carry any message afterwards, so it is used up first; with one, bodies
+ * have a signature of their own.
  */
 async function judgeCheck({ apps, queries }: PushesOptions, appid: string, query: Query): Promise<PushOutcome> {
   const app = findApp(apps, appid)

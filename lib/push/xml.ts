@@ -1,6 +1,7 @@
 /**
- * The XML of message push. It nests, and it is not always good XML: WeChat passes on what users typed. So all is read that
- * has one meaning, whatever its characters are; DOCTYPE and entities are not, and nothing is ever expanded or fetched.
+ * The XML of message push. It nests, and it is not always good XML: WeChat passes on what users typed. So all is read
+ * that has one meaning, whatever its characters are; DOCTYPE and entities are not, and nothing is ever expanded or
+ * fetched.
  */
 import { decodeReferences, skipSpace } from '../xml/scan.ts'
 import { addField, cleanName } from './clean.ts'
@@ -154,7 +155,10 @@ function add(parent: Element, name: string, value: XmlValue): void {
   addField(parent.children, parent.lists, cleanName(name), value)
 }
 
-/** What may stand around the root: white space, NULs, comments and processing instructions, an XML declaration among them. */
+/**
+ * What may stand around the root: white space, NULs, comments and processing instructions, an XML declaration among
+ * them.
+ */
 function skipMarkup(text: string, start: number): Step {
   let at: Step = start
   while (typeof at === 'number') {

@@ -1,4 +1,7 @@
-/** How a user's last session_keys lie in Redis: newest first, each `[ends at, 4 bytes][fingerprint, 4][length, 1][sealed key]`. */
+/**
+ * How a user's last session_keys lie in Redis: newest first, each `[ends at, 4 bytes][fingerprint, 4][length, 1][sealed
+ * key]`.
+ */
 import { hash } from 'node:crypto'
 import type { Sealer } from './seal.ts'
 
@@ -10,7 +13,10 @@ const EXPIRY_BYTES = 4
 const FINGERPRINT_BYTES = 4
 const HEAD_BYTES = EXPIRY_BYTES + FINGERPRINT_BYTES + 1
 
-/** Decodes a session_key as WeChat writes it (24 base64 characters); undefined where it is not one (mini-program.md 1.2). */
+/**
+ * Decodes a session_key as WeChat writes it (24 base64 characters); undefined where it is not one (mini-program.md
+ * 1.2).
+ */
 export function decodeSessionKey(text: string): Buffer | undefined {
   const key = Buffer.from(text, 'base64')
   return key.length === SESSION_KEY_BYTES && key.toString('base64') === text ? key : undefined
@@ -37,8 +43,8 @@ export function unpackSessionKeys(history: Buffer, nowSeconds: number, place: st
 }
 
 /**
- * The key that WeChat gave last; undefined where it holds no more or does not open, also while an older one would: to WeChat
- * that one is dead.
+ * The key that WeChat gave last; undefined where it holds no more or does not open, also while an older one would: to
+ * WeChat that one is dead.
  */
 export function unpackNewestKey(
   history: Buffer,

@@ -19,7 +19,10 @@ export interface ApiKey {
 const KEY = /^[\x21-\x39\x3b-\x7e]{32,}$/
 const NAME = /^[A-Za-z0-9._-]{1,32}$/
 
-/** Reads `key`, `name:key` or `name/scope+scope:key`, with commas between. Faults name the entry by its number, never its text. */
+/**
+ * Reads `key`, `name:key` or `name/scope+scope:key`, with commas between. Faults name the entry by its number, never
+ * its text.
+ */
 export function readApiKeys(text: string | undefined, faults: Faults): ApiKey[] {
   if (text === undefined) return []
   const found: (ApiKey | undefined)[] = []

@@ -132,7 +132,9 @@ function validate(data: Given): Environment {
   return envSchema<Environment>({ schema: Environment, data: { ...data }, env: false, dotenv: false, ajv: judge })
 }
 
-/** Made at the first use and kept: compiling the schema takes 15 ms, which tests would pay for every server they build. */
+/**
+ * Made at the first use and kept: compiling the schema takes 15 ms, which tests would pay for every server they build.
+ */
 let judge: NonNullable<EnvSchemaOpt['ajv']> = {
   customOptions: (ajv) => {
     ajv.opts.coerceTypes = false

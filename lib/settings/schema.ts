@@ -29,7 +29,10 @@ function choice<const T extends string>(values: readonly T[], fallback: NoInfer<
   return Type.Unsafe<T>({ type: 'string', enum: values, default: fallback, description, rule })
 }
 
-/** A field of an app or merchant as a variable: the entry's schema judges it, so no pattern here, or it would be told twice. */
+/**
+ * A field of an app or merchant as a variable: the entry's schema judges it, so no pattern here, or it would be told
+ * twice.
+ */
 function entryField(field: TSchema, more: Partial<Notes> = {}) {
   return optional({ ...notesOf(field), ...more })
 }

@@ -1,4 +1,7 @@
-/** Apps and merchants, from the `WECHAT_*` variables or from the configuration file: two forms of one document, one judge. */
+/**
+ * Apps and merchants, from the `WECHAT_*` variables or from the configuration file: two forms of one document, one
+ * judge.
+ */
 
 import type { App, Merchant } from '../settings.ts'
 import { missing, type ReadFile, readOrReport } from './environment.ts'

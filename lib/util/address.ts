@@ -10,8 +10,8 @@ const IPV4_IN_IPV6 = /^::ffff:(?=\d+\.)/
 
 /**
  * The address in its one spelling: IPv4 also where it came inside IPv6, IPv6 in lower case and as short as can be.
- * Takes what proxies add to an address: quotes, brackets, a port, a zone. undefined where there is none, as in `unknown`,
- * or where two could be meant, as in `010.0.0.1`.
+ * Takes what proxies add to an address: quotes, brackets, a port, a zone. undefined where there is none, as in
+ * `unknown`, or where two could be meant, as in `010.0.0.1`.
  */
 export function readAddress(text: string): string | undefined {
   const bare = text.trim().replace(/^"(.*)"$/, '$1')

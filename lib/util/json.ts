@@ -13,8 +13,8 @@ export interface JsonObject {
 
 export interface JsonOptions {
   /**
-   * Of a name that one object has twice: the last value counts (as JSON.parse has it), all count as a list (but the same text,
-   * number or literal twice is one), or nothing is read.
+   * Of a name that one object has twice: the last value counts (as JSON.parse has it), all count as a list (but the
+   * same text, number or literal twice is one), or nothing is read.
    */
   repeated?: 'last' | 'list' | 'refuse'
   /** Objects and lists inside each other. Far from where JSON.stringify runs out of stack. */

@@ -7,7 +7,10 @@ export function readRawBodies(app: FastifyInstance): void {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
 }
 
-/** No route of this scope takes a body. Many HTTP clients send one all the same, or label one: it is read and left alone. */
+/**
+ * No route of this scope takes a body. Many HTTP clients send one all the same, or label one: it is read and left
+ * alone.
+ */
 export function ignoreBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null))

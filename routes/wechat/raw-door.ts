@@ -1,4 +1,7 @@
-/** What WeChat's doors have in common: bytes and signature decide, whatever the label, and each door fails in a form of its own. */
+/**
+ * What WeChat's doors have in common: bytes and signature decide, whatever the label, and each door fails in a form of
+ * its own.
+ */
 import { hash } from 'node:crypto'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { readRawBodies } from '../_shared/bodies.ts'

@@ -80,7 +80,9 @@ export function doorOf(t: Test, front: RunningFront): FrontDoor {
   return { httpPort, httpsPort, log, origin, rootPem, dispatcher, request }
 }
 
-/** Stands in for DNS: the name stays in the URL, the Host header and the handshake, only the connection goes elsewhere. */
+/**
+ * Stands in for DNS: the name stays in the URL, the Host header and the handshake, only the connection goes elsewhere.
+ */
 function dispatcherTo(port: number, ca: string): Agent {
   const connect = buildConnector({ ca })
   return new Agent({
@@ -103,7 +105,10 @@ async function send(dispatcher: Agent, origin: string, path: string, options: Fr
   }
 }
 
-/** The shipped Caddyfile with the "# " taken off the lines of its forward_auth example, as its comment tells the operator to. */
+/**
+ * The shipped Caddyfile with the "# " taken off the lines of its forward_auth example, as its comment tells the
+ * operator to.
+ */
 export function caddyfileWithExample(): string {
   const [before = '', rest = ''] = readFileSync(CADDYFILE, 'utf8').split('\t# --- example begins ---\n')
   const [example = '', after = ''] = rest.split('\t# --- example ends ---\n')

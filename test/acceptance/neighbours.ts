@@ -1,4 +1,6 @@
-/** What the gateways of a test stand between: WeChat's sandbox and the merchant's backend, and the settings for both. */
+/**
+ * What the gateways of a test stand between: WeChat's sandbox and the merchant's backend, and the settings for both.
+ */
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { startBackend } from '../../sandbox/backend.ts'

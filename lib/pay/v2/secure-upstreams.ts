@@ -8,7 +8,10 @@ import { createUpstream, type Upstream } from '../../wechat/http.ts'
 const CONNECTIONS = 8
 
 export interface SecureUpstreams {
-  /** The connections of this merchant, made when first asked for. Throws WECHAT_CONFIG_INVALID where a setting is missing. */
+  /**
+   * The connections of this merchant, made when first asked for. Throws WECHAT_CONFIG_INVALID where a setting is
+   * missing.
+   */
   of(merchant: Merchant): Upstream
   close(): Promise<void>
 }

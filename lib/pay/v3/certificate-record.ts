@@ -1,4 +1,6 @@
-/** Platform certificates as all instances share them in Redis: sealed, so that whoever can write there cannot add one. */
+/**
+ * Platform certificates as all instances share them in Redis: sealed, so that whoever can write there cannot add one.
+ */
 import { createPublicKey } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../../redis/keys.ts'

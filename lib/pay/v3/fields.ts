@@ -30,8 +30,8 @@ const MAX_FEN = 9_999_999_999
 const ID = /^[\w-]{1,64}$/
 
 /**
- * Reads required and optional fields by their place, such as `amount.total`. What is not right is read as empty and noted: use
- * nothing of what was read once `fault` is set.
+ * Reads required and optional fields by their place, such as `amount.total`. What is not right is read as empty and
+ * noted: use nothing of what was read once `fault` is set.
  */
 export class FieldReader {
   /** The place of the first field that is absent or not what it should be. */

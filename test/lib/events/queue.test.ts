@@ -1,4 +1,6 @@
-/** Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver. */
+/**
+ * Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver.
+ */
 import t from 'tap'
 import { createEventRecorder, pauseMs, TRIES } from '../../../lib/events/queue.ts'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'

@@ -1,4 +1,7 @@
-/** POST /api/login: what a code becomes, and that each code is asked for once. What WeChat's refusals become: table-9-1.test.ts. */
+/**
+ * POST /api/login: what a code becomes, and that each code is asked for once. What WeChat's refusals become:
+ * table-9-1.test.ts.
+ */
 import t, { type Test } from 'tap'
 import { freePort } from '../../../tools/free-port.ts'
 import { APPID, build, OTHER_APPID, type World } from '../../helper.ts'

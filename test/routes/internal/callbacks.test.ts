@@ -1,4 +1,7 @@
-/** What WeChat's doors refused or put aside, as the merchant's backend sees it; and how what was put aside comes in again. */
+/**
+ * What WeChat's doors refused or put aside, as the merchant's backend sees it; and how what was put aside comes in
+ * again.
+ */
 import { createHash } from 'node:crypto'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'

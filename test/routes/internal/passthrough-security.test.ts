@@ -1,4 +1,7 @@
-/** The passthrough and our own calls under WeChat's API security mode: sealed and signed on the way, plain JSON for the caller. */
+/**
+ * The passthrough and our own calls under WeChat's API security mode: sealed and signed on the way, plain JSON for the
+ * caller.
+ */
 import { createPrivateKey, createPublicKey, type JsonWebKey, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'

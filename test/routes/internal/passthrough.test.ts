@@ -1,4 +1,6 @@
-/** /internal/apps/{appid}/wechat/*: the same bytes both ways, a token added, and only what is ours to say said by us. */
+/**
+ * /internal/apps/{appid}/wechat/*: the same bytes both ways, a token added, and only what is ours to say said by us.
+ */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'

@@ -89,7 +89,10 @@ export async function remember(app: FastifyInstance, change: object = {}): Promi
   await createOrders(app.redis, app.keys).remember({ ...order, ...change })
 }
 
-/** The names of all keys of this gateway, but for what the queue keeps of itself, the list of what was refused, and the probe of readiness. */
+/**
+ * The names of all keys of this gateway, but for what the queue keeps of itself, the list of what was refused, and the
+ * probe of readiness.
+ */
 export async function keysOf(app: FastifyInstance): Promise<string[]> {
   const prefix = app.keys.eventQueue.split(':')[0]
   const names = await app.redis.keys(`${prefix}:*`)
@@ -139,8 +142,9 @@ export function tally(kinds: Iterable<string>): Counts {
 const isRefusal = (kind: string) => /^\S+ (?:refused|unknown-merchant|quarantined) /.test(kind)
 
 /**
- * Every callback so far, and no other, was counted as `door verdict reason` and has one line in the log, without its content;
- * those that were not taken stand in the list for the operator. `unread`: what was refused before its bytes were there to judge.
+ * Every callback so far, and no other, was counted as `door verdict reason` and has one line in the log, without its
+ * content; those that were not taken stand in the list for the operator. `unread`: what was refused before its bytes
+ * were there to judge.
  */
 export async function counted(t: Test, { app, logs }: World, expected: Counts, unread: Counts = {}): Promise<void> {
   t.same(await valuesOf(app, 'callbacks_total'), { ...expected, ...unread }, 'counted')
@@ -171,7 +175,10 @@ export async function answeredBy(app: FastifyInstance, path: string, status: num
 
 type Trouble = readonly [begin: () => unknown, end: () => unknown]
 
-/** Every way in which a Redis can be no help, and how each ends. After silence the gateway has to come back by a new connection. */
+/**
+ * Every way in which a Redis can be no help, and how each ends. After silence the gateway has to come back by a new
+ * connection.
+ */
 export function redisTroubles(app: FastifyInstance, redis: PrivateRedis): Record<string, Trouble> {
   const isBack = () => settled(app.redis, 5000)
   return {

@@ -1,4 +1,7 @@
-/** Every published vector of notices and of hostile XML, through the door of a gateway that serves the vectors' merchant. */
+/**
+ * Every published vector of notices and of hostile XML, through the door of a gateway that serves the vectors'
+ * merchant.
+ */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { build } from '../../helper.ts'

@@ -1,7 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../schemas.ts'
 
-/** No segment that a server on the way could resolve, no second address, no character that ends a line; not the decoded form either. */
+/**
+ * No segment that a server on the way could resolve, no second address, no character that ends a line; not the decoded
+ * form either.
+ */
 const PATH = '^(?!/)(?!.*(?:^|/)\\.{1,2}(?:/|$))[^\\\\\\u0000-\\u001f\\u007f]+$'
 
 export const ALLOWED_PATH = new RegExp(PATH)
