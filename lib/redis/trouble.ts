@@ -21,6 +21,10 @@ interface Row extends Partial<Omit<Trouble, 'cause' | 'reason'>> {
 const NO_PERMISSION = 'does not let the user of REDIS_URL do what is needed: docs/operations.md names the least ACL'
 const elsewhere = { mayBeElsewhere: true }
 const setting = { isSetting: true }
+const closed = {
+  cause: 'CLOSED',
+  reason: 'closed the connection; where it expects TLS, REDIS_URL begins with rediss://'
+}
 
 /** What Redis itself answers. From scripts the same words come, before Redis 7 behind "ERR Error running script". */
 const ANSWERS: Row[] = [
@@ -71,12 +75,9 @@ const WAYS: Row[] = [
   },
   { message: /Unknown RESP type/, cause: 'PROTOCOL', reason: 'does not speak the protocol of Redis', ...setting },
   { message: /^(ETIMEDOUT|Command timed out|Socket timeout|connect ETIMEDOUT)/, cause: 'TIMEOUT', reason: 'is silent' },
-  {
-    message:
-      /^(ECONNRESET|ECONNABORTED|EPIPE|Connection is closed|Stream isn't writeable|Command aborted|Reached the max retries|None of startup nodes|Connection is in subscriber mode)/,
-    cause: 'CLOSED',
-    reason: 'closed the connection; where it expects TLS, REDIS_URL begins with rediss://'
-  }
+  { message: /^(ECONNRESET|ECONNABORTED|EPIPE)/, ...closed },
+  { message: /^(Connection is (closed|in subscriber mode)|Stream isn't writeable|Command aborted)/, ...closed },
+  { message: /^(Reached the max retries|None of startup nodes)/, ...closed }
 ]
 
 /** What is wrong with Redis; undefined where it is nothing that is known here. */

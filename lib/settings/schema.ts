@@ -179,7 +179,8 @@ const proxy = {
   HTTPS_PROXY: optional({
     description:
       'Proxy for calls to WeChat and to receivers at https:// addresses, such as one with a fixed address for the ' +
-      'IP list of WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, which wins.',
+      'IP list of WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, ' +
+      'which wins.',
     rule: 'must be http://[user:password@]host[:port] or the same with https://, special characters percent-encoded',
     kind: 'URL',
     secret: true
