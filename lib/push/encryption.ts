@@ -1,5 +1,5 @@
 /** How safe mode encrypts: AES-256-CBC, padded to 32 bytes, the appid behind the message (mini-program.md section 5.3). */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 
 const BLOCK_BYTES = 32
 const RANDOM_BYTES = 16
@@ -42,9 +42,10 @@ export function encryptPush(
 }
 
 /** 43 characters carry 258 bits; the last two count for nothing, and need not be zero. */
-function keyOf(aesKey: string): { key: Buffer; iv: Buffer } {
-  const key = Buffer.from(`${aesKey}=`, 'base64')
-  return { key, iv: key.subarray(0, 16) }
+function keyOf(aesKey: string): { key: KeyObject; iv: Buffer } {
+  const bytes = Buffer.from(`${aesKey}=`, 'base64')
+  // Node.js takes ten times as long to see what a Buffer is.
+  return { key: createSecretKey(bytes), iv: bytes.subarray(0, 16) }
 }
 
 function pad(content: Buffer): Buffer {
