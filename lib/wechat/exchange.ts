@@ -18,9 +18,9 @@ export interface Outgoing {
   method: UpstreamMethod
   /** With its query. It may hold secrets: never log it. */
   path: string
-  headers?: Record<string, string>
+  headers?: Incoming['headers']
   /** Sent with a Content-Length: WeChat answers 412 to chunked bodies. */
-  body?: string | Buffer
+  body?: string | Buffer | undefined
   /** It may take as long as something moves, in either direction. Else the call ends with its time. */
   isTransfer?: boolean
 }

@@ -115,7 +115,7 @@ async function firstReachable<Answer>(
 ): Promise<Answer> {
   const length = piecesOf && { 'content-length': String(Buffer.byteLength(body ?? '')) }
   const headers = { ...UNCODED, ...request.headers, ...length }
-  let failure = new ServiceError('WECHAT_UNREACHABLE')
+  let failure: ServiceError | undefined
   for (const { dispatcher, origin, via } of pools) {
     const exchange = begin()
     dispatcher.dispatch({ ...request, origin, headers, body: piecesOf?.() ?? body ?? null }, exchange)
@@ -128,7 +128,7 @@ async function firstReachable<Answer>(
       if (exchange.sent) break
     }
   }
-  throw failure
+  throw failure ?? new ServiceError('WECHAT_UNREACHABLE')
 }
 
 /** For the log: an operator looks at the proxy first. */

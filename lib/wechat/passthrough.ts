@@ -19,7 +19,9 @@ export interface PassedCall {
   /** Path and query as they came, from the slash on which WeChat's own path begins with. */
   target: string
   /** Of the request: those of PASSED_HEADERS are passed on. */
-  headers?: Readonly<Record<string, string | string[] | undefined>>
+  headers: Incoming['headers']
+  /** The Content-Type that came with the body. */
+  bodyType: string | undefined
   body?: Buffer | undefined
 }
 
@@ -28,7 +30,6 @@ export interface PassedCall {
  * business.
  */
 const PASSED_HEADERS = [
-  'content-type',
   'if-match',
   'if-modified-since',
   'if-none-match',
@@ -37,10 +38,12 @@ const PASSED_HEADERS = [
   'range'
 ] as const
 
-const passedOf = (headers: PassedCall['headers'] = {}): Record<string, string> =>
-  Object.fromEntries(
-    PASSED_HEADERS.flatMap((name) => (typeof headers[name] === 'string' ? [[name, headers[name]] as const] : []))
-  )
+/** Those of `headers` that `names` lists. */
+function pick(headers: Incoming['headers'], names: readonly string[]): Incoming['headers'] {
+  const picked: Incoming['headers'] = {}
+  for (const name of names) if (headers[name] !== undefined) picked[name] = headers[name]
+  return picked
+}
 
 export interface Passthrough {
   readonly methods: readonly UpstreamMethod[]
@@ -67,7 +70,7 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
   const { accessTokens, upstream, apiSecurity, meters } = options
 
   /** Everything about the call but its token; undefined where the body cannot be protected. */
-  function prepare({ appid, method, target, headers, body }: PassedCall): SendWith | undefined {
+  function prepare({ appid, method, target, headers, bodyType, body }: PassedCall): SendWith | undefined {
     const { path, query } = split(target)
     const callProtected = apiSecurity.of(appid, path)
     if (callProtected !== undefined) {
@@ -75,9 +78,9 @@ export function createPassthrough(options: PassthroughOptions): Passthrough {
       return parameters && ((token) => callProtected(token, parameters))
     }
     const base = `${path}?${query}${query === '' ? '' : '&'}access_token=`
-    const request = { method, headers: passedOf(headers), isTransfer: true }
+    const passed = { ...pick(headers, PASSED_HEADERS), ...(bodyType !== undefined && { 'content-type': bodyType }) }
     return (token) =>
-      upstream.send({ ...request, path: base + encodeURIComponent(token), ...(body !== undefined && { body }) })
+      upstream.send({ method, path: base + encodeURIComponent(token), headers: passed, body, isTransfer: true })
   }
 
   async function observe(send: SendWith, token: string): Promise<{ answer: Incoming; errcode: number }> {
@@ -125,14 +128,15 @@ function withholdSessionKeys(target: string): void {
       throw new ServiceError('NOT_FOUND', { message: `This call answers with a session_key; ${instead}` })
 }
 
-/** Until nothing changes any more, or what is left cannot be decoded. */
+/** More often than any chain of servers decodes. */
+const MOST_DECODINGS = 8
+
+/** Each `%XX` by itself, so that one that is wrong hides no other. */
 function decodeFully(path: string): string {
-  try {
-    const decoded = decodeURIComponent(path)
-    return decoded === path ? path : decodeFully(decoded)
-  } catch {
-    return path
-  }
+  let decoded = path
+  for (let times = 0; times < MOST_DECODINGS && decoded.includes('%'); times += 1)
+    decoded = decoded.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return decoded
 }
 
 const ANY_ACCESS_TOKEN = /access|%/
@@ -188,6 +192,5 @@ const KEPT_HEADERS = [
 
 function presentable({ status, headers, body }: Incoming): Incoming {
   if (status > 599) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `WeChat answered with HTTP ${status}` })
-  const kept = KEPT_HEADERS.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]] as const]))
-  return { status, headers: Object.fromEntries(kept), body }
+  return { status, headers: pick(headers, KEPT_HEADERS), body }
 }

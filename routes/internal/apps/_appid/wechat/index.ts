@@ -42,8 +42,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       if (target === undefined) throw new errorCodes.FST_ERR_VALIDATION(fault)
       const method = request.method as UpstreamMethod
       const body = Buffer.isBuffer(request.body) ? request.body : undefined
-      const headers = { ...request.headers, 'content-type': request.bodyType }
-      const answer = await passthrough.send({ appid, method, target, headers, body })
+      const { headers, bodyType } = request
+      const answer = await passthrough.send({ appid, method, target, headers, bodyType, body })
       if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
       return reply.code(answer.status).headers(answer.headers).send(answer.body)
     }
