@@ -1,30 +1,12 @@
 /** The laws of the house: who may import whom, and what every route has to declare. */
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize, relative } from 'node:path'
 import fastify, { type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import wxgate, { serverOptions } from '../app.ts'
 import { readSettings } from '../lib/settings.ts'
+import { STILL } from './architecture-exceptions.ts'
 import { build } from './helper.ts'
 import { DOORS } from './routes/internal/doors.ts'
-
-const ROOT = join(import.meta.dirname, '..')
-
-const sourcesOf = (room: string): string[] =>
-  readdirSync(join(ROOT, room), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => join(room, file))
-
-const IMPORT = /^(?:import|export) [^;]*?from '([^']+)'|^import '([^']+)'|import\('([^']+)'\)/gms
-
-/** Every import of a file: a path of this project from its root, or the name of a package. */
-function importsOf(file: string): string[] {
-  const text = readFileSync(join(ROOT, file), 'utf8')
-  return [...text.matchAll(IMPORT)].map(([, from = '', bare = '', dynamic = '']) => {
-    const specifier = from || bare || dynamic
-    return specifier.startsWith('.') ? relative(ROOT, normalize(join(ROOT, dirname(file), specifier))) : specifier
-  })
-}
+import { circlesOf, exportsOf, filesIn, importsOf, textOf } from './sources.ts'
 
 interface Law {
   room: string
@@ -42,7 +24,7 @@ const LAWS: Law[] = [
 
 t.test('imports go one way', async (t) => {
   for (const { room, mayImport, mayNotUse } of LAWS) {
-    const files = sourcesOf(room)
+    const files = filesIn(room)
     t.ok(files.length > 3, `${room} has sources`)
     for (const file of files) {
       for (const target of importsOf(file)) {
@@ -59,12 +41,97 @@ t.test('imports go one way', async (t) => {
 })
 
 t.test('routes import lib/problem.ts only where the shared schemas are', async (t) => {
-  const importers = sourcesOf('routes').filter((file) => importsOf(file).includes('lib/problem.ts'))
+  const importers = filesIn('routes').filter((file) => importsOf(file).includes('lib/problem.ts'))
   t.same(importers, ['routes/schemas.ts'])
 })
 
 t.test('lib/ takes what it needs as arguments, never from the process', async (t) => {
-  for (const file of sourcesOf('lib')) t.notMatch(readFileSync(join(ROOT, file), 'utf8'), /process\.env/, file)
+  for (const file of filesIn('lib')) t.notMatch(textOf(file), /process\.env/, file)
+})
+
+/**
+ * The rooms inside lib/, from the ground up. A room imports from its own floor and from those below it. A file that
+ * stands in lib/ itself is a room of its own.
+ */
+const FLOORS: string[][] = [
+  ['errors', 'util', 'single-flight', 'within'],
+  ['crypto', 'redis', 'http', 'xml', 'log'],
+  ['settings', 'metrics', 'openapi', 'problem', 'limits', 'validation', 'basic-auth'],
+  ['sessions', 'tokens', 'events', 'callbacks'],
+  ['wechat', 'pay', 'push'],
+  ['doctor', 'start']
+]
+
+/** Both protocols of WeChat Pay are rooms of their own: they know what they share, and never each other. */
+const PAY_SHARED = ['lib/pay/model.ts', 'lib/pay/match.ts']
+
+const roomOf = (file: string): string => file.split('/')[1]?.replace(/\.ts$/, '') ?? ''
+const floorOf = (file: string): number => FLOORS.findIndex((rooms) => rooms.includes(roomOf(file)))
+const protocolOf = (file: string): string | undefined => /^lib\/pay\/(v[23])\//.exec(file)?.[1]
+
+function mayImport(file: string, target: string): boolean {
+  const protocol = protocolOf(file)
+  if (protocol !== undefined && target.startsWith('lib/pay/'))
+    return protocolOf(target) === protocol || PAY_SHARED.includes(target)
+  return floorOf(target) <= floorOf(file)
+}
+
+const arrowsOf = (files: string[], nameOf = (file: string) => file): Map<string, Set<string>> => {
+  const arrows = new Map<string, Set<string>>()
+  for (const file of files) {
+    const from = arrows.get(nameOf(file)) ?? new Set()
+    arrows.set(nameOf(file), from)
+    const targets = importsOf(file).filter((target) => target.startsWith('lib/'))
+    for (const target of targets.map(nameOf)) if (target !== nameOf(file)) from.add(target)
+  }
+  return arrows
+}
+
+t.test('inside lib/ nothing imports upwards, and protocols never each other', async (t) => {
+  const files = filesIn('lib')
+  t.same(
+    files.filter((file) => floorOf(file) === -1),
+    [],
+    'every room has a floor'
+  )
+  const wrong = files.flatMap((file) =>
+    importsOf(file)
+      .filter((target) => target.startsWith('lib/') && !mayImport(file, target))
+      .map((target) => `${file} → ${target}`)
+  )
+  t.same(wrong, STILL.imports)
+})
+
+t.test('no circle of files or of rooms, types included', async (t) => {
+  const names = (circles: string[][]) => circles.map((circle) => circle.join(' '))
+  t.same(names(circlesOf(arrowsOf(filesIn('lib')))), STILL.circles, 'files')
+  t.same(names(circlesOf(arrowsOf(filesIn('lib'), roomOf))), STILL.roomCircles, 'rooms')
+})
+
+const CODE = ['lib', 'plugins', 'routes']
+const EVERYTHING = [...CODE, 'sandbox', 'test', 'tools', 'bench']
+
+t.test('no line is longer than 120 columns', async (t) => {
+  const isLong = (line: string) => line.length > 120
+  const long = EVERYTHING.flatMap(filesIn).filter((file) => textOf(file).split('\n').some(isLong))
+  t.same(long, STILL.longLines)
+})
+
+t.test('a name is exported once', async (t) => {
+  const places = Map.groupBy(
+    CODE.flatMap(filesIn).flatMap((file) => exportsOf(file).map((name) => ({ name, file }))),
+    ({ name }) => name
+  )
+  const repeated = [...places].flatMap(([name, all]) => (all.length > 1 ? [name] : []))
+  t.same(repeated, STILL.names)
+})
+
+t.test('no state at module level', async (t) => {
+  const STATE = /^(?:export )?(?:let |const \w+(?:: [^=]+)? = new (?:Map|Set|WeakMap|WeakSet)(?:<[^;]*?>)?\(\))/m
+  t.same(
+    CODE.flatMap(filesIn).filter((file) => STATE.test(textOf(file))),
+    STILL.state
+  )
 })
 
 async function routesOf(t: Test): Promise<RouteOptions[]> {
