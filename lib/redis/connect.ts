@@ -1,20 +1,11 @@
 /** Connections to Redis that answer or fail within a known time, and come back by themselves. */
 import { Redis, type RedisOptions } from 'ioredis'
 import { infoForQueues } from './info-for-queues.ts'
+import { closeWhenSilent } from './silence.ts'
 import { type Trouble, troubleOf } from './trouble.ts'
 
 /** Without the one option that its constructors type apart. */
 type Options = Omit<RedisOptions, 'replyMapping'>
-
-/** A request whose command hangs may wait for the one before it too, and has to be answered within two seconds. */
-const COMMAND_TIMEOUT_MS = 800
-
-/**
- * Redis answers within microseconds. A connection that owes an answer for so long is dead, or its host went away in
- * silence: it is closed and made anew, so that the next command does not wait for it too. Less than the time-out of a
- * command.
- */
-const SILENCE_MS = 700
 
 /** Between two attempts where Redis is there and refuses this connection. */
 const REFUSED_PAUSE_MS = 1000
@@ -29,8 +20,6 @@ const prompt: Options = {
   ...common,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  commandTimeout: COMMAND_TIMEOUT_MS,
-  socketTimeout: SILENCE_MS,
   autoResendUnfulfilledCommands: false,
   enableAutoPipelining: true
 }
@@ -47,7 +36,7 @@ export interface ConnectionEvents {
 }
 
 function connect(url: string, options: Options, events: ConnectionEvents): Redis {
-  const redis = supervise(open(url, options), events)
+  const redis = supervise(open(url, options), events, options === prompt)
   redis.on('error', events.onError)
   return redis
 }
@@ -61,9 +50,10 @@ function open(url: string, options: Options): Redis {
 }
 
 /** What ioredis does not see to, for a connection and for all that are made from it. */
-function supervise(redis: Redis, events: ConnectionEvents): Redis {
+function supervise(redis: Redis, events: ConnectionEvents, isPrompt: boolean): Redis {
   const duplicate = redis.duplicate.bind(redis)
-  redis.duplicate = (override) => supervise(duplicate(override), events)
+  redis.duplicate = (override) => supervise(duplicate(override), events, isPrompt)
+  if (isPrompt) closeWhenSilent(redis)
   redis.info = infoForQueues(redis)
   redis.options.reconnectOnError = (error) => {
     const trouble = troubleOf(error)
@@ -101,6 +91,7 @@ export const connectPatient = (url: string, events: ConnectionEvents | Connectio
 /** One attempt, to be closed by the caller. Rejects where it fails. As prompt as for requests. */
 export async function connectOnce(url: string): Promise<Redis> {
   const redis = open(url, { ...prompt, lazyConnect: true })
+  closeWhenSilent(redis)
   let refusal: Error | undefined
   redis.on('error', (error: Error) => {
     refusal = error

@@ -1,0 +1,27 @@
+/** Closes a connection to Redis that owes an answer for too long. */
+import type { Command, Redis } from 'ioredis'
+
+const LOOK_MS = 100
+/** A command that is unanswered for so many looks will not be answered: its host may be gone without a word. */
+const LOOKS = 7
+
+/**
+ * Redis answers within microseconds; after 0.7 to 0.8 s the connection is closed, all its commands fail, and ioredis
+ * makes a new one. Looks are counted, not milliseconds: a process that stood still for a second finds the answers when
+ * it goes on, and a timer would have failed them before they were read.
+ */
+export function closeWhenSilent(redis: Redis): void {
+  /** The last command that was written at each of the last looks. */
+  const written: (Command | undefined)[] = Array(LOOKS)
+  let at = 0
+
+  const timer = setInterval(() => {
+    const oldest = written[at]
+    written[at] = redis.commandQueue.peekBack()?.command as Command | undefined
+    at = (at + 1) % LOOKS
+    if (oldest?.isSettled === false)
+      redis.stream.destroy(new Error(`Socket timeout: an answer is due for ${LOOKS * LOOK_MS} ms`))
+  }, LOOK_MS)
+  timer.unref()
+  redis.on('end', () => clearInterval(timer))
+}
