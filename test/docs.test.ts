@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { dirname, join, relative } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { compileFunction } from 'node:vm'
 import t, { type Test } from 'tap'
@@ -68,34 +68,6 @@ t.test('docs/errors.md has every code that Caddy and nginx answer by themselves'
     []
   )
 })
-
-/** A heading as the last part of a link names it. */
-const slug = (heading: string) =>
-  heading
-    .toLowerCase()
-    .replace(/[^\w\- ]/g, '')
-    .replaceAll(' ', '-')
-
-/** Where a link leads: the file that must exist, and the heading in it. */
-function linksOf(page: string): { link: string; file: string; anchor: string | undefined }[] {
-  const prose = read(page).replace(/^```.*?^```$/gms, '')
-  return [...prose.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, link = '']) => {
-    const [path = '', anchor] = link.split('#')
-    return { link, file: path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path)), anchor }
-  })
-}
-
-function leadsNowhere({ file, anchor }: { file: string; anchor: string | undefined }): boolean {
-  if (!existsSync(join(ROOT, file))) return true
-  if (anchor === undefined) return false
-  return ![...read(file).matchAll(/^#+ (.*)$/gm)].some(([, heading = '']) => slug(heading) === anchor)
-}
-
-for (const page of pages) {
-  t.test(`every link in ${page} leads somewhere`, async (t) => {
-    t.same(linksOf(page).filter(leadsNowhere), [])
-  })
-}
 
 t.test('every threat in SECURITY.md names the tests that prove what stops it', async (t) => {
   const rows = read('SECURITY.md')
