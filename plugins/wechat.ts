@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProxySettings } from '../lib/http/proxy.ts'
 import { createFailedTries } from '../lib/limits/failed-tries.ts'
-import { createOnce } from '../lib/redis/once.ts'
+import { Once } from '../lib/redis/once.ts'
 import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
 import type { User } from '../lib/sessions/store.ts'
 import type { App } from '../lib/settings.ts'
@@ -72,7 +72,7 @@ export default fp<WechatOptions>(
     app.decorate('accessTokens', accessTokens)
     app.decorate('passthrough', createPassthrough({ accessTokens, upstream: passing, apiSecurity, meters }))
     app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, meters, now }))
-    const once = createOnce({ redis, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
+    const once = new Once({ redis, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
     app.decorate('logins', createLogins({ once, keys, sessions, apps, wechat, meters }))
     app.decorate('sessionKeys', createSessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }))
     const checkOf = (watermark: Watermark, { appid }: User) =>

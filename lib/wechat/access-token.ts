@@ -2,12 +2,11 @@
  * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one of them
  * (mini-program.md 4).
  */
-import { randomUUID } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
+import { type Lease, Leases } from '../redis/lease.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
@@ -25,7 +24,8 @@ const RENEW_AHEAD_PART = 1 / 3
 const SHORTEST_REST_MS = 1000
 /** A token lives no longer, whatever is answered. */
 const LONGEST_LIFE_SECONDS = 7200
-const POLL_MS = 50
+/** What a renewal needs of Redis beside WeChat's time. */
+const LEASE_MARGIN_MS = 1000
 const FORCE_PAUSE_MS = 30_000
 /** WeChat allows 20 a day; the rest is left to the operator. */
 const FORCED_A_DAY = 15
@@ -78,19 +78,6 @@ export interface AccessTokenOptions {
 }
 
 /**
- * KEYS token, lock · ARGV owner, sealed token or '', its life (ms): only the holder of the lock writes, and gives it
- * back.
- */
-const SETTLE_TOKEN = defineScript(
-  2,
-  `
-    if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-    if ARGV[2] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
-    return redis.call('DEL', KEYS[2])
-  `
-)
-
-/**
  * KEYS  forced, lock
  * ARGV  owner, lease (ms), now (ms), pause (ms), most a day
  *
@@ -114,7 +101,11 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
   const { redis, keys, sealer, apps, wechat, meters, upstreamMs, now } = options
   const flight = singleFlight<AccessToken>()
   const backOff = createBackOff(now)
-  const leaseMs = upstreamMs + 1000
+  const leases = new Leases({
+    redis,
+    leaseMs: upstreamMs + LEASE_MARGIN_MS,
+    detail: 'another instance renews the access_token and did not finish in time'
+  })
 
   async function stored(appid: string): Promise<HeldToken | undefined> {
     const place = keys.accessToken(appid)
@@ -128,55 +119,33 @@ export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
 
   const isDue = ({ renewAt }: HeldToken): boolean => now() >= renewAt
 
-  /** The winner of the lock asks WeChat; the others wait for what it stores, or go on with a token that still lives. */
-  async function renew(appid: string, stale: string | undefined): Promise<AccessToken> {
-    const owner = randomUUID()
-    const giveUpAt = performance.now() + 2 * leaseMs
-    while (performance.now() < giveUpAt) {
-      const won = await redis.set(keys.accessTokenLock(appid), owner, 'PX', leaseMs, 'NX')
-      const held = await stored(appid)
-      const isAliveHere = isAlive(held, stale)
-      if (won !== null && (!isAliveHere || isDue(held))) return renewLocked(appid, owner, stale)
-      if (won !== null) release(appid, owner)
-      if (isAliveHere) return held
-      await pause(POLL_MS)
-    }
-    throw new ServiceError('WECHAT_TIMEOUT', {
-      detail: 'another instance renews the access_token and did not finish in time'
+  /** The holder of the lease asks WeChat; the others wait for its token, or go on with one that still lives. */
+  const renew = (appid: string, stale: string | undefined): Promise<AccessToken> =>
+    leases.run<AccessToken>(keys.accessTokenLock(appid), {
+      async hold(lease) {
+        const held = await stored(appid)
+        if (!isAlive(held, stale) || isDue(held)) return renewWith(lease, appid, stale)
+        lease.release()
+        return held
+      },
+      async wait() {
+        const held = await stored(appid)
+        return isAlive(held, stale) ? held : undefined
+      }
     })
+
+  async function renewWith(lease: Lease, appid: string, stale: string | undefined): Promise<AccessToken> {
+    let fresh = await ask(appid, false)
+    if (fresh.token === stale && (await mayForce(lease, appid))) fresh = await ask(appid, true)
+    const key = keys.accessToken(appid)
+    const lifeMs = Math.max(fresh.expiresAt - now(), 1)
+    const value = sealer.seal(Buffer.from(writeHeld(fresh)), key)
+    return (await lease.settle({ key, value, lifeMs })) ? fresh : ((await stored(appid)) ?? fresh)
   }
 
-  async function renewLocked(appid: string, owner: string, stale: string | undefined): Promise<AccessToken> {
-    try {
-      let fresh = await ask(appid, false)
-      if (fresh.token === stale && (await mayForce(appid, owner))) fresh = await ask(appid, true)
-      const place = keys.accessToken(appid)
-      const lifeMs = Math.max(fresh.expiresAt - now(), 1)
-      const sealed = sealer.seal(Buffer.from(writeHeld(fresh)), place)
-      const written = await runScript(
-        redis,
-        SETTLE_TOKEN,
-        [place, keys.accessTokenLock(appid)],
-        [owner, sealed, lifeMs]
-      )
-      return written === 1 ? fresh : ((await stored(appid)) ?? fresh)
-    } catch (error) {
-      release(appid, owner)
-      throw error
-    }
-  }
-
-  /** Nobody waits for it; with Redis away the lease ends by itself. */
-  function release(appid: string, owner: string): void {
-    const places = [keys.accessToken(appid), keys.accessTokenLock(appid)]
-    runScript(redis, SETTLE_TOKEN, places, [owner, '', 0]).catch(() => {
-      // as said
-    })
-  }
-
-  async function mayForce(appid: string, owner: string): Promise<boolean> {
-    const places = [keys.accessTokenForced(appid), keys.accessTokenLock(appid)]
-    return (await runScript(redis, ALLOW_FORCE, places, [owner, leaseMs, now(), FORCE_PAUSE_MS, FORCED_A_DAY])) === 1
+  async function mayForce({ key, owner, leaseMs }: Lease, appid: string): Promise<boolean> {
+    const args = [owner, leaseMs, now(), FORCE_PAUSE_MS, FORCED_A_DAY]
+    return (await runScript(redis, ALLOW_FORCE, [keys.accessTokenForced(appid), key], args)) === 1
   }
 
   /** A wrong secret is refused for ever: the next call waits, and until then the failure answers. */

@@ -51,7 +51,7 @@ export function createLogins({ once, keys, sessions, apps, wechat, meters }: Log
 
   async function exchange({ code, appid }: LoginRequest): Promise<Session> {
     const app = apps.pick(appid)
-    return once({
+    return once.run({
       place: keys.loginCode(app.appid, hash('sha256', code, 'base64url')),
       work: () => askWechat(app, code),
       write: ({ sid, openid }) => `${sid} ${openid}`,

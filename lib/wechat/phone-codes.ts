@@ -50,7 +50,7 @@ export function createPhoneCodes(options: PhoneCodesOptions): PhoneCodes {
   return {
     exchange(user, code) {
       const place = keys.phoneCode(user.appid, user.openid, hash('sha256', code, 'base64url'))
-      return once({
+      return once.run({
         place,
         work: () => askWechat(user, code),
         // It lies in Redis for others to read, so it is sealed: bound to its place, which names app, user and code.

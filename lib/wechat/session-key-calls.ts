@@ -2,12 +2,10 @@
  * What may be done with a user's session_key without seeing it: ask WeChat whether it holds, have it reset, sign with
  * it (mini-program.md 1.3).
  */
-import { randomUUID } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { type ErrorCode, ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
-import { defineScript, runScript } from '../redis/script.ts'
+import { type Lease, Leases } from '../redis/lease.ts'
 import type { HeldKeys } from '../sessions/held-keys.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
 import type { User } from '../sessions/store.ts'
@@ -17,7 +15,6 @@ import { signWithSessionKey } from './session-signature.ts'
 
 /** What a reset needs of Redis beside WeChat's time. */
 const LEASE_MARGIN_MS = 1000
-const POLL_MS = 50
 
 /** All throw SESSION_KEY_EXPIRED where the user's newest key is no longer held, or none ever was. */
 export interface SessionKeyCalls {
@@ -44,18 +41,14 @@ export interface SessionKeyCallOptions {
   upstreamMs: number
 }
 
-/** KEYS lock · ARGV owner: only its owner gives it back. */
-const RELEASE_LOCK = defineScript(
-  1,
-  `
-    if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-  `
-)
-
 export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKeyCalls {
   const { redis, keys, heldKeys, accessTokens, upstreamMs } = options
   const flight = singleFlight<void>()
-  const leaseMs = upstreamMs + LEASE_MARGIN_MS
+  const leases = new Leases({
+    redis,
+    leaseMs: upstreamMs + LEASE_MARGIN_MS,
+    detail: 'another instance resets this session_key and did not finish in time'
+  })
 
   async function newestKey(user: User): Promise<Buffer> {
     const key = await heldKeys.newest(user)
@@ -72,40 +65,31 @@ export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKe
     })
 
   /**
-   * The lock is for other instances: WeChat would refuse the second reset, which is signed with a key that the first
+   * The lease is for other instances: WeChat would refuse the second reset, which is signed with a key that the first
    * made invalid.
    */
   async function resetOnce(user: User): Promise<void> {
     const key = await newestKey(user)
-    const lock = keys.sessionKeyLock(user.appid, user.openid)
-    const owner = randomUUID()
-    const giveUpAt = performance.now() + 2 * leaseMs
-    while (performance.now() < giveUpAt) {
-      const won = await redis.set(lock, owner, 'PX', leaseMs, 'NX')
-      if (won !== null) return resetLocked(user, key).finally(() => release(lock, owner))
-      await pause(POLL_MS)
-    }
-    throw new ServiceError('WECHAT_TIMEOUT', {
-      detail: 'another instance resets this session_key and did not finish in time'
+    await leases.run(keys.sessionKeyLock(user.appid, user.openid), {
+      hold: (lease) => resetWith(lease, user, key),
+      wait: async () => undefined
     })
   }
 
   /** Where the key is another one by now, somebody else had it replaced: what was asked for is done. */
-  async function resetLocked(user: User, key: Buffer): Promise<void> {
-    if (!(await newestKey(user)).equals(key)) return
+  async function resetWith(lease: Lease, user: User, key: Buffer): Promise<true> {
+    if ((await newestKey(user)).equals(key)) await replaceKey(user, key)
+    lease.release()
+    return true
+  }
+
+  async function replaceKey(user: User, key: Buffer): Promise<void> {
     const { session_key } = await ask(user, '/wxa/resetusersessionkey', key)
     const fresh = typeof session_key === 'string' ? decodeSessionKey(session_key) : undefined
     if (fresh === undefined) {
       throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'resetusersessionkey answered without a session_key' })
     }
     await heldKeys.replace(user, key, fresh)
-  }
-
-  /** Nobody waits for it; with Redis away the lease ends by itself. */
-  function release(lock: string, owner: string): void {
-    runScript(redis, RELEASE_LOCK, [lock], [owner]).catch(() => {
-      // as said
-    })
   }
 
   return {

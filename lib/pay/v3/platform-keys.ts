@@ -2,11 +2,12 @@
  * WeChat's keys of each merchant: the public key of the settings, and platform certificates that are fetched, shared through
  * Redis and renewed; the serial of each message chooses among them (pay.md B4, B5).
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../../errors.ts'
 import type { Keys } from '../../redis/keys.ts'
+import { poll } from '../../redis/lease.ts'
 import { singleFlight } from '../../single-flight.ts'
+import { within } from '../../within.ts'
 import type { CertificateList, CertificateRecords } from './certificate-record.ts'
 import { platformKeysV3, readCertificatesV3 } from './certificates.ts'
 import type { CredentialsV3 } from './credentials.ts'
@@ -20,7 +21,6 @@ const LONGEST_WAIT_MS = 1500
 const FETCH_PAUSE_MS = 60_000
 /** After a request that brought nothing, doubled with each, up to the pause. */
 const RETRY_MS = 2000
-const POLL_MS = 50
 /** WeChat lists a new certificate a day before it signs with it, and asks to look every twelve hours. */
 const RENEW_AFTER_MS = 12 * 3_600_000
 
@@ -108,10 +108,10 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
   async function awaitOther(mchid: string, isFound: () => boolean): Promise<void> {
     const sinceMs = pauseMs - (await redis.pttl(keys.platformCertificatesPause(mchid)))
     const giveUpAt = performance.now() + LONGEST_WAIT_MS - sinceMs
-    while (!isFound() && performance.now() < giveUpAt) {
-      await pause(POLL_MS)
+    await poll(giveUpAt, async () => {
       await takeOver(mchid)
-    }
+      return isFound() || undefined
+    })
   }
 
   async function lookFor(credentials: CredentialsV3, serial: string): Promise<void> {
@@ -128,9 +128,9 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
       if (first.status === 'verified' || first.reason !== 'serial') return first
       const serial = first.serial ?? ''
       if (!isCertificateSerial(serial)) return first
-      await atMost(
-        LONGEST_WAIT_MS,
-        flight(credentials.mchid, () => lookFor(credentials, serial))
+      await within(
+        flight(credentials.mchid, () => lookFor(credentials, serial)),
+        LONGEST_WAIT_MS
       )
       return verifyV3(message, keysOf(credentials), atMs)
     },
@@ -154,11 +154,4 @@ const isLasting = (error: unknown): boolean => error instanceof ServiceError && 
 function unusable(reason: string): ServiceError {
   const code = reason === 'unopenable' ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_BAD_RESPONSE'
   return new ServiceError(code, { detail: `the platform certificates are unusable: ${reason}` })
-}
-
-/** Resolves with `work`, or when the time is over: `work` goes on for the next caller. */
-async function atMost(timeMs: number, work: Promise<void>): Promise<void> {
-  const over = Promise.withResolvers<void>()
-  const timer = setTimeout(over.resolve, timeMs)
-  await Promise.race([work, over.promise]).finally(() => clearTimeout(timer))
 }
