@@ -11,7 +11,7 @@ import { refuseUnserved } from './lib/settings/unserved.ts'
 import { readSettings, type Settings, SettingsError } from './lib/settings.ts'
 import { explainFailure, type Listener } from './lib/start/failure.ts'
 import { summarize } from './lib/start/summary.ts'
-import { within } from './lib/within.ts'
+import { withTimeout } from './lib/util/timeout.ts'
 import manifest from './package.json' with { type: 'json' }
 
 /** Enough for a balancer to notice, requests to end, and deliveries to be broken off and noted. */
@@ -82,7 +82,7 @@ function closeInOrder(app: FastifyInstance): { uninstall(): void } {
 /** Says why, as settings are complained of, and ends; connections that the start has made are closed. */
 async function failStart(app: FastifyInstance, error: unknown, listener: Listener): Promise<never> {
   complain(CANNOT_START + (error instanceof SettingsError ? error.message : explainFailure(error, listener)))
-  await within(
+  await withTimeout(
     app.close().catch(() => undefined),
     FAREWELL_MS
   )

@@ -16,7 +16,8 @@ export const ERRORS = {
   APP_UNKNOWN: [400, 'This appid or mchid is not configured here; name one that is'],
   CODE_INVALID: [
     401,
-    'WeChat does not accept this code: it is wrong, older than 5 minutes or made for another appid. Login codes come from wx.login, phone codes from the button; get a new one'
+    'WeChat does not accept this code: it is wrong, older than 5 minutes or made for another appid. ' +
+      'Login codes come from wx.login, phone codes from the button; get a new one'
   ],
   CODE_USED: [401, 'This login code was used before; call wx.login again and send each code once'],
   USER_BLOCKED: [403, 'WeChat blocks the login of this user as risky; there is nothing to repeat'],
@@ -102,6 +103,10 @@ export class ServiceError extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds ?? (statusCode === 429 || statusCode === 503 ? 1 : undefined)
   }
 }
+
+/** Whether `error` is our refusal with this code. */
+export const hasCode = (error: unknown, code: ErrorCode): boolean =>
+  error instanceof ServiceError && error.code === code
 
 /** The places of a stack without the message in front of them, which may quote what must not be logged. */
 export function placesOf(error: Error): string[] {

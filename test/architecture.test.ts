@@ -54,9 +54,9 @@ t.test('lib/ takes what it needs as arguments, never from the process', async (t
  * stands in lib/ itself is a room of its own.
  */
 const FLOORS: string[][] = [
-  ['errors', 'util', 'single-flight', 'within'],
+  ['errors', 'util'],
   ['crypto', 'redis', 'http', 'xml', 'log'],
-  ['settings', 'metrics', 'openapi', 'problem', 'limits', 'validation', 'basic-auth'],
+  ['settings', 'metrics', 'openapi', 'problem', 'limits', 'validation'],
   ['sessions', 'tokens', 'events', 'callbacks'],
   ['wechat', 'pay', 'push'],
   ['doctor', 'start']

@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { type Connections, openConnections } from '../http/connections.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
-import { within } from '../within.ts'
+import { withTimeout } from '../util/timeout.ts'
 import { describeFailure } from './last-try.ts'
 import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
 import { pauseMs } from './queue.ts'
@@ -118,9 +118,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   return {
     async close() {
       const closed = worker.close(redis.status !== 'ready').catch(onError)
-      await within(closed, times.closeMs)
+      await withTimeout(closed, times.closeMs)
       await receiver.dispatcher.destroy()
-      await within(closed, LAST_WORDS_MS)
+      await withTimeout(closed, LAST_WORDS_MS)
     }
   }
 }

@@ -3,7 +3,7 @@
  * same result.
  */
 import type { Redis } from 'ioredis'
-import { singleFlight } from '../single-flight.ts'
+import { singleFlight } from '../util/single-flight.ts'
 import { type Lease, Leases } from './lease.ts'
 
 const CLAIM = 'claim:'

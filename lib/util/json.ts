@@ -11,6 +11,10 @@ export interface JsonObject {
   [name: string]: JsonValue
 }
 
+/** Whether `value` is an object with members: no list, not null. */
+export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 export interface JsonOptions {
   /**
    * Of a name that one object has twice: the last value counts (as JSON.parse has it), all count as a list (but the

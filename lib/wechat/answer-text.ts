@@ -1,6 +1,6 @@
 /** WeChat's answers as text and as JSON, however they are labelled, spaced or coded (mini-program.md 0). */
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib'
-import { readJsonObject } from '../util/json.ts'
+import { isPlainObject, readJsonObject } from '../util/json.ts'
 import { MAX_ANSWER_BYTES } from './exchange.ts'
 import type { Incoming } from './http.ts'
 
@@ -96,9 +96,7 @@ export function mayBeObject(body: Buffer): boolean {
 export function readObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined
+    return isPlainObject(value) ? value : undefined
   } catch {
     return readJsonObject(text)
   }

@@ -3,6 +3,7 @@
  * number.
  */
 import { isUtf8 } from 'node:buffer'
+import { isPlainObject } from '../util/json.ts'
 
 /**
  * Each member's name with its value as the text it was written in. Of a name that comes twice the last counts, as for
@@ -22,8 +23,7 @@ export function writeMembers(members: Iterable<readonly [name: string, value: st
 
 function isObject(text: string): boolean {
   try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isPlainObject(JSON.parse(text))
   } catch {
     return false
   }

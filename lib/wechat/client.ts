@@ -1,5 +1,6 @@
 /** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
-import { ServiceError } from '../errors.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { hasCode, ServiceError } from '../errors.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import { answerText, readObject } from './answer-text.ts'
 import type { ApiSecurity } from './api-security.ts'
@@ -51,8 +52,8 @@ export function createWechatClient(options: WechatClientOptions): WechatClient {
     try {
       return await once()
     } catch (error) {
-      if (!(error instanceof ServiceError && error.code === 'WECHAT_BUSY')) throw error
-      await new Promise((resolve) => setTimeout(resolve, busyPauseMs))
+      if (!hasCode(error, 'WECHAT_BUSY')) throw error
+      await pause(busyPauseMs)
       return once()
     }
   }

@@ -74,10 +74,10 @@ export function refusal(call: UpstreamCall, errcode: number, errmsg: string, now
   const code = meaningOf(call, errcode)
   const rid = RID.exec(errmsg)?.[1]
   const wechat: WechatVerdict = { errcode, errmsg, ...(rid && { rid }) }
-  const advice = ADVICE[errcode]
+  const advice = code === 'WECHAT_CONFIG_INVALID' ? ADVICE[errcode] : undefined
   return new ServiceError(code, {
     wechat,
-    detail: `WeChat answered the ${call} call with ${errcode}${code === 'WECHAT_CONFIG_INVALID' && advice ? `: ${advice}` : ''}`,
+    detail: `WeChat answered the ${call} call with ${errcode}${advice === undefined ? '' : `: ${advice}`}`,
     ...(code === 'WECHAT_RATE_LIMITED' && { retryAfterSeconds: secondsToNextQuota(errcode, nowMs) })
   })
 }

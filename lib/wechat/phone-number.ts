@@ -2,7 +2,7 @@
  * A phone number as WeChat tells it: by the code exchange in its own answer, or as open data through the page
  * (mini-program.md 2.3, 3).
  */
-import { type JsonObject, type JsonValue, readJsonObject } from '../util/json.ts'
+import { isPlainObject, type JsonValue, readJsonObject } from '../util/json.ts'
 import { type Watermark, watermarkOf } from './watermark.ts'
 
 export interface PhoneNumber {
@@ -46,7 +46,7 @@ export function readPhoneData(plaintext: Buffer): MarkedPhoneNumber | undefined 
   const { phoneNumber, purePhoneNumber, watermark: mark } = data
   const countryCode = typeof data.countryCode === 'number' ? String(data.countryCode) : data.countryCode
   if (!isText(phoneNumber) || !isText(purePhoneNumber) || !isText(countryCode)) return undefined
-  const watermark = isObject(mark) && hasExactly(mark, WATERMARK_MEMBERS) ? watermarkOf(mark) : undefined
+  const watermark = isPlainObject(mark) && hasExactly(mark, WATERMARK_MEMBERS) ? watermarkOf(mark) : undefined
   const phone = { phoneNumber, purePhoneNumber, countryCode }
   return watermark && agrees(phone) ? { phone, watermark } : undefined
 }
@@ -59,10 +59,7 @@ function agrees({ phoneNumber, purePhoneNumber, countryCode }: PhoneNumber): boo
   return isHome || phoneNumber === international || phoneNumber === `+${international}`
 }
 
-const hasExactly = (object: JsonObject, members: readonly string[]): boolean =>
+const hasExactly = (object: object, members: readonly string[]): boolean =>
   Object.keys(object).sort().join() === members.join()
 
 const isText = (value: JsonValue | undefined): value is string => typeof value === 'string'
-
-const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

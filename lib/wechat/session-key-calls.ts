@@ -3,13 +3,13 @@
  * it (mini-program.md 1.3).
  */
 import type { Redis } from 'ioredis'
-import { type ErrorCode, ServiceError } from '../errors.ts'
+import { hasCode, ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import { type Lease, Leases } from '../redis/lease.ts'
 import type { HeldKeys } from '../sessions/held-keys.ts'
 import { decodeSessionKey } from '../sessions/session-keys.ts'
 import type { User } from '../sessions/store.ts'
-import { singleFlight } from '../single-flight.ts'
+import { singleFlight } from '../util/single-flight.ts'
 import type { AccessTokens } from './access-token.ts'
 import { signWithSessionKey } from './session-signature.ts'
 
@@ -98,10 +98,10 @@ export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKe
       const send = () => ask(user, '/wxa/checksession', key)
       try {
         // It changes nothing at WeChat: an answer that is none is worth a second try.
-        await send().catch((error) => (is(error, 'WECHAT_BAD_RESPONSE') ? send() : Promise.reject(error)))
+        await send().catch((error) => (hasCode(error, 'WECHAT_BAD_RESPONSE') ? send() : Promise.reject(error)))
         return true
       } catch (error) {
-        if (is(error, 'SESSION_KEY_EXPIRED')) return false
+        if (hasCode(error, 'SESSION_KEY_EXPIRED')) return false
         throw error
       }
     },
@@ -111,5 +111,3 @@ export function createSessionKeyCalls(options: SessionKeyCallOptions): SessionKe
     sign: async (user, data) => signWithSessionKey(data, await newestKey(user))
   }
 }
-
-const is = (error: unknown, code: ErrorCode): boolean => error instanceof ServiceError && error.code === code

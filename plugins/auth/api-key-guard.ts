@@ -1,9 +1,9 @@
 /** The guards of the merchant's backend: one of INTERNAL_API_KEYS, with a scope for the call. */
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
-import { basicPassword } from '../../lib/basic-auth.ts'
 import { ServiceError } from '../../lib/errors.ts'
 import type { ApiKey, KeyScope } from '../../lib/settings/api-keys.ts'
+import { basicPassword } from '../../lib/util/basic-auth.ts'
 import { bearer } from './bearer.ts'
 
 const digest = (text: string) => hash('sha256', text, 'buffer')

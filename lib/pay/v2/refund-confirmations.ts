@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import type { Durability } from '../../events/durability.ts'
 import { lazyQueue } from '../../events/open-queue.ts'
 import { pauseMs, TRIES } from '../../events/queue.ts'
-import { within } from '../../within.ts'
+import { withTimeout } from '../../util/timeout.ts'
 import type { RefundCallbacks } from './refund-callback.ts'
 
 const QUEUE_NAME = 'refund-confirmation'
@@ -99,7 +99,7 @@ export function startRefundConfirmations(options: RefundConfirmationOptions): Co
 
   return {
     async close() {
-      await within(worker.close(redis.status !== 'ready').catch(onError), CLOSE_MS)
+      await withTimeout(worker.close(redis.status !== 'ready').catch(onError), CLOSE_MS)
     }
   }
 }

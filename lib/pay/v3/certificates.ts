@@ -1,8 +1,9 @@
 /**
- * WeChat's platform certificates, as `GET /v3/certificates` answers them (pay.weixin.qq.com/doc/v3/merchant/4012551764).
+ * WeChat's platform certificates, as `GET /v3/certificates` answers them
+ * (pay.weixin.qq.com/doc/v3/merchant/4012551764).
  *
- * They are issued by a root that WeChat does not send along, so there is no chain to follow. What vouches for them is that
- * they open under the APIv3 key, which only the merchant and WeChat hold, and that the answer is signed: by a key held
+ * They are issued by a root that WeChat does not send along, so there is no chain to follow. They count because they
+ * open under the APIv3 key, which only the merchant and WeChat hold, and because the answer is signed: by a key held
  * before, or, the first time, by one of its own certificates.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
@@ -78,8 +79,8 @@ export function openCertificateV3(entry: unknown, apiV3Key: KeyObject): Platform
 }
 
 /**
- * One map of all keys in force side by side, by serial: for `verifyV3`. Certificates count from the moment they are known,
- * since WeChat lists them a day ahead, until they expire.
+ * All keys that are in force side by side, by serial: for `verifyV3`. Certificates count from the moment they are
+ * known, since WeChat lists them a day ahead, until they expire.
  */
 export function platformKeysV3({
   publicKey,

@@ -1,13 +1,13 @@
 /**
- * WeChat's keys of each merchant: the public key of the settings, and platform certificates that are fetched, shared through
- * Redis and renewed; the serial of each message chooses among them (pay.md B4, B5).
+ * WeChat's keys of each merchant: the public key of the settings, and the platform certificates, which are fetched,
+ * shared through Redis and renewed. The serial of each message chooses among them (docs/wechat/pay.md B4, B5).
  */
 import type { Redis } from 'ioredis'
-import { ServiceError } from '../../errors.ts'
+import { hasCode, ServiceError } from '../../errors.ts'
 import type { Keys } from '../../redis/keys.ts'
 import { poll } from '../../redis/lease.ts'
-import { singleFlight } from '../../single-flight.ts'
-import { within } from '../../within.ts'
+import { singleFlight } from '../../util/single-flight.ts'
+import { withTimeout } from '../../util/timeout.ts'
 import type { CertificateList, CertificateRecords } from './certificate-record.ts'
 import { platformKeysV3, readCertificatesV3 } from './certificates.ts'
 import type { CredentialsV3 } from './credentials.ts'
@@ -15,9 +15,12 @@ import { asServiceErrorV3 } from './errors.ts'
 import type { SenderV3 } from './send.ts'
 import { isCertificateSerial, type PlatformKeys, type SignedV3, type VerificationV3, verifyV3 } from './verify.ts'
 
-/** Whoever waits for an answer of ours may be told no, and comes again. */
+/** WeChat waits for our answer; where it is a refusal the callback comes again. */
 const LONGEST_WAIT_MS = 1500
-/** Between two requests for the certificates of a merchant, by all instances together, once one was answered: anybody can send an unknown serial. */
+/**
+ * Between two requests for the certificates of a merchant, by all instances together, once one was answered: anybody
+ * can send an unknown serial.
+ */
 const FETCH_PAUSE_MS = 60_000
 /** After a request that brought nothing, doubled with each, up to the pause. */
 const RETRY_MS = 2000
@@ -26,13 +29,14 @@ const RENEW_AFTER_MS = 12 * 3_600_000
 
 export interface PlatformKeyStore {
   /**
-   * Verifies with the keys held. For a certificate that nobody knows the list is fetched once, for at most 1.5 s; then the
-   * verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Fails only where Redis is away and the serial is unknown.
+   * Verifies with the keys held. For a certificate that nobody knows the list is fetched once, for at most 1.5 s; then
+   * the verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Fails only where Redis is
+   * away and the serial is unknown.
    */
   verify(credentials: CredentialsV3, message: SignedV3, atMs?: number): Promise<VerificationV3>
   /**
-   * Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Answers whether
-   * nothing of that is left to do. Never throws.
+   * Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Answers
+   * whether nothing of that is left to do. Never throws.
    */
   renew(credentials: CredentialsV3): Promise<boolean>
 }
@@ -128,7 +132,7 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
       if (first.status === 'verified' || first.reason !== 'serial') return first
       const serial = first.serial ?? ''
       if (!isCertificateSerial(serial)) return first
-      await within(
+      await withTimeout(
         flight(credentials.mchid, () => lookFor(credentials, serial)),
         LONGEST_WAIT_MS
       )
@@ -149,7 +153,7 @@ export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStor
 }
 
 /** Until somebody changes the settings, so that it need not be asked about soon. */
-const isLasting = (error: unknown): boolean => error instanceof ServiceError && error.code === 'WECHAT_CONFIG_INVALID'
+const isLasting = (error: unknown): boolean => hasCode(error, 'WECHAT_CONFIG_INVALID')
 
 function unusable(reason: string): ServiceError {
   const code = reason === 'unopenable' ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_BAD_RESPONSE'

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { isoTime } from '../../_shared/time.ts'
 import { SessionSchema } from './schema.ts'
-
-const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { sessions } = app
@@ -13,8 +12,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       openid,
       ...(unionid && { unionid }),
       sessionId: sid,
-      createdAt: isoTime(createdAt),
-      expiresAt: isoTime(expiresAt),
+      createdAt: isoTime(createdAt * 1000),
+      expiresAt: isoTime(expiresAt * 1000),
       sessionKeyHeld: sessions.holdsKey(session)
     }
   })

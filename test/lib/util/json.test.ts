@@ -1,7 +1,7 @@
 /** readJsonObject(): the standard, what WeChat writes beside it, and what stays unread. */
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
-import { type JsonOptions, readJsonObject } from '../../../lib/util/json.ts'
+import { isPlainObject, type JsonOptions, readJsonObject } from '../../../lib/util/json.ts'
 
 /** What JSON.parse reads as well, and reads the same. */
 const STANDARD = [
@@ -138,4 +138,9 @@ t.test('readJsonObject() leaves what is too deep or too much unread', async (t) 
   t.ok(readJsonObject('{"a":[1,2]}', { maxValues: 4 }))
   t.equal(readJsonObject('{"a":[1,2,3]}', { maxValues: 4 }), undefined)
   t.equal(readJsonObject(`{"a":[${'1,'.repeat(500_000)}1]}`), undefined)
+})
+
+t.test('isPlainObject() is true of objects with members alone', async (t) => {
+  for (const value of [{}, { a: 1 }, Object.create(null)]) t.equal(isPlainObject(value), true)
+  for (const value of [null, undefined, [], 'text', 1, true]) t.equal(isPlainObject(value), false, String(value))
 })

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { isoTime } from '../../../../_shared/time.ts'
 import { AccessTokenSchema, RenewSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'wechat' } as const
@@ -21,7 +22,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
 const shown = ({ token, expiresAt }: { token: string; expiresAt: number }) => ({
   accessToken: token,
-  expiresAt: new Date(expiresAt).toISOString()
+  expiresAt: isoTime(expiresAt)
 })
 
 export default routes

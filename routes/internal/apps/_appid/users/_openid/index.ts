@@ -1,10 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../_shared/bodies.ts'
+import { isoTime } from '../../../../../_shared/time.ts'
 import { EraseSchema, ShowSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'login' } as const
-
-const isoTime = (ms: number): string => new Date(ms).toISOString()
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, users } = app

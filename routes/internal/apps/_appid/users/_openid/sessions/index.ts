@@ -1,10 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../../_shared/bodies.ts'
+import { isoTime } from '../../../../../../_shared/time.ts'
 import { ListSchema, RevokeOneSchema, RevokeSchema } from './schema.ts'
 
 const config = { auth: 'internal', keyScope: 'login' } as const
-
-const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, sessions } = app
@@ -19,8 +18,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     return {
       items: items.map(({ sid, createdAt, expiresAt }) => ({
         sessionId: sid,
-        createdAt: isoTime(createdAt),
-        expiresAt: isoTime(expiresAt)
+        createdAt: isoTime(createdAt * 1000),
+        expiresAt: isoTime(expiresAt * 1000)
       })),
       ...(next && { next })
     }

@@ -1,6 +1,6 @@
-/** Sharing of one running piece of work among all who ask for it at the same time. */
+/** One running piece of work, shared by all who ask for it at the same time. */
 
-/** Callers with the same key share one running `load`; when it has ended, well or badly, the next caller starts anew. */
+/** Callers with the same key share one running `load`. After its end, good or bad, the next caller starts a new one. */
 export function singleFlight<T>(): (key: string, load: () => Promise<T>) => Promise<T> {
   const running = new Map<string, Promise<T>>()
   return (key, load) => {
