@@ -72,13 +72,13 @@ export interface WechatVerdict {
 }
 
 export interface ServiceErrorOptions {
-  wechat?: WechatVerdict
+  wechat?: WechatVerdict | undefined
   /** Replaces the table's sentence where more can be said; goes out, so it must hold no secret. */
-  message?: string
+  message?: string | undefined
   /** For the log only. */
-  detail?: string
+  detail?: string | undefined
   cause?: unknown
-  retryAfterSeconds?: number
+  retryAfterSeconds?: number | undefined
 }
 
 /**

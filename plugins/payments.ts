@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { retrying } from '../lib/callbacks/retry.ts'
 import type { ProxySettings } from '../lib/http/proxy.ts'
+import { Upstream } from '../lib/http/upstream.ts'
 import { type Bills, createBills } from '../lib/pay/bills.ts'
 import { followEvents } from '../lib/pay/follow.ts'
 import { createMerchants } from '../lib/pay/merchants.ts'
@@ -25,7 +26,6 @@ import type { Renewal } from '../lib/pay/v3/renewal.ts'
 import { createWatchList, NO_WATCH_LIST } from '../lib/pay/watch-list.ts'
 import { createWatchTimes } from '../lib/pay/watch-times.ts'
 import type { Merchant } from '../lib/settings.ts'
-import { createUpstream } from '../lib/wechat/http.ts'
 import { reconcile } from './payments/reconciling.ts'
 
 export interface PaymentsOptions {
@@ -56,7 +56,7 @@ export default fp<PaymentsOptions>(
   async (app: FastifyInstance, { origins, timeoutMs, proxy, publicUrl, now, ...options }) => {
     const { redis, keys, sealer, meters, callbacks } = app
     const { quarantine } = callbacks
-    const upstream = createUpstream({ origins, timeoutMs, proxy })
+    const upstream = new Upstream({ origins, timeoutMs, proxy })
     const secure = createSecureUpstreams({ origins, timeoutMs, proxy })
     const v2 = createPayApiV2({ upstream, secureUpstreamFor: secure.of, meters, publicUrl, now })
     const merchants = createMerchants(options.merchants)

@@ -5,16 +5,16 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProxySettings } from '../lib/http/proxy.ts'
+import { Upstream } from '../lib/http/upstream.ts'
 import { createFailedTries } from '../lib/limits/failed-tries.ts'
 import { Once } from '../lib/redis/once.ts'
 import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
 import type { User } from '../lib/sessions/store.ts'
 import type { App } from '../lib/settings.ts'
 import { type AccessTokens, createAccessTokens } from '../lib/wechat/access-token.ts'
-import { createApiSecurity } from '../lib/wechat/api-security.ts'
+import { createApiSecurity } from '../lib/wechat/api-security/calls.ts'
 import { type Apps, createApps } from '../lib/wechat/apps.ts'
 import { createWechatClient } from '../lib/wechat/client.ts'
-import { createUpstream } from '../lib/wechat/http.ts'
 import { createLogins, type Logins } from '../lib/wechat/login.ts'
 import { createPassthrough, type Passthrough } from '../lib/wechat/passthrough.ts'
 import { createPhoneCodes } from '../lib/wechat/phone-codes.ts'
@@ -54,9 +54,9 @@ export default fp<WechatOptions>(
   async (app: FastifyInstance, { origins, timeoutMs, proxy, watermarkMaxAgeSeconds, now, ...options }) => {
     const { redis, keys, sealer, sessions, heldKeys, meters } = app
     const { countPhoneCode } = app.limits
-    const upstream = createUpstream({ origins, timeoutMs, proxy })
+    const upstream = new Upstream({ origins, timeoutMs, proxy })
     // Connections of its own: a backend that waits for a slow API takes none from the users who log in.
-    const passing = createUpstream({ origins, timeoutMs, proxy })
+    const passing = new Upstream({ origins, timeoutMs, proxy })
     const onCertificateEnding = (appid: string) =>
       app.log.warn(
         { appid },

@@ -1,8 +1,8 @@
 /** WeChat's answers as text and as JSON, however they are labelled, spaced or coded (mini-program.md 0). */
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib'
+import type { Incoming } from '../http/exchange.ts'
+import { MAX_ANSWER_BYTES } from '../http/exchange.ts'
 import { isPlainObject, readJsonObject } from '../util/json.ts'
-import { MAX_ANSWER_BYTES } from './exchange.ts'
-import type { Incoming } from './http.ts'
 
 type Answer = Pick<Incoming, 'headers' | 'body'>
 type Undo = (bytes: Buffer, limit: { maxOutputLength: number }) => Buffer

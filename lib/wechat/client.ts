@@ -1,12 +1,13 @@
 /** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, ServiceError } from '../errors.ts'
+import type { Incoming } from '../http/exchange.ts'
+import type { Upstream } from '../http/upstream.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import { answerText, readObject } from './answer-text.ts'
-import type { ApiSecurity } from './api-security.ts'
-import { readMembers } from './api-security-members.ts'
+import type { ApiSecurity } from './api-security/calls.ts'
+import { readMembers } from './api-security/members.ts'
 import { refusal, type UpstreamCall } from './errcodes.ts'
-import type { Incoming, Upstream } from './http.ts'
 
 /** Fields as they came: nothing is known of them until it is checked. */
 export type WechatAnswer = Record<string, unknown>

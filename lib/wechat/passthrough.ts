@@ -3,14 +3,15 @@
  * /internal).
  */
 import { ServiceError } from '../errors.ts'
+import type { Incoming } from '../http/exchange.ts'
+import { UPSTREAM_METHODS, type UpstreamMethod } from '../http/exchange.ts'
+import type { Upstream } from '../http/upstream.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { AccessTokens } from './access-token.ts'
 import { errcodeOf } from './answer-text.ts'
-import type { ApiSecurity } from './api-security.ts'
-import { type Members, readMembers } from './api-security-members.ts'
+import type { ApiSecurity } from './api-security/calls.ts'
+import { type Members, readMembers } from './api-security/members.ts'
 import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
-import { UPSTREAM_METHODS, type UpstreamMethod } from './exchange.ts'
-import type { Incoming, Upstream } from './http.ts'
 
 export interface PassedCall {
   /** Of a configured app. */

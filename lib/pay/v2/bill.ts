@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
-import type { OpenIncoming } from '../../wechat/http.ts'
+import type { OpenIncoming } from '../../http/exchange.ts'
 import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
 import { MAX_XML_BYTES, parseFlatXml } from '../xml.ts'
 import type { BadV2, FailedV2 } from './answer.ts'

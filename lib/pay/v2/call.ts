@@ -1,9 +1,10 @@
 /** One call to APIv2: signed, posted, counted, and its answer read; repeated only where WeChat asks for it. */
 import { randomBytes } from 'node:crypto'
 import { ServiceError } from '../../errors.ts'
+import type { OpenIncoming } from '../../http/exchange.ts'
+import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import type { Merchant } from '../../settings.ts'
-import type { OpenIncoming, Upstream } from '../../wechat/http.ts'
 import { type AnswerV2, type ExpectedV2, readAnswerV2 } from './answer.ts'
 import { asksAgain, asServiceErrorV2, type FailureV2, outcomeOfV2 } from './errors.ts'
 import { buildRequestV2, type SigningV2 } from './request.ts'

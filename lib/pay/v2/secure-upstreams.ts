@@ -1,8 +1,8 @@
 /** Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (pay.md A6). */
 import { ServiceError } from '../../errors.ts'
 import type { ProxySettings } from '../../http/proxy.ts'
+import { Upstream } from '../../http/upstream.ts'
 import type { Merchant } from '../../settings.ts'
-import { createUpstream, type Upstream } from '../../wechat/http.ts'
 
 /** WeChat takes 150 refunds a second, of all that a merchant has. */
 const CONNECTIONS = 8
@@ -30,7 +30,7 @@ export function createSecureUpstreams({ origins, timeoutMs, proxy }: SecureUpstr
       const known = byMchid.get(merchant.mchid)
       if (known !== undefined) return known
       const connect = identityOf(merchant)
-      const made = createUpstream({ origins, timeoutMs, proxy, connectionsPerOrigin: CONNECTIONS, connect })
+      const made = new Upstream({ origins, timeoutMs, proxy, connectionsPerOrigin: CONNECTIONS, connect })
       byMchid.set(merchant.mchid, made)
       return made
     },

@@ -1,6 +1,6 @@
 /** Calls to APIv3 whose answers are verified, and repeated where WeChat asks for it and it is safe (pay.md B3, B15). */
 import { ServiceError } from '../../errors.ts'
-import type { Incoming } from '../../wechat/http.ts'
+import type { Incoming } from '../../http/exchange.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { asServiceErrorV3, meaningV3, readErrorBodyV3 } from './errors.ts'
 import type { PlatformKeyStore } from './platform-keys.ts'

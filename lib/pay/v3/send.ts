@@ -1,8 +1,9 @@
 /** One request to APIv3: signed, sent, counted. Nobody has verified what comes back. */
 import { randomBytes } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import type { Incoming } from '../../http/exchange.ts'
+import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
-import type { Incoming, Upstream } from '../../wechat/http.ts'
 import { collect } from '../bill-file.ts'
 import { authorizationV3 } from './authorization.ts'
 import type { CredentialsV3 } from './credentials.ts'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createUpstream } from '../../../lib/wechat/http.ts'
+import { Upstream } from '../../../lib/http/upstream.ts'
 import { event, eventWorld } from '../events/world.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -88,7 +88,7 @@ t.test('a delivery goes by the answer that follows', async (t) => {
 
 t.test('a call to WeChat goes by the answer that follows, and the connection is kept', async (t) => {
   const { origin, sockets } = await startServer(t)
-  const upstream = createUpstream({ origins: [origin], timeoutMs: 5000, connectionsPerOrigin: 1 })
+  const upstream = new Upstream({ origins: [origin], timeoutMs: 5000, connectionsPerOrigin: 1 })
   t.teardown(() => upstream.close())
   const call = (nth: number) => upstream.send({ method: 'POST', path: `/${nth}`, body: 'x' })
   const rows = Object.entries(ROWS)

@@ -10,8 +10,8 @@ import { buffer } from 'node:stream/consumers'
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { type ProxySettings, proxyFor, proxyName } from '../../../lib/http/proxy.ts'
+import { Upstream } from '../../../lib/http/upstream.ts'
 import { readSettings, type SettingsError } from '../../../lib/settings.ts'
-import { createUpstream } from '../../../lib/wechat/http.ts'
 import { makeCertified, makeMerchant } from '../../../sandbox/index.ts'
 import { APPID, build } from '../../helper.ts'
 import { ask } from '../../routes/internal/backend.ts'
@@ -290,7 +290,7 @@ t.test('our certificate is shown to WeChat, not to the proxy', async (t) => {
   const settings = { https: url, noProxy: [] }
   for (const identity of [undefined, { cert, key }]) {
     const connection = identity && { connect: identity }
-    const upstream = createUpstream({ origins: [WECHAT], timeoutMs: 5000, proxy: settings, ...connection })
+    const upstream = new Upstream({ origins: [WECHAT], timeoutMs: 5000, proxy: settings, ...connection })
     await upstream.send({ method: 'GET', path: '/secapi' })
     await upstream.close()
   }

@@ -1,11 +1,11 @@
 /** Refunds by APIv2 over real TLS: WeChat asks for the merchant's certificate, and gets it from us and for refunds alone. */
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import t, { type Test } from 'tap'
+import { Upstream } from '../../../lib/http/upstream.ts'
 import type { PayApi } from '../../../lib/pay/api.ts'
 import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
 import { createSecureUpstreams } from '../../../lib/pay/v2/secure-upstreams.ts'
 import type { Merchant } from '../../../lib/settings.ts'
-import { createUpstream } from '../../../lib/wechat/http.ts'
 import { makeCertified, makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index.ts'
 import { madeOf } from './made-of.ts'
 
@@ -35,7 +35,7 @@ async function secureSandbox(t: Test): Promise<{ v2: PayApi; sandbox: Sandbox }>
   })
   t.teardown(() => sandbox.close())
   const options = { origins: [sandbox.tlsOrigin ?? ''], timeoutMs: 5000 }
-  const upstream = createUpstream(options)
+  const upstream = new Upstream(options)
   const secure = createSecureUpstreams(options)
   t.teardown(() => Promise.all([upstream.close(), secure.close()]))
   const v2 = createPayApiV2({

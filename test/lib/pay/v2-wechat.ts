@@ -2,10 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
+import { Upstream } from '../../../lib/http/upstream.ts'
 import type { PayApi } from '../../../lib/pay/api.ts'
 import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
 import type { Merchant } from '../../../lib/settings.ts'
-import { createUpstream } from '../../../lib/wechat/http.ts'
 import { listenFor } from '../../listen.ts'
 import { type Fields, sign, xml } from '../../routes/wechat/notices.ts'
 
@@ -73,7 +73,7 @@ export async function fakeWechat(t: Test, timeoutMs = 5000): Promise<FakeWechat>
     if (typeof next === 'function') next(response)
     else response.end(next)
   })
-  const upstream = createUpstream({ origins: [origin], timeoutMs })
+  const upstream = new Upstream({ origins: [origin], timeoutMs })
   t.teardown(() => upstream.close())
   const v2 = createPayApiV2({
     upstream,

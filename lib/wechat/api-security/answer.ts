@@ -4,12 +4,12 @@
  * it holds.
  */
 import { constants, createDecipheriv, createVerify } from 'node:crypto'
-import { ServiceError } from '../errors.ts'
-import { answerText, decodedBody, errcodeOf, mayBeObject, readObject } from './answer-text.ts'
-import { type Members, readMembers, writeMembers } from './api-security-members.ts'
-import { type ApiSecurityKeys, additionalData, SECURITY_MEMBERS, signedHead } from './api-security-request.ts'
-import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
-import type { Incoming } from './exchange.ts'
+import { ServiceError } from '../../errors.ts'
+import type { Incoming } from '../../http/exchange.ts'
+import { answerText, decodedBody, errcodeOf, mayBeObject, readObject } from '../answer-text.ts'
+import { STALE_TOKEN_ERRCODES } from '../errcodes.ts'
+import { type Members, readMembers, writeMembers } from './members.ts'
+import { type ApiSecurityKeys, additionalData, SECURITY_MEMBERS, signedHead } from './request.ts'
 
 const LONGEST_AGE_MS = 300_000
 const IV_BYTES = 12

@@ -1,13 +1,15 @@
 /**
- * One request on one connection, followed step by step, since only so can be told whether WeChat may have acted on it.
+ * One request on one connection and its answer. Each step is followed, because that alone tells whether the server may
+ * have acted on the request.
  */
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
-import type { Deadline } from '../http/deadline.ts'
-import { onceConnectionIsKnown, watchSending } from '../http/send-queue.ts'
+import type { Deadline } from './deadline.ts'
+import { onceConnectionIsKnown, watchSending } from './send-queue.ts'
 
-/** What WeChat says to a request is never larger than this, images included. */
+/** No whole answer of WeChat's is larger, images included. */
 export const MAX_ANSWER_BYTES = 10 * 1024 * 1024
 
 /** HEAD is none of them: WeChat has no call for it. */
@@ -29,6 +31,15 @@ export interface Incoming {
   status: number
   headers: Record<string, string | string[] | undefined>
   body: Buffer
+}
+
+/** An answer of any length: its head at once, its body as somebody reads it, and no faster. */
+export interface OpenIncoming extends Pick<Incoming, 'status' | 'headers'> {
+  /**
+   * Ends with WECHAT_TIMEOUT where nothing comes for too long, with WECHAT_UNREACHABLE where the connection breaks.
+   * Destroy it, and the connection ends.
+   */
+  body: Readable
 }
 
 /** How often, of the time that nothing may move, the system is asked whether something left. */
@@ -133,4 +144,47 @@ export class WholeAnswer extends Exchange<Incoming> {
     const body = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.#size)
     this.settle({ status, headers, body })
   }
+}
+
+/** `answer` settles with the head; from then on the deadline is no longer looked at. */
+export class OpenAnswer extends Exchange<OpenIncoming> {
+  #body: Readable | undefined
+  #isWhole = false
+
+  override onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Incoming['headers']
+  ): void {
+    if (status < 200) return
+    const body = new Readable({
+      read: () => controller.resume(),
+      destroy: (error, done) => {
+        if (!this.#isWhole) controller.abort(error ?? new Error('nobody reads the answer any more'))
+        done(error)
+      }
+    })
+    this.#body = body
+    this.settle({ status, headers, body })
+  }
+
+  override onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#body?.push(chunk) === false) controller.pause()
+  }
+
+  override onResponseEnd(): void {
+    this.#isWhole = true
+    this.#body?.push(null)
+  }
+
+  override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#body === undefined) super.onResponseError(controller, error)
+    else this.#body.destroy(named(error))
+  }
+}
+
+function named(error: Error): ServiceError {
+  if (error instanceof ServiceError) return error
+  const isLate = 'code' in error && error.code === 'UND_ERR_BODY_TIMEOUT'
+  return new ServiceError(isLate ? 'WECHAT_TIMEOUT' : 'WECHAT_UNREACHABLE', { cause: error })
 }

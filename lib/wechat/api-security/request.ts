@@ -12,7 +12,7 @@ import {
   sign
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import { type Members, writeMembers } from './api-security-members.ts'
+import { type Members, writeMembers } from './members.ts'
 
 /** What one app shares with WeChat for this mode. */
 export interface ApiSecurityKeys {

@@ -3,11 +3,12 @@
  * (mini-program.md 7).
  */
 import { createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
-import type { App } from '../settings.ts'
-import { openAnswer } from './api-security-answer.ts'
-import type { Members } from './api-security-members.ts'
-import { type ApiSecurityKeys, freshnessAt, sealRequest, signRequest } from './api-security-request.ts'
-import type { Incoming, Upstream } from './http.ts'
+import type { Incoming } from '../../http/exchange.ts'
+import type { Upstream } from '../../http/upstream.ts'
+import type { App } from '../../settings.ts'
+import { openAnswer } from './answer.ts'
+import type { Members } from './members.ts'
+import { type ApiSecurityKeys, freshnessAt, sealRequest, signRequest } from './request.ts'
 
 /** Only some APIs support the mode, and uploads never. */
 const SUPPORTING_PATHS: ReadonlySet<string> = new Set([

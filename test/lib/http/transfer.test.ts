@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createUpstream } from '../../../lib/wechat/http.ts'
+import { Upstream } from '../../../lib/http/upstream.ts'
 
 const MEBIBYTE = 1024 * 1024
 const TIMEOUT_MS = 1000
@@ -24,7 +24,7 @@ async function serve(t: Test, onConnection: (socket: Socket) => Promise<unknown>
   })
   const address = server.address()
   const origin = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
-  const upstream = createUpstream({ origins: [origin], timeoutMs: TIMEOUT_MS })
+  const upstream = new Upstream({ origins: [origin], timeoutMs: TIMEOUT_MS })
   t.teardown(() => upstream.close())
   return upstream
 }
@@ -120,7 +120,7 @@ t.test('an answer that moves takes the time it needs; the same call without that
 })
 
 t.test('a transfer that waits for a connection ends after its time', async (t) => {
-  const upstream = createUpstream({ origins: ['http://127.0.0.1:1'], timeoutMs: 50 })
+  const upstream = new Upstream({ origins: ['http://127.0.0.1:1'], timeoutMs: 50 })
   t.teardown(() => upstream.close())
   await t.rejects(upstream.send(upload(MEBIBYTE)), { code: /WECHAT_(UNREACHABLE|TIMEOUT)/ })
   const held = await serve(t, (socket) => readSlowly(socket, 1000 * MEBIBYTE))

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import { Upstream } from '../../../lib/http/upstream.ts'
 import { createBackOff } from '../../../lib/wechat/back-off.ts'
 import { createWechatClient } from '../../../lib/wechat/client.ts'
-import { createUpstream } from '../../../lib/wechat/http.ts'
 import { freePort } from '../../../tools/free-port.ts'
 
 async function listen(t: Test, server: Server): Promise<string> {
@@ -24,7 +24,7 @@ const listenHttp = async (t: Test, listener: RequestListener): Promise<string> =
   `http://${await listen(t, createHttpServer(listener))}`
 
 function upstreamTo(t: Test, origins: string[], timeoutMs = 5000, connectionsPerOrigin = 64) {
-  const upstream = createUpstream({ origins, timeoutMs, connectionsPerOrigin })
+  const upstream = new Upstream({ origins, timeoutMs, connectionsPerOrigin })
   t.teardown(() => upstream.close())
   return upstream
 }

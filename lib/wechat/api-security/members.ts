@@ -3,7 +3,7 @@
  * number.
  */
 import { isUtf8 } from 'node:buffer'
-import { isPlainObject } from '../util/json.ts'
+import { isPlainObject } from '../../util/json.ts'
 
 /**
  * Each member's name with its value as the text it was written in. Of a name that comes twice the last counts, as for
