@@ -46,13 +46,13 @@ export default fp(
     })
     app.addHook('onClose', async () => clearInterval(sweep))
 
-    const health = { operationId: 'isAlive', tags: ['operation'], summary: 'The process lives', response }
+    const health = { operationId: 'checkHealth', tags: ['operation'], summary: 'The process lives', response }
     app.get('/healthz', { ...options, schema: health }, async function live() {
       return { ok: 1 }
     })
 
     const readiness = {
-      operationId: 'isReady',
+      operationId: 'checkReadiness',
       tags: ['operation'],
       summary: 'Redis takes writes and start-up is done',
       response: { ...response, ...problems('REDIS_UNAVAILABLE', 'OVERLOADED') }

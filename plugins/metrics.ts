@@ -11,6 +11,7 @@ import { processMetrics } from './metrics/process-metrics.ts'
 const PATIENCE_MS = 500
 
 const schema = {
+  operationId: 'getMetrics',
   tags: ['operation'],
   summary: "Meters in Prometheus' text format",
   produces: ['text/plain'],

@@ -26,6 +26,7 @@ const EXAMPLE = {
 }
 
 const schema = {
+  operationId: 'getPublicKeys',
   tags: ['tokens'],
   summary: 'The public keys that verify tokens; none where JWT_SECRET signs',
   response: { 200: Type.Object({ keys: Type.Array(PublicKey) }, { examples: [{ keys: [EXAMPLE] }] }), ...problems() }

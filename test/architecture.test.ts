@@ -161,9 +161,12 @@ t.test('every route has a guard, a schema for what it takes, and one for every a
   }
   for (const { method, url, schema, config, bodyLimit } of routes) {
     const door = `${method} ${url}`
-    const { tags, summary, body, params, response } = schema as Record<string, Record<string, unknown> | undefined>
+    const { operationId, tags, summary, body, params, response } = schema as Record<
+      string,
+      Record<string, unknown> | undefined
+    >
     t.ok(config?.auth, `${door} has a guard`)
-    t.ok(tags && summary, `${door} says what it is`)
+    t.ok(operationId && tags && summary, `${door} says what it is`)
     t.ok(response?.['4xx'] && response['5xx'], `${door} has a shape for every error`)
     t.ok(
       Object.keys(response ?? {}).some((status) => status.startsWith('2')),

@@ -17,7 +17,6 @@ interface Body {
 }
 
 interface Operation {
-  operationId?: string
   requestBody?: Body
   responses: Record<string, { content?: Content; [field: string]: unknown }>
   [field: string]: unknown
@@ -49,7 +48,7 @@ export function finishDocument(raw: object): OpenapiDocument {
   const shapes = collectShapes()
   const bodies = collectExamples()
   const sorted = Object.entries(paths).sort(([a], [b]) => (a < b ? -1 : 1))
-  const finished = sorted.map(([path, item]) => [path, finishPath(path, item, { shapes, bodies })])
+  const finished = sorted.map(([path, item]) => [path, finishPath(item, { shapes, bodies })])
   return {
     ...rest,
     components: { ...components, examples: bodies.named(), schemas: shapes.named() },
@@ -57,13 +56,9 @@ export function finishDocument(raw: object): OpenapiDocument {
   }
 }
 
-function finishPath(path: string, item: Record<string, Operation>, kept: Kept): Record<string, Operation> {
+function finishPath(item: Record<string, Operation>, kept: Kept): Record<string, Operation> {
   const served = METHODS.filter((method) => item[method] !== undefined)
-  const operations = served.map((method) => {
-    const { operationId, ...operation } = item[method] as Operation
-    const id = served.length === 1 && operationId !== undefined ? operationId : nameOf(method, path)
-    return [method, finishOperation({ operationId: id, ...operation }, kept)]
-  })
+  const operations = served.map((method) => [method, finishOperation(item[method] as Operation, kept)])
   return Object.fromEntries(operations)
 }
 
@@ -135,9 +130,3 @@ function collectExamples(): Examples {
 }
 
 const isCode = (name: string): boolean => /^[A-Z0-9_]+$/.test(name)
-
-/** `post` and `/wechat/pay/v2/{mchid}/refund` are `postWechatPayV2ByMchidRefund`. */
-function nameOf(method: string, path: string): string {
-  const words = path.replaceAll(/\{(\w+)\}/g, 'by-$1').match(/\w+/g) ?? []
-  return [method, ...words.map((word) => word[0]?.toUpperCase() + word.slice(1))].join('')
-}

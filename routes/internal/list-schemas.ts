@@ -5,7 +5,9 @@ export const Time = Type.String({ format: 'date-time' })
 
 /** Query values are texts. */
 export const pageFields = (cursorPattern: string) => ({
-  limit: Type.String({ pattern: '^([1-9][0-9]?|100)$', default: '20', description: 'at most so many, 1 to 100' }),
+  limit: Type.Optional(
+    Type.String({ pattern: '^([1-9][0-9]?|100)$', default: '20', description: 'at most so many, 1 to 100' })
+  ),
   cursor: Type.Optional(Type.String({ pattern: cursorPattern, description: '`next` of the page before' }))
 })
 

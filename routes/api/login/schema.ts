@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { Appid, problems, TokenAnswer, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 export const LoginSchema = {
-  operationId: 'login',
+  operationId: 'exchangeLoginCode',
   tags: ['mini-program'],
   summary: 'Exchange a wx.login code for tokens',
   body: Type.Object(

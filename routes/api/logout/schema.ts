@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { problems, SESSION_PROBLEMS } from '../../schemas.ts'
 
 export const LogoutSchema = {
-  operationId: 'logout',
+  operationId: 'endSession',
   tags: ['mini-program'],
   summary: 'End this session, or all of this user',
   body: Type.Optional(

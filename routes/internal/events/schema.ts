@@ -1,14 +1,16 @@
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../_shared/string-enum.ts'
 import { INTERNAL_PROBLEMS, NoBody, problems } from '../../schemas.ts'
 import { listOf, PLACE_CURSOR, pageFields, Time } from '../list-schemas.ts'
 
-const states = [Type.Literal('waiting'), Type.Literal('delivered'), Type.Literal('failed')]
-const waits = 'waiting: not delivered yet; failed: nobody tries any more'
+const State = StringEnum(['waiting', 'delivered', 'failed'], {
+  description: 'waiting: not delivered yet; failed: nobody tries any more'
+})
 
 const summary = {
   id: Type.String({ description: 'the webhook-id' }),
   type: Type.String(),
-  state: Type.Union(states, { description: waits }),
+  state: State,
   recordedAt: Time,
   attempts: Type.Integer({ description: 'tries that ended, since it was recorded or sent again' }),
   lastStatus: Type.Optional(Type.Integer({ description: 'what the receiver answered last' })),
@@ -38,7 +40,7 @@ export const ListSchema = {
   tags: ['events'],
   summary: 'What was recorded, newest first: what waits by when it was recorded, what ended by when it did',
   querystring: Type.Object(
-    { state: Type.Optional(Type.Union(states, { description: waits })), ...pageFields(PLACE_CURSOR) },
+    { state: Type.Optional(State), ...pageFields(PLACE_CURSOR) },
     { additionalProperties: false }
   ),
   response: {

@@ -29,6 +29,7 @@ const EXAMPLE = {
 }
 
 export const IntrospectSchema = {
+  operationId: 'introspectToken',
   tags: ['tokens'],
   summary: 'Whether a token is good now, and whose it is (RFC 7662)',
   description:

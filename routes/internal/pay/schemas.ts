@@ -1,5 +1,6 @@
 /** What the calls of the merchant's backend about orders, refunds and bills have in common. */
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../_shared/string-enum.ts'
 import { INTERNAL_PROBLEMS, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 /** WeChat Pay takes no character of four bytes (emoji) anywhere. */
@@ -13,7 +14,7 @@ export const PlainText = (maxLength: number, description?: string) =>
 
 export const Fen = Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'fen' })
 export const Mchid = Type.String({ pattern: '^[0-9]{8,10}$', description: 'the merchant', examples: ['1900000109'] })
-export const Api = Type.Union([Type.Literal('v2'), Type.Literal('v3')])
+export const Api = StringEnum(['v2', 'v3'])
 
 export const OutTradeNo = Type.String({
   pattern: '^[0-9A-Za-z_|*-]{6,32}$',

@@ -13,6 +13,7 @@ const params = Type.Object({ appid: Type.String() })
 const Refused = Type.String({ description: 'the same words for every refusal' })
 
 export const CheckSchema = {
+  operationId: 'checkPushUrl',
   tags: ['wechat'],
   summary: 'URL check of the message push',
   produces: ['text/plain'],
@@ -24,6 +25,7 @@ export const CheckSchema = {
 const ENVELOPE = '<xml><ToUserName><![CDATA[gh_0123456789ab]]></ToUserName><Encrypt><![CDATA[…]]></Encrypt></xml>'
 
 export const PushSchema = {
+  operationId: 'receivePush',
   tags: ['wechat'],
   summary: 'Messages and events of a mini-program: XML or JSON, signed or encrypted',
   consumes: ['text/xml', 'application/json'],

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { problems, TokenAnswer } from '../../../schemas.ts'
 
 export const RefreshSchema = {
-  operationId: 'refreshToken',
+  operationId: 'refreshTokens',
   tags: ['mini-program'],
   summary: 'Exchange a refresh token for new tokens',
   body: Type.Object(

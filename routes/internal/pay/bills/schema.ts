@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../../_shared/string-enum.ts'
 import { problems } from '../../../schemas.ts'
 import { Hint, PAY_PROBLEMS } from '../schemas.ts'
 
@@ -9,7 +10,7 @@ export const BillSchema = {
   description:
     'Ready from about 10 h of the next day (Beijing) on; WeChat keeps three months. Amounts are yuan. A connection that breaks ' +
     'off means that the bill is not the one WeChat announced, or not whole: throw away what came.',
-  params: Type.Object({ kind: Type.Union([Type.Literal('trade'), Type.Literal('fundflow')]) }),
+  params: Type.Object({ kind: StringEnum(['trade', 'fundflow']) }),
   querystring: Type.Object(
     {
       date: Type.String({

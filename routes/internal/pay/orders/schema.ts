@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../../_shared/string-enum.ts'
 import { Appid, NoBody, Openid, problems } from '../../../schemas.ts'
 import { Api, Currency, Fen, Hint, Mchid, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
 
@@ -74,10 +75,9 @@ export const OrderSchema = {
 
 const OrderParams = Type.Object({ outTradeNo: OutTradeNo })
 
-const State = Type.Union(
-  ['SUCCESS', 'REFUND', 'NOTPAY', 'CLOSED', 'REVOKED', 'USERPAYING', 'PAYERROR'].map((state) => Type.Literal(state)),
-  { description: 'SUCCESS and REFUND were paid; a later answer never says less than an earlier one' }
-)
+const State = StringEnum(['SUCCESS', 'REFUND', 'NOTPAY', 'CLOSED', 'REVOKED', 'USERPAYING', 'PAYERROR'], {
+  description: 'SUCCESS and REFUND were paid; a later answer never says less than an earlier one'
+})
 
 export const FindSchema = {
   operationId: 'findOrder',

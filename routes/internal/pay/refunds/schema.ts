@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../../_shared/string-enum.ts'
 import { problems } from '../../../schemas.ts'
 import { Fen, Hint, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
 
@@ -8,13 +9,11 @@ const Refund = Type.Object(
     refundId: Type.String({ description: "WeChat's number of the refund" }),
     outTradeNo: Type.String(),
     transactionId: Type.String(),
-    state: Type.Union(
-      ['PROCESSING', 'SUCCESS', 'CLOSED', 'ABNORMAL'].map((state) => Type.Literal(state)),
-      {
-        description:
-          'SUCCESS and CLOSED are final (CLOSED: refund again under a new number); ABNORMAL waits for a person in the merchant platform'
-      }
-    ),
+    state: StringEnum(['PROCESSING', 'SUCCESS', 'CLOSED', 'ABNORMAL'], {
+      description:
+        'SUCCESS and CLOSED are final (CLOSED: refund again under a new number); ' +
+        'ABNORMAL waits for a person in the merchant platform'
+    }),
     amount: Type.Object({
       total: Type.Integer({ description: 'fen of the order' }),
       refund: Type.Integer({ description: 'fen given back' })

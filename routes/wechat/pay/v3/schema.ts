@@ -22,7 +22,7 @@ const fail = (description: string) => Type.Unsafe<typeof FAIL | string>({ const:
 const anyFail = fail('Nothing was recorded; WeChat sends again.')
 
 export const NotifySchema = {
-  operationId: 'receivePaymentV3',
+  operationId: 'receiveNoticeV3',
   tags: ['wechat'],
   summary: 'Payment and refund results, APIv3: signed JSON with a sealed resource',
   description:

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorCodes, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readRawBodies } from '../../../../_shared/bodies.ts'
-import { ALLOWED_PATH, PassByQuerySchema, PassSchema, PostByQuerySchema, PostSchema } from './schema.ts'
+import { ALLOWED_PATH, passByPath, passByQuery } from './schema.ts'
 import { targetInPath, targetInQuery } from './target.ts'
 
 declare module 'fastify' {
@@ -60,13 +60,13 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     app.route({
       ...options,
       url: '/*',
-      schema: method === 'POST' ? PostSchema : PassSchema,
+      schema: passByPath(method),
       handler: passTo(targetInPath, TWO_PATHS)
     })
     app.route({
       ...options,
       url: '/',
-      schema: method === 'POST' ? PostByQuerySchema : PassByQuerySchema,
+      schema: passByQuery(method),
       handler: passTo((request) => targetInQuery(request, ALLOWED_PATH), WRONG_PATH)
     })
   }

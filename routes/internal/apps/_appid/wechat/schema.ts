@@ -16,14 +16,15 @@ const bytes = (description: string) => ({
 
 const appid = Type.String({ description: 'of the mini-program', examples: ['wx0123456789abcdef'] })
 
-export const PassSchema = {
+const byPath = {
   tags: ['apps'],
   summary: 'Any call of WeChat, with a managed access_token',
   description:
-    'Path, query and body go to WeChat as they are, and its answer comes back with its own status, whatever errcode it holds. ' +
-    'The access_token is added; one in the query is replaced. 40001, 40014 and 42001 renew the token and repeat the call once. ' +
-    'Where the app has keys of the API security mode and the API supports it, query and body go as one sealed and signed object, ' +
-    'and the answer is verified and opened; then the body has to be a JSON object, or absent. ' +
+    'Path, query and body go to WeChat as they are, and its answer comes back with its own status, ' +
+    'whatever errcode it holds. The access_token is added; one in the query is replaced. ' +
+    '40001, 40014 and 42001 renew the token and repeat the call once. ' +
+    'Where the app has keys of the API security mode and the API supports it, query and body go as one sealed and ' +
+    'signed object, and the answer is verified and opened; then the body has to be a JSON object, or absent. ' +
     'An answer with `code` and `requestId` is our own: WeChat gave none that could be passed on.',
   params: Type.Object({
     appid,
@@ -35,13 +36,9 @@ export const PassSchema = {
   }
 }
 
-const body = bytes('goes to WeChat byte for byte, at most 10 MiB, whatever its Content-Type')
-
-export const PostSchema = { ...PassSchema, body }
-
 /** For clients made from a description, which encode the slashes of a path. */
-export const PassByQuerySchema = {
-  ...PassSchema,
+const byQuery = {
+  ...byPath,
   summary: "The same, with WeChat's path in the query",
   params: Type.Object({ appid }),
   querystring: Type.Object(
@@ -56,4 +53,16 @@ export const PassByQuerySchema = {
   )
 }
 
-export const PostByQuerySchema = { ...PassByQuerySchema, body }
+const body = bytes('goes to WeChat byte for byte, at most 10 MiB, whatever its Content-Type')
+
+const ofMethod = <Schema extends object>(schema: Schema, method: string) =>
+  method === 'POST' ? { ...schema, body } : schema
+
+/** `passGetToWechat`, and so on. */
+const nameOf = (method: string): string => `pass${method.slice(0, 1)}${method.slice(1).toLowerCase()}ToWechat`
+
+export const passByPath = (method: string) => ({ operationId: nameOf(method), ...ofMethod(byPath, method) })
+export const passByQuery = (method: string) => ({
+  operationId: `${nameOf(method)}ByQuery`,
+  ...ofMethod(byQuery, method)
+})

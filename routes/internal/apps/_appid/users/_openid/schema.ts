@@ -40,7 +40,7 @@ const Held = Type.Object(
 )
 
 export const ShowSchema = {
-  operationId: 'showUser',
+  operationId: 'getUser',
   tags: ['users'],
   summary: 'All that is held of a user, without secrets',
   params: UserParams,

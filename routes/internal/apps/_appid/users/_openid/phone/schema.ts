@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { StringEnum } from '../../../../../../_shared/string-enum.ts'
 import { problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
 import { DATA_PROBLEMS, PHONE_EXAMPLE, PhoneBody, PhoneNumber } from '../../../../../../user-data-schemas.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
@@ -13,7 +14,7 @@ export const UserPhoneSchema = {
     200: Type.Object(
       {
         ...PhoneNumber,
-        source: Type.Union([Type.Literal('code'), Type.Literal('data')], {
+        source: StringEnum(['code', 'data'], {
           description: 'code: WeChat said so; data: the owner of the phone may have altered it'
         })
       },

@@ -1,45 +1,25 @@
 import { Type } from '@sinclair/typebox'
 import { problems } from '../../../../../../schemas.ts'
+import { listOf, pageFields } from '../../../../../list-schemas.ts'
 import { HeldSession, USER_PROBLEMS, UserParams } from '../../schemas.ts'
-
-/** Query values are texts. */
-const PageQuery = Type.Object(
-  {
-    limit: Type.String({ pattern: '^([1-9][0-9]?|100)$', default: '20', description: 'at most so many, 1 to 100' }),
-    cursor: Type.Optional(
-      Type.String({ pattern: '^[0-9a-z]{1,8}\\.[\\w-]{22}$', description: '`next` of the page before' })
-    )
-  },
-  { additionalProperties: false }
-)
 
 export const ListSchema = {
   operationId: 'listSessions',
   tags: ['users'],
   summary: 'The sessions of a user, newest first',
   params: UserParams,
-  querystring: PageQuery,
+  querystring: Type.Object(pageFields('^[0-9a-z]{1,8}\\.[\\w-]{22}$'), { additionalProperties: false }),
   response: {
-    200: Type.Object(
-      {
-        items: Type.Array(HeldSession),
-        next: Type.Optional(Type.String({ description: 'the cursor of the next page, where there is one' }))
-      },
-      {
-        examples: [
-          {
-            items: [
-              {
-                sessionId: 'Q3cYpB0nT4mJ8xk1d2VfZw',
-                createdAt: '2026-11-23T18:46:40.000Z',
-                expiresAt: '2026-12-23T18:46:40.000Z'
-              }
-            ],
-            next: 'tozfv4.Q3cYpB0nT4mJ8xk1d2VfZw'
-          }
-        ]
-      }
-    ),
+    200: listOf(HeldSession, {
+      items: [
+        {
+          sessionId: 'Q3cYpB0nT4mJ8xk1d2VfZw',
+          createdAt: '2026-11-23T18:46:40.000Z',
+          expiresAt: '2026-12-23T18:46:40.000Z'
+        }
+      ],
+      next: 'tozfv4.Q3cYpB0nT4mJ8xk1d2VfZw'
+    }),
     ...problems(...USER_PROBLEMS)
   }
 }
