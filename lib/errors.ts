@@ -66,7 +66,7 @@ export type ErrorCode = keyof typeof ERRORS
 export interface WechatVerdict {
   errcode?: number
   errmsg?: string
-  rid?: string
+  rid?: string | undefined
   code?: string
   message?: string
 }

@@ -16,7 +16,8 @@ declare module 'fastify' {
 
 export default fp<PushOptions>(
   async (app: FastifyInstance, { now }) => {
-    const { redis, keys, apps, events, durability, users, meters, callbacks } = app
+    const { apps } = app.wechat
+    const { redis, keys, events, durability, users, meters, callbacks } = app
     const pushes = createPushes({
       ...{ apps, events, durability, users, meters, now },
       queries: createPushQueries(redis, keys),

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { phoneCodes } from '../lib/limits/user-counts.ts'
-import { createWindows, type Windows } from '../lib/limits/windows.ts'
+import { Windows } from '../lib/limits/windows.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
@@ -49,7 +49,7 @@ export default fp<RateLimitOptions>(
     app.decorateRequest('countedFor', undefined)
     if (perMinute === 0) return void app.decorate('limits', UNLIMITED)
 
-    const windows = createWindows(app.redis, app.keys)
+    const windows = new Windows(app.redis, app.keys)
     // Where Redis cannot count nobody is refused for it: what needs Redis says so itself.
     await app.register(rateLimit, { global: false, store: storeIn(windows), timeWindow: MINUTE_MS, skipOnError: true })
     const limiters = createLimiters(app, perMinute)

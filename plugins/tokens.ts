@@ -76,8 +76,8 @@ export default fp<TokenOptions>(
 
     function read(token: string): Claims {
       const claims = verify(token)
-      // `apps` comes with the wechat plugin, which is registered later.
-      if (!app.apps.knows(claims.aud))
+      // The wechat plugin is registered later.
+      if (!app.wechat.apps.knows(claims.aud))
         throw new ServiceError('TOKEN_INVALID', { detail: 'its app is not configured here' })
       if (claims.exp * 1000 <= now()) throw new ServiceError('TOKEN_EXPIRED')
       return claims

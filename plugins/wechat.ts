@@ -1,25 +1,22 @@
-/**
- * WeChat's configuration and its platform API: `app.apps`, `app.logins`, `app.renewals`, `app.userData`,
- * `app.sessionKeys`, `app.accessTokens`, `app.passthrough`.
- */
+/** `app.wechat`: the configured mini-programs, and what WeChat's platform API does for them and their users. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProxySettings } from '../lib/http/proxy.ts'
 import { Upstream } from '../lib/http/upstream.ts'
-import { createFailedTries } from '../lib/limits/failed-tries.ts'
+import { FailedTries } from '../lib/limits/failed-tries.ts'
 import { Once } from '../lib/redis/once.ts'
 import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
 import type { User } from '../lib/sessions/store.ts'
 import type { App } from '../lib/settings.ts'
-import { type AccessTokens, createAccessTokens } from '../lib/wechat/access-token.ts'
-import { createApiSecurity } from '../lib/wechat/api-security/calls.ts'
-import { type Apps, createApps } from '../lib/wechat/apps.ts'
-import { createWechatClient } from '../lib/wechat/client.ts'
-import { createLogins, type Logins } from '../lib/wechat/login.ts'
-import { createPassthrough, type Passthrough } from '../lib/wechat/passthrough.ts'
-import { createPhoneCodes } from '../lib/wechat/phone-codes.ts'
-import { createSessionKeyCalls, type SessionKeyCalls } from '../lib/wechat/session-key-calls.ts'
-import { createUserData, type UserData } from '../lib/wechat/user-data.ts'
+import { AccessTokens } from '../lib/wechat/access-token.ts'
+import { ProtectedCalls } from '../lib/wechat/api-security/calls.ts'
+import { Apps } from '../lib/wechat/apps.ts'
+import { WechatClient } from '../lib/wechat/client.ts'
+import { Logins } from '../lib/wechat/login.ts'
+import { Passthrough } from '../lib/wechat/passthrough.ts'
+import { PhoneCodes } from '../lib/wechat/phone-codes.ts'
+import { SessionKeyCalls } from '../lib/wechat/session-key-calls.ts'
+import { UserData } from '../lib/wechat/user-data.ts'
 import { checkWatermark, type Watermark } from '../lib/wechat/watermark.ts'
 
 /** WeChat asks to try again "shortly" after -1. */
@@ -38,49 +35,64 @@ export interface WechatOptions {
   now: () => number
 }
 
+export interface Wechat {
+  apps: Apps
+  logins: Logins
+  renewals: Renewals
+  userData: UserData
+  sessionKeys: SessionKeyCalls
+  accessTokens: AccessTokens
+  passthrough: Passthrough
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
-    apps: Apps
-    logins: Logins
-    userData: UserData
-    sessionKeys: SessionKeyCalls
-    accessTokens: AccessTokens
-    passthrough: Passthrough
-    renewals: Renewals
+    wechat: Wechat
   }
 }
 
 export default fp<WechatOptions>(
-  async (app: FastifyInstance, { origins, timeoutMs, proxy, watermarkMaxAgeSeconds, now, ...options }) => {
-    const { redis, keys, sealer, sessions, heldKeys, meters } = app
-    const { countPhoneCode } = app.limits
+  async (app: FastifyInstance, options) => {
+    const { origins, timeoutMs, proxy } = options
     const upstream = new Upstream({ origins, timeoutMs, proxy })
     // Connections of its own: a backend that waits for a slow API takes none from the users who log in.
     const passing = new Upstream({ origins, timeoutMs, proxy })
-    const onCertificateEnding = (appid: string) =>
-      app.log.warn(
-        { appid },
-        'WeChat replaces its certificate of the API security mode; renew wechatCert and wechatSerial'
-      )
-    const apiSecurity = createApiSecurity({ apps: options.apps, upstream, onCertificateEnding, now })
-    const wechat = createWechatClient({ upstream, apiSecurity, meters, now, busyPauseMs: BUSY_PAUSE_MS })
-    const apps = createApps(options.apps)
-    const upstreamMs = 2 * timeoutMs + BUSY_PAUSE_MS
-    const accessTokens = createAccessTokens({ redis, keys, sealer, apps, wechat, meters, upstreamMs, now })
-
-    app.decorate('apps', apps)
-    app.decorate('accessTokens', accessTokens)
-    app.decorate('passthrough', createPassthrough({ accessTokens, upstream: passing, apiSecurity, meters }))
-    app.decorate('renewals', createRenewals({ sessions, sealer, knowsApp: apps.knows, meters, now }))
-    const once = new Once({ redis, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
-    app.decorate('logins', createLogins({ once, keys, sessions, apps, wechat, meters }))
-    app.decorate('sessionKeys', createSessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }))
-    const checkOf = (watermark: Watermark, { appid }: User) =>
-      checkWatermark(watermark, { appid, maxAgeSeconds: watermarkMaxAgeSeconds, nowMs: now() })
-    const ofData = { checkWatermark: checkOf, countPhoneCode, keyRingOf: heldKeys.all, meters }
-    const phoneCodes = createPhoneCodes({ once, keys, sealer, accessTokens, ...ofData })
-    app.decorate('userData', createUserData({ phoneCodes, failedTries: createFailedTries({ redis, keys }), ...ofData }))
+    app.decorate('wechat', wechatOf(app, options, upstream, passing))
     app.addHook('onClose', async () => void (await Promise.all([upstream.close(), passing.close()])))
   },
   { name: 'wechat', dependencies: ['meters', 'rate-limit', 'sessions'], fastify: '5.x' }
 )
+
+function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstream, passing: Upstream): Wechat {
+  const { redis, keys, sealer, sessions, heldKeys, meters } = app
+  const { timeoutMs, now } = options
+  const apps = new Apps(options.apps)
+  const protectedCalls = new ProtectedCalls({ apps: options.apps, upstream, onCertificateEnding: warner(app), now })
+  const client = new WechatClient({ upstream, protectedCalls, meters, now, busyPauseMs: BUSY_PAUSE_MS })
+  const upstreamMs = 2 * timeoutMs + BUSY_PAUSE_MS
+  const accessTokens = new AccessTokens({ redis, keys, sealer, apps, wechat: client, meters, upstreamMs, now })
+  const once = new Once({ redis, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
+  const ofData = { checkWatermark: watermarkCheck(options), meters }
+  const { countPhoneCode } = app.limits
+  const phoneCodes = new PhoneCodes({ once, keys, sealer, accessTokens, countPhoneCode, ...ofData })
+  const failedTries = new FailedTries({ redis, keys })
+  return {
+    apps,
+    logins: new Logins({ once, keys, sessions, apps, wechat: client, meters }),
+    renewals: createRenewals({ sessions, sealer, knowsApp: (appid) => apps.knows(appid), meters, now }),
+    userData: new UserData({ phoneCodes, failedTries, keyRingOf: (user) => heldKeys.all(user), ...ofData }),
+    sessionKeys: new SessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }),
+    accessTokens,
+    passthrough: new Passthrough({ accessTokens, upstream: passing, protectedCalls, meters })
+  }
+}
+
+const watermarkCheck =
+  ({ watermarkMaxAgeSeconds, now }: WechatOptions) =>
+  (watermark: Watermark, { appid }: User): void =>
+    checkWatermark(watermark, { appid, maxAgeSeconds: watermarkMaxAgeSeconds, nowMs: now() })
+
+const warner =
+  ({ log }: FastifyInstance) =>
+  (appid: string): void =>
+    log.warn({ appid }, 'WeChat replaces its certificate of the API security mode; renew wechatCert and wechatSerial')

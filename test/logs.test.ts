@@ -38,7 +38,7 @@ async function secretsOf(
   if (user === undefined) throw new Error('no user')
   const { sid } = JSON.parse(Buffer.from(user.token.split('.')[1] ?? '', 'base64url').toString())
   const held = await app.sessions.findWithKeys({ appid: APPID, openid: user.openid, sid })
-  const { token: accessToken } = await app.accessTokens.get(APPID)
+  const { token: accessToken } = await app.wechat.accessTokens.get(APPID)
   const known: Record<string, string | undefined> = {
     AppSecret: secrets.appSecret,
     'APIv2 key': secrets.apiV2Key,

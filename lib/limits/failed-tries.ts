@@ -1,6 +1,6 @@
 /**
- * How often data of a user did not open with the session_keys that are held. Who could try without end could change
- * data piece by piece until it opens, so that tries end early, whatever other limits are set.
+ * How often data of a user did not open with the session_keys that are held. A caller with endless tries could change
+ * data piece by piece until it opens, so tries end early, whatever other limits are set.
  */
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
@@ -13,28 +13,13 @@ const WINDOW_MS = 600_000
 /** Users whose tries failed here, kept in memory: some hundred bytes each. */
 const MOST_USERS_SEEN = 10_000
 
-/** A person, as one app knows them. */
-interface User {
-  appid: string
-  openid: string
-}
-
 export interface Try<T> {
-  user: User
+  user: { appid: string; openid: string }
   /** How many failed so far, which is read along with the session_keys; long ago, where the body came late. */
   failed: number
   open(): T
   /** Whether what `open` throws is a try that failed. */
   isFailure(error: unknown): boolean
-}
-
-export interface FailedTries {
-  /**
-   * Answers or throws what `open` does. A failure is counted before it is told. Throws RATE_LIMITED where too many
-   * failed: then nothing is opened, so that what would open tells no more than what would not. Asks Redis only then,
-   * and to count: what fails elsewhere at the same moment is seen with the next failure.
-   */
-  attempt<T>(one: Try<T>): Promise<T>
 }
 
 /** What this instance saw of one user. */
@@ -45,11 +30,40 @@ interface Seen {
   underWay: number
 }
 
-export function createFailedTries({ redis, keys }: { redis: Redis; keys: Keys }): FailedTries {
-  const seen = new Map<string, Seen>()
+export class FailedTries {
+  readonly #redis: Redis
+  readonly #keys: Keys
+  readonly #seen = new Map<string, Seen>()
+
+  constructor({ redis, keys }: { redis: Redis; keys: Keys }) {
+    this.#redis = redis
+    this.#keys = keys
+  }
+
+  /**
+   * Answers or throws what `open` does. A failure is counted before it is thrown. Throws RATE_LIMITED where too many
+   * failed: then nothing is opened, so that what would open tells no more than what would not. Asks Redis only then,
+   * and to count: what fails elsewhere at the same moment is seen with the next failure.
+   */
+  async attempt<T>({ user: { appid, openid }, failed, open, isFailure }: Try<T>): Promise<T> {
+    const place = this.#keys.failedTries(appid, openid)
+    const held = this.#seen.get(place) ?? { count: 0, underWay: 0 }
+    if (Math.max(failed, held.count) + held.underWay >= MOST_FAILED_TRIES) {
+      const leftMs = await this.#lookAgain(place, held)
+      if (held.count + held.underWay >= MOST_FAILED_TRIES) throw refusal(leftMs)
+    }
+    // From the last look at the count to its change nothing is waited for: others would pass in between.
+    try {
+      return open()
+    } catch (error) {
+      if (isFailure(error)) await this.#countOne(place, held)
+      throw error
+    }
+  }
 
   /** The oldest are forgotten first; Redis knows them. */
-  function remember(place: string, held: Seen): void {
+  #remember(place: string, held: Seen): void {
+    const seen = this.#seen
     seen.delete(place)
     seen.set(place, held)
     const [oldest] = seen.keys()
@@ -57,41 +71,23 @@ export function createFailedTries({ redis, keys }: { redis: Redis; keys: Keys })
   }
 
   /** Asks Redis how many failed; answers what is left of the ten minutes (ms). */
-  async function lookAgain(place: string, held: Seen): Promise<number> {
-    remember(place, held)
-    const text = unlessWrongType(redis.get(place), () => null)
-    const [count, leftMs] = await Promise.all([text, redis.pttl(place)])
+  async #lookAgain(place: string, held: Seen): Promise<number> {
+    this.#remember(place, held)
+    const text = unlessWrongType(this.#redis.get(place), () => null)
+    const [count, leftMs] = await Promise.all([text, this.#redis.pttl(place)])
     held.count = leftMs > 0 ? Number(count) || 0 : 0
     return leftMs > 0 ? leftMs : WINDOW_MS
   }
 
-  async function countOne(place: string, held: Seen): Promise<void> {
+  async #countOne(place: string, held: Seen): Promise<void> {
     held.underWay += 1
-    remember(place, held)
+    this.#remember(place, held)
     try {
-      const { count, leftMs } = await countIn(redis, place, WINDOW_MS)
+      const { count, leftMs } = await countIn(this.#redis, place, WINDOW_MS)
       held.count = count
       if (count > MOST_FAILED_TRIES) throw refusal(leftMs)
     } finally {
       held.underWay -= 1
-    }
-  }
-
-  return {
-    async attempt({ user: { appid, openid }, failed, open, isFailure }) {
-      const place = keys.failedTries(appid, openid)
-      const held = seen.get(place) ?? { count: 0, underWay: 0 }
-      if (Math.max(failed, held.count) + held.underWay >= MOST_FAILED_TRIES) {
-        const leftMs = await lookAgain(place, held)
-        if (held.count + held.underWay >= MOST_FAILED_TRIES) throw refusal(leftMs)
-      }
-      // From the last look at the count to its change nothing is waited for: others would pass in between.
-      try {
-        return open()
-      } catch (error) {
-        if (isFailure(error)) await countOne(place, held)
-        throw error
-      }
     }
   }
 }

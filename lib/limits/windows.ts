@@ -10,11 +10,6 @@ export interface Window {
   leftMs: number
 }
 
-export interface Windows {
-  /** Counts one more under `name`; the first opens a window of `windowMs`. */
-  count(name: string, windowMs: number): Promise<Window>
-}
-
 /** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number is counted anew. */
 const COUNT = defineScript(
   1,
@@ -42,6 +37,17 @@ export async function countIn(redis: Redis, place: string, windowMs: number): Pr
   return { count, leftMs }
 }
 
-export function createWindows(redis: Redis, keys: Keys): Windows {
-  return { count: (name, windowMs) => countIn(redis, keys.window(name), windowMs) }
+export class Windows {
+  readonly #redis: Redis
+  readonly #keys: Keys
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#redis = redis
+    this.#keys = keys
+  }
+
+  /** Counts one more under `name`; the first opens a window of `windowMs`. */
+  count(name: string, windowMs: number): Promise<Window> {
+    return countIn(this.#redis, this.#keys.window(name), windowMs)
+  }
 }

@@ -1,6 +1,6 @@
 /**
  * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one of them
- * (mini-program.md 4).
+ * (docs/wechat/mini-program.md 4).
  */
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
@@ -12,15 +12,15 @@ import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import { singleFlight } from '../util/single-flight.ts'
 import type { Apps } from './apps.ts'
-import { createBackOff } from './back-off.ts'
+import { BackOff } from './back-off.ts'
 import type { WechatAnswer, WechatClient } from './client.ts'
 import { STALE_TOKEN_ERRCODES, type UpstreamCall } from './errcodes.ts'
 
-/** WeChat hands out the next token in the last five minutes of the old one, and honours both for that long. */
+/** In the last five minutes of a token WeChat gives the next one, and accepts both. */
 const RENEW_AHEAD_MS = 300_000
-/** Of a token with a shorter life than usual its last third. */
+/** A token with a shorter life than usual is renewed in its last third. */
 const RENEW_AHEAD_PART = 1 / 3
-/** A token that just came is not asked for again, however little life it has. */
+/** A token that just came is not renewed, however short its life is. */
 const SHORTEST_REST_MS = 1000
 /** A token lives no longer, whatever is answered. */
 const LONGEST_LIFE_SECONDS = 7200
@@ -42,28 +42,6 @@ interface HeldToken extends AccessToken {
   renewAt: number
 }
 
-export interface AccessTokens {
-  /**
-   * A token with life left in it; in the last five minutes, or the last third, of its life it is renewed beside the
-   * caller, who does not wait; not before a second has passed since it came. `stale`: a token that WeChat has just
-   * refused. Throws WECHAT_*; after a failure the same again for a second or more.
-   */
-  get(appid: string, stale?: string): Promise<AccessToken>
-  /**
-   * A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. `beside` runs
-   * while the token is read; the call is made when both are done.
-   */
-  post(
-    call: UpstreamCall,
-    appid: string,
-    path: string,
-    body: object,
-    beside?: () => Promise<void>
-  ): Promise<WechatAnswer>
-  /** The same by GET. */
-  query(call: UpstreamCall, appid: string, path: string, query: Record<string, string>): Promise<WechatAnswer>
-}
-
 export interface AccessTokenOptions {
   redis: Redis
   keys: Keys
@@ -71,7 +49,7 @@ export interface AccessTokenOptions {
   apps: Apps
   wechat: WechatClient
   meters: Pick<Meters, 'accessTokenRenewal'>
-  /** Longest time that one call to WeChat can take, its repetition included: the lease of a lock holder is longer. */
+  /** Longest time that one call to WeChat can take, its repetition included: a lease is longer. */
   upstreamMs: number
   /** Milliseconds since 1970. */
   now: () => number
@@ -97,118 +75,151 @@ const ALLOW_FORCE = defineScript(
   `
 )
 
-export function createAccessTokens(options: AccessTokenOptions): AccessTokens {
-  const { redis, keys, sealer, apps, wechat, meters, upstreamMs, now } = options
-  const flight = singleFlight<AccessToken>()
-  const backOff = createBackOff(now)
-  const leases = new Leases({
-    redis,
-    leaseMs: upstreamMs + LEASE_MARGIN_MS,
-    detail: 'another instance renews the access_token and did not finish in time'
-  })
+export class AccessTokens {
+  readonly #options: AccessTokenOptions
+  readonly #leases: Leases
+  readonly #flight = singleFlight<AccessToken>()
+  readonly #backOff: BackOff
 
-  async function stored(appid: string): Promise<HeldToken | undefined> {
-    const place = keys.accessToken(appid)
-    const sealed = await unlessWrongType(redis.getBuffer(place), () => null)
-    const opened = sealed && sealer.open(sealed, place)
-    return opened ? readHeld(opened.toString()) : undefined
-  }
-
-  const isAlive = (held: HeldToken | undefined, stale: string | undefined): held is HeldToken =>
-    held !== undefined && held.token !== stale && held.expiresAt > now()
-
-  const isDue = ({ renewAt }: HeldToken): boolean => now() >= renewAt
-
-  /** The holder of the lease asks WeChat; the others wait for its token, or go on with one that still lives. */
-  const renew = (appid: string, stale: string | undefined): Promise<AccessToken> =>
-    leases.run<AccessToken>(keys.accessTokenLock(appid), {
-      async hold(lease) {
-        const held = await stored(appid)
-        if (!isAlive(held, stale) || isDue(held)) return renewWith(lease, appid, stale)
-        lease.release()
-        return held
-      },
-      async wait() {
-        const held = await stored(appid)
-        return isAlive(held, stale) ? held : undefined
-      }
+  constructor(options: AccessTokenOptions) {
+    this.#options = options
+    this.#leases = new Leases({
+      redis: options.redis,
+      leaseMs: options.upstreamMs + LEASE_MARGIN_MS,
+      detail: 'another instance renews the access_token and did not finish in time'
     })
-
-  async function renewWith(lease: Lease, appid: string, stale: string | undefined): Promise<AccessToken> {
-    let fresh = await ask(appid, false)
-    if (fresh.token === stale && (await mayForce(lease, appid))) fresh = await ask(appid, true)
-    const key = keys.accessToken(appid)
-    const lifeMs = Math.max(fresh.expiresAt - now(), 1)
-    const value = sealer.seal(Buffer.from(writeHeld(fresh)), key)
-    return (await lease.settle({ key, value, lifeMs })) ? fresh : ((await stored(appid)) ?? fresh)
+    this.#backOff = new BackOff(options.now)
   }
 
-  async function mayForce({ key, owner, leaseMs }: Lease, appid: string): Promise<boolean> {
-    const args = [owner, leaseMs, now(), FORCE_PAUSE_MS, FORCED_A_DAY]
-    return (await runScript(redis, ALLOW_FORCE, [keys.accessTokenForced(appid), key], args)) === 1
-  }
-
-  /** A wrong secret is refused for ever: the next call waits, and until then the failure answers. */
-  const ask = (appid: string, force: boolean) =>
-    backOff(appid, () =>
-      observed(
-        () => askWechat(appid, force),
-        (outcome) => meters.accessTokenRenewal(appid, outcome)
-      )
-    )
-
-  async function askWechat(appid: string, force: boolean): Promise<HeldToken> {
-    const { secret } = apps.pick(appid)
-    const body = { grant_type: 'client_credential', appid, secret, ...(force && { force_refresh: true }) }
-    const { access_token, expires_in } = await wechat.post('token', '/cgi-bin/stable_token', {}, body)
-    const seconds = Math.floor(Math.min(Number(expires_in), LONGEST_LIFE_SECONDS))
-    if (typeof access_token !== 'string' || !/^\S+$/.test(access_token) || !(seconds > 0)) {
-      throw new ServiceError('WECHAT_BAD_RESPONSE', {
-        detail: 'stable_token answered without access_token and expires_in'
-      })
-    }
-    const lifeMs = seconds * 1000
-    const restMs = Math.max(lifeMs - Math.min(RENEW_AHEAD_MS, lifeMs * RENEW_AHEAD_PART), SHORTEST_REST_MS)
-    return { token: access_token, expiresAt: now() + lifeMs, renewAt: now() + restMs }
-  }
-
-  async function get(appid: string, stale?: string): Promise<AccessToken> {
-    const held = await stored(appid)
-    const isAliveHere = isAlive(held, stale)
-    if (isAliveHere && !isDue(held)) return held
-    const renewal = flight(`${appid} ${stale ?? ''}`, () => renew(appid, stale))
-    if (!isAliveHere) return renewal
+  /**
+   * A token that has not expired. In the last five minutes, or the last third, of its life it is renewed beside the
+   * caller, who does not wait; but not before a second has passed since it came. `stale`: a token that WeChat has just
+   * refused. Throws WECHAT_*; after a failure the same again for a second or more.
+   */
+  async get(appid: string, stale?: string): Promise<AccessToken> {
+    const held = await this.#stored(appid)
+    const isAlive = this.#isAlive(held, stale)
+    if (isAlive && !this.#isDue(held)) return held
+    const renewal = this.#flight(`${appid} ${stale ?? ''}`, () => this.#renew(appid, stale))
+    if (!isAlive) return renewal
     renewal.catch(() => {
-      // While the old token lives nobody has to know; the next caller starts the next attempt.
+      // Nobody has to know while the old token lives; the next caller starts the next attempt.
     })
     return held
   }
 
-  async function withToken(
+  /**
+   * A JSON call with a managed token, repeated once with a newer one where WeChat calls the first stale. `beside` runs
+   * while the token is read; the call is made when both are done.
+   */
+  post(
+    call: UpstreamCall,
+    appid: string,
+    path: string,
+    body: object,
+    beside?: () => Promise<void>
+  ): Promise<WechatAnswer> {
+    const { wechat } = this.#options
+    return this.#withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body), beside)
+  }
+
+  /** The same by GET. */
+  query(call: UpstreamCall, appid: string, path: string, query: Record<string, string>): Promise<WechatAnswer> {
+    const { wechat } = this.#options
+    return this.#withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
+  }
+
+  async #withToken(
     appid: string,
     send: (token: string) => Promise<WechatAnswer>,
     beside?: () => Promise<void>
   ): Promise<WechatAnswer> {
-    const [{ token }] = await Promise.all([get(appid), beside?.()])
+    const [{ token }] = await Promise.all([this.get(appid), beside?.()])
     try {
       return await send(token)
     } catch (error) {
       const errcode = error instanceof ServiceError ? error.wechat?.errcode : undefined
       if (errcode === undefined || !STALE_TOKEN_ERRCODES.has(errcode)) throw error
-      return send((await get(appid, token)).token)
+      return send((await this.get(appid, token)).token)
     }
   }
 
-  return {
-    get,
-    post: (call, appid, path, body, beside) =>
-      withToken(appid, (token) => wechat.postAs(call, { appid, token }, path, body), beside),
-    query: (call, appid, path, query) =>
-      withToken(appid, (token) => wechat.get(call, path, { access_token: token, ...query }))
+  async #stored(appid: string): Promise<HeldToken | undefined> {
+    const { redis, keys, sealer } = this.#options
+    const key = keys.accessToken(appid)
+    const sealed = await unlessWrongType(redis.getBuffer(key), () => null)
+    const opened = sealed && sealer.open(sealed, key)
+    return opened ? readHeld(opened.toString()) : undefined
+  }
+
+  #isAlive(held: HeldToken | undefined, stale: string | undefined): held is HeldToken {
+    return held !== undefined && held.token !== stale && held.expiresAt > this.#options.now()
+  }
+
+  #isDue({ renewAt }: HeldToken): boolean {
+    return this.#options.now() >= renewAt
+  }
+
+  /** The holder of the lease asks WeChat; the others wait for its token, or go on with one that still lives. */
+  #renew(appid: string, stale: string | undefined): Promise<AccessToken> {
+    return this.#leases.run<AccessToken>(this.#options.keys.accessTokenLock(appid), {
+      hold: async (lease) => {
+        const held = await this.#stored(appid)
+        if (!this.#isAlive(held, stale) || this.#isDue(held)) return this.#renewWith(lease, appid, stale)
+        lease.release()
+        return held
+      },
+      wait: async () => {
+        const held = await this.#stored(appid)
+        return this.#isAlive(held, stale) ? held : undefined
+      }
+    })
+  }
+
+  async #renewWith(lease: Lease, appid: string, stale: string | undefined): Promise<AccessToken> {
+    const { keys, sealer, now } = this.#options
+    let fresh = await this.#ask(appid, false)
+    if (fresh.token === stale && (await this.#mayForce(lease, appid))) fresh = await this.#ask(appid, true)
+    const key = keys.accessToken(appid)
+    const lifeMs = Math.max(fresh.expiresAt - now(), 1)
+    const value = sealer.seal(Buffer.from(writeHeld(fresh)), key)
+    return (await lease.settle({ key, value, lifeMs })) ? fresh : ((await this.#stored(appid)) ?? fresh)
+  }
+
+  async #mayForce({ key, owner, leaseMs }: Lease, appid: string): Promise<boolean> {
+    const { redis, keys, now } = this.#options
+    const args = [owner, leaseMs, now(), FORCE_PAUSE_MS, FORCED_A_DAY]
+    return (await runScript(redis, ALLOW_FORCE, [keys.accessTokenForced(appid), key], args)) === 1
+  }
+
+  /** A wrong secret is refused for ever, so the next call waits; until then the failure is the answer. */
+  #ask(appid: string, force: boolean): Promise<HeldToken> {
+    const ask = () => this.#askWechat(appid, force)
+    const { meters } = this.#options
+    return this.#backOff.run(appid, () => observed(ask, (outcome) => meters.accessTokenRenewal(appid, outcome)))
+  }
+
+  async #askWechat(appid: string, force: boolean): Promise<HeldToken> {
+    const { apps, wechat, now } = this.#options
+    const { secret } = apps.pick(appid)
+    const body = { grant_type: 'client_credential', appid, secret, force_refresh: force || undefined }
+    return readToken(await wechat.post('token', '/cgi-bin/stable_token', {}, body), now())
   }
 }
 
-/** What only this version writes stands last: the one before reads the first two. */
+function readToken({ access_token, expires_in }: WechatAnswer, nowMs: number): HeldToken {
+  const seconds = Math.floor(Math.min(Number(expires_in), LONGEST_LIFE_SECONDS))
+  if (typeof access_token !== 'string' || !/^\S+$/.test(access_token) || !(seconds > 0)) {
+    throw new ServiceError('WECHAT_BAD_RESPONSE', {
+      detail: 'stable_token answered without access_token and expires_in'
+    })
+  }
+  const lifeMs = seconds * 1000
+  const restMs = Math.max(lifeMs - Math.min(RENEW_AHEAD_MS, lifeMs * RENEW_AHEAD_PART), SHORTEST_REST_MS)
+  return { token: access_token, expiresAt: nowMs + lifeMs, renewAt: nowMs + restMs }
+}
+
+/** The last part is new: the version before reads the first two. */
 const writeHeld = ({ expiresAt, token, renewAt }: HeldToken): string => `${expiresAt} ${token} ${renewAt}`
 
 function readHeld(text: string): HeldToken {

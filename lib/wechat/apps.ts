@@ -2,29 +2,25 @@
 import { ServiceError } from '../errors.ts'
 import type { App } from '../settings.ts'
 
-export interface Apps {
-  /** Where there is only one. */
-  only: App | undefined
+export class Apps {
+  /** The only app, where there is only one. */
+  readonly only: App | undefined
+  readonly #byAppid: ReadonlyMap<string, App>
+
+  constructor(apps: readonly App[]) {
+    this.#byAppid = new Map(apps.map((app) => [app.appid, app]))
+    this.only = apps.length === 1 ? apps[0] : undefined
+  }
+
+  knows(appid: string): boolean {
+    return this.#byAppid.has(appid)
+  }
+
   /** Throws APP_UNKNOWN. Without an appid: the only app, where there is only one. */
-  pick(appid: string | undefined): App
-  knows(appid: string): boolean
-}
-
-export function createApps(apps: readonly App[]): Apps {
-  const byAppid = new Map(apps.map((app) => [app.appid, app]))
-  const [first, second] = apps
-  const only = second === undefined ? first : undefined
-
-  return {
-    only,
-    knows: (appid) => byAppid.has(appid),
-
-    pick(appid) {
-      const app = appid === undefined ? only : byAppid.get(appid)
-      if (app !== undefined) return app
-      throw new ServiceError('APP_UNKNOWN', {
-        ...(appid === undefined && { message: 'Several apps are configured here; say which by appid' })
-      })
-    }
+  pick(appid: string | undefined): App {
+    const app = appid === undefined ? this.only : this.#byAppid.get(appid)
+    if (app !== undefined) return app
+    const message = appid === undefined ? 'Several apps are configured here; say which by appid' : undefined
+    throw new ServiceError('APP_UNKNOWN', { message })
   }
 }

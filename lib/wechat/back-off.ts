@@ -10,24 +10,29 @@ interface Failure {
   until: number
 }
 
-/**
- * Runs `load`, or throws what it threw last while the pause after that still lasts: 1 s, doubling to 30 s, none after a
- * success.
- */
-export function createBackOff(now: () => number): <T>(key: string, load: () => Promise<T>) => Promise<T> {
-  const failures = new Map<string, Failure>()
+export class BackOff {
+  readonly #now: () => number
+  readonly #failures = new Map<string, Failure>()
 
-  return async (key, load) => {
-    const last = failures.get(key)
-    if (last !== undefined && now() < last.until) throw last.error
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  /**
+   * Runs `load`, or throws what it threw last while the pause after that still lasts: 1 s, doubling to 30 s, none after
+   * a success.
+   */
+  async run<T>(key: string, load: () => Promise<T>): Promise<T> {
+    const last = this.#failures.get(key)
+    if (last !== undefined && this.#now() < last.until) throw last.error
     try {
       const result = await load()
-      failures.delete(key)
+      this.#failures.delete(key)
       return result
     } catch (error) {
       const count = (last?.count ?? 0) + 1
       const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (count - 1), LONGEST_PAUSE_MS)
-      failures.set(key, { error, count, until: now() + pauseMs })
+      this.#failures.set(key, { error, count, until: this.#now() + pauseMs })
       throw error
     }
   }

@@ -1,25 +1,19 @@
-/** WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors (mini-program.md 0). */
+/**
+ * WeChat's platform API: JSON in and out, whatever the label says, and errcodes as errors
+ * (docs/wechat/mini-program.md 0).
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { hasCode, ServiceError } from '../errors.ts'
 import type { Incoming } from '../http/exchange.ts'
 import type { Upstream } from '../http/upstream.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import { answerText, readObject } from './answer-text.ts'
-import type { ApiSecurity } from './api-security/calls.ts'
+import type { ProtectedCalls } from './api-security/calls.ts'
 import { readMembers } from './api-security/members.ts'
 import { refusal, type UpstreamCall } from './errcodes.ts'
 
 /** Fields as they came: nothing is known of them until it is checked. */
 export type WechatAnswer = Record<string, unknown>
-
-export interface WechatClient {
-  /** GET with a query. Throws WECHAT_* errors; a success may lack errcode. */
-  get(call: UpstreamCall, path: string, query: Record<string, string>): Promise<WechatAnswer>
-  /** POST with a JSON body. */
-  post(call: UpstreamCall, path: string, query: Record<string, string>, body: object): Promise<WechatAnswer>
-  /** POST with a JSON body and the access_token of an app; protected where app and API have the API security mode. */
-  postAs(call: UpstreamCall, holder: TokenHolder, path: string, body: object): Promise<WechatAnswer>
-}
 
 export interface TokenHolder {
   appid: string
@@ -28,7 +22,7 @@ export interface TokenHolder {
 
 export interface WechatClientOptions {
   upstream: Upstream
-  apiSecurity?: Pick<ApiSecurity, 'of'>
+  protectedCalls?: Pick<ProtectedCalls, 'of'>
   meters: Pick<Meters, 'upstreamCall'>
   /** Milliseconds since 1970. */
   now: () => number
@@ -36,20 +30,39 @@ export interface WechatClientOptions {
   busyPauseMs: number
 }
 
-export function createWechatClient(options: WechatClientOptions): WechatClient {
-  const { upstream, apiSecurity, meters, now, busyPauseMs } = options
+export class WechatClient {
+  readonly #options: WechatClientOptions
 
-  async function ask(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
-    const answer = readAnswer(await send())
-    const errcode = Number(answer.errcode ?? 0)
-    if (!Number.isInteger(errcode)) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'errcode is no number' })
-    if (errcode !== 0) throw refusal(call, errcode, String(answer.errmsg ?? ''), now())
-    return answer
+  constructor(options: WechatClientOptions) {
+    this.#options = options
   }
 
-  /** -1 means that nothing was done: repeating once is safe, also for a login code. */
-  async function patiently(call: UpstreamCall, path: string, send: () => Promise<Incoming>): Promise<WechatAnswer> {
-    const once = () => observedCall(meters, lastPartOf(path), () => ask(call, send))
+  /** GET with a query. Throws WECHAT_* errors; a success may lack errcode. */
+  get(call: UpstreamCall, path: string, query: Record<string, string>): Promise<WechatAnswer> {
+    const request = { method: 'GET', path: withQuery(path, query) } as const
+    return this.#patiently(call, path, () => this.#options.upstream.send(request))
+  }
+
+  /** POST with a JSON body. */
+  post(call: UpstreamCall, path: string, query: Record<string, string>, body: object): Promise<WechatAnswer> {
+    const json = JSON.stringify(body)
+    const headers = { 'content-type': 'application/json' }
+    const request = { method: 'POST', path: withQuery(path, query), headers, body: json } as const
+    return this.#patiently(call, path, () => this.#options.upstream.send(request))
+  }
+
+  /** POST with a JSON body and the access_token of an app; protected where app and API have the API security mode. */
+  postAs(call: UpstreamCall, { appid, token }: TokenHolder, path: string, body: object): Promise<WechatAnswer> {
+    const send = this.#options.protectedCalls?.of(appid, path)
+    if (send === undefined) return this.post(call, path, { access_token: token }, body)
+    const parameters = readMembers(Buffer.from(JSON.stringify(body))) ?? new Map()
+    return this.#patiently(call, path, () => send(token, parameters))
+  }
+
+  /** -1 means that nothing was done: one repetition is safe, also for a login code. */
+  async #patiently(call: UpstreamCall, path: string, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+    const { meters, busyPauseMs } = this.#options
+    const once = () => observedCall(meters, lastPartOf(path), () => this.#ask(call, send))
     try {
       return await once()
     } catch (error) {
@@ -59,23 +72,12 @@ export function createWechatClient(options: WechatClientOptions): WechatClient {
     }
   }
 
-  const post: WechatClient['post'] = (call, path, query, body) => {
-    const json = JSON.stringify(body)
-    const headers = { 'content-type': 'application/json' }
-    const request = { method: 'POST', path: withQuery(path, query), headers, body: json } as const
-    return patiently(call, path, () => upstream.send(request))
-  }
-
-  return {
-    get: (call, path, query) =>
-      patiently(call, path, () => upstream.send({ method: 'GET', path: withQuery(path, query) })),
-    post,
-    postAs(call, { appid, token }, path, body) {
-      const callProtected = apiSecurity?.of(appid, path)
-      if (callProtected === undefined) return post(call, path, { access_token: token }, body)
-      const parameters = readMembers(Buffer.from(JSON.stringify(body))) ?? new Map()
-      return patiently(call, path, () => callProtected(token, parameters))
-    }
+  async #ask(call: UpstreamCall, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+    const answer = readAnswer(await send())
+    const errcode = Number(answer.errcode ?? 0)
+    if (!Number.isInteger(errcode)) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'errcode is no number' })
+    if (errcode !== 0) throw refusal(call, errcode, String(answer.errmsg ?? ''), this.#options.now())
+    return answer
   }
 }
 

@@ -1,4 +1,4 @@
-/** What each errcode of WeChat becomes at our doors (mini-program.md 9.1). */
+/** The error code that our callers get for each errcode of WeChat (docs/wechat/mini-program.md 9.1). */
 import { type ErrorCode, ServiceError, type WechatVerdict } from '../errors.ts'
 
 /** Which kind of call was answered: the same number means different things. */
@@ -64,7 +64,7 @@ const ADVICE: Readonly<Record<number, string>> = {
   89503: 'an administrator has to confirm this address in WeChat'
 }
 
-/** Errcodes that a newer access_token cures (mini-program.md 4.1). */
+/** Errcodes that a newer access_token cures (docs/wechat/mini-program.md 4.1). */
 export const STALE_TOKEN_ERRCODES: ReadonlySet<number> = new Set([40001, 40014, 42001])
 
 const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
@@ -72,13 +72,12 @@ const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
 /** Turns an answer with an errcode into the error that the caller gets. `nowMs` serves Retry-After. */
 export function refusal(call: UpstreamCall, errcode: number, errmsg: string, nowMs: number): ServiceError {
   const code = meaningOf(call, errcode)
-  const rid = RID.exec(errmsg)?.[1]
-  const wechat: WechatVerdict = { errcode, errmsg, ...(rid && { rid }) }
+  const wechat: WechatVerdict = { errcode, errmsg, rid: RID.exec(errmsg)?.[1] }
   const advice = code === 'WECHAT_CONFIG_INVALID' ? ADVICE[errcode] : undefined
   return new ServiceError(code, {
     wechat,
     detail: `WeChat answered the ${call} call with ${errcode}${advice === undefined ? '' : `: ${advice}`}`,
-    ...(code === 'WECHAT_RATE_LIMITED' && { retryAfterSeconds: secondsToNextQuota(errcode, nowMs) })
+    retryAfterSeconds: code === 'WECHAT_RATE_LIMITED' ? secondsToNextQuota(errcode, nowMs) : undefined
   })
 }
 

@@ -18,14 +18,6 @@ export interface LoginRequest {
   appid?: string
 }
 
-export interface Logins {
-  /**
-   * Exchanges a code from wx.login (mini-program.md 1.1). Throws APP_UNKNOWN, CODE_INVALID, CODE_USED, USER_BLOCKED and
-   * the WECHAT_* codes; a code that may have reached WeChat is never sent again.
-   */
-  exchange(request: LoginRequest): Promise<Session>
-}
-
 export interface LoginOptions {
   /** The same code soon after gets the same session: double taps, retries after a lost answer. */
   once: Once
@@ -42,18 +34,31 @@ interface Identity {
   sessionKey: Buffer
 }
 
-export function createLogins({ once, keys, sessions, apps, wechat, meters }: LoginOptions): Logins {
-  /** Two round trips beside WeChat's: one claims the code, one writes the session. */
-  async function askWechat(app: App, code: string): Promise<Session> {
-    const identity = await codeToSession(wechat, app, code)
-    return sessions.open({ appid: app.appid, ...identity })
+export class Logins {
+  readonly #options: LoginOptions
+
+  constructor(options: LoginOptions) {
+    this.#options = options
   }
 
-  async function exchange({ code, appid }: LoginRequest): Promise<Session> {
+  /**
+   * Exchanges a code from wx.login (docs/wechat/mini-program.md 1.1). Throws APP_UNKNOWN, CODE_INVALID, CODE_USED,
+   * USER_BLOCKED and the WECHAT_* codes; a code that may have reached WeChat is never sent again.
+   */
+  exchange(request: LoginRequest): Promise<Session> {
+    const { meters, apps } = this.#options
+    return observed(
+      () => this.#exchangeOnce(request),
+      (outcome) => meters.login(request.appid ?? apps.only?.appid, outcome)
+    )
+  }
+
+  async #exchangeOnce({ code, appid }: LoginRequest): Promise<Session> {
+    const { once, keys, sessions, apps } = this.#options
     const app = apps.pick(appid)
     return once.run({
       place: keys.loginCode(app.appid, hash('sha256', code, 'base64url')),
-      work: () => askWechat(app, code),
+      work: () => this.#openSession(app, code),
       write: ({ sid, openid }) => `${sid} ${openid}`,
       read: async (result) => {
         const id = parseResult(app.appid, result)
@@ -62,12 +67,11 @@ export function createLogins({ once, keys, sessions, apps, wechat, meters }: Log
     })
   }
 
-  return {
-    exchange: (request) =>
-      observed(
-        () => exchange(request),
-        (outcome) => meters.login(request.appid ?? apps.only?.appid, outcome)
-      )
+  /** Two round trips to Redis beside WeChat's answer: one claims the code, one writes the session. */
+  async #openSession(app: App, code: string): Promise<Session> {
+    const { wechat, sessions } = this.#options
+    const identity = await codeToSession(wechat, app, code)
+    return sessions.open({ appid: app.appid, ...identity })
   }
 }
 

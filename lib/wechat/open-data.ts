@@ -1,4 +1,7 @@
-/** Open data: what WeChat encrypts under a user's session_key, and the signature over rawData (mini-program.md 2). */
+/**
+ * Open data: what WeChat encrypts under a user's session_key, and the signature over rawData
+ * (docs/wechat/mini-program.md 2).
+ */
 import { createDecipheriv, createHash, createSecretKey, timingSafeEqual } from 'node:crypto'
 import { decodeBase64 } from '../util/base64.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
@@ -18,7 +21,7 @@ export interface Encrypted {
   iv: string
 }
 
-export interface Opened<T> {
+export interface OpenedByKey<T> {
   value: T
   /** Of the key that opened it. */
   position: number
@@ -34,7 +37,7 @@ export function openWithKeys<T>(
   { encryptedData, iv }: Encrypted,
   sessionKeys: readonly Buffer[],
   read: (plaintext: Buffer) => T | undefined
-): Opened<T> | undefined {
+): OpenedByKey<T> | undefined {
   const ciphertext = decodeBase64(encryptedData)
   const vector = decodeBase64(iv)
   if (ciphertext === undefined || ciphertext.length === 0 || ciphertext.length % BLOCK_BYTES !== 0) return undefined

@@ -9,8 +9,8 @@ import type { Upstream } from '../http/upstream.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { AccessTokens } from './access-token.ts'
 import { errcodeOf } from './answer-text.ts'
-import type { ApiSecurity } from './api-security/calls.ts'
-import { type Members, readMembers } from './api-security/members.ts'
+import type { ProtectedCalls } from './api-security/calls.ts'
+import { type JsonMembers, readMembers } from './api-security/members.ts'
 import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
 
 export interface PassedCall {
@@ -46,8 +46,23 @@ function pick(headers: Incoming['headers'], names: readonly string[]): Incoming[
   return picked
 }
 
-export interface Passthrough {
-  readonly methods: readonly UpstreamMethod[]
+export interface PassthroughOptions {
+  accessTokens: Pick<AccessTokens, 'get'>
+  upstream: Pick<Upstream, 'send'>
+  protectedCalls: Pick<ProtectedCalls, 'of'>
+  meters: Pick<Meters, 'upstreamCall'>
+}
+
+type SendWith = (accessToken: string) => Promise<Incoming>
+
+export class Passthrough {
+  readonly methods: readonly UpstreamMethod[] = UPSTREAM_METHODS
+  readonly #options: PassthroughOptions
+
+  constructor(options: PassthroughOptions) {
+    this.#options = options
+  }
+
   /**
    * WeChat's answer with its own status and bytes, whatever it says; of its headers those that belong to status and
    * bytes. After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent
@@ -55,63 +70,43 @@ export interface Passthrough {
    * API security, and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a
    * session_key.
    */
-  send(call: PassedCall): Promise<Incoming | undefined>
-}
-
-export interface PassthroughOptions {
-  accessTokens: Pick<AccessTokens, 'get'>
-  upstream: Pick<Upstream, 'send'>
-  apiSecurity: ApiSecurity
-  meters: Pick<Meters, 'upstreamCall'>
-}
-
-type SendWith = (accessToken: string) => Promise<Incoming>
-
-export function createPassthrough(options: PassthroughOptions): Passthrough {
-  const { accessTokens, upstream, apiSecurity, meters } = options
+  async send(call: PassedCall): Promise<Incoming | undefined> {
+    withholdSessionKeys(call.target)
+    const send = this.#prepare(call)
+    if (send === undefined) return undefined
+    const { accessTokens } = this.#options
+    const { token } = await accessTokens.get(call.appid)
+    const { answer, errcode } = await this.#observe(send, token)
+    if (!STALE_TOKEN_ERRCODES.has(errcode)) return presentable(answer)
+    const fresh = await accessTokens.get(call.appid, token)
+    const again = await this.#observe(send, fresh.token)
+    return presentable(again.answer)
+  }
 
   /** Everything about the call but its token; undefined where the body cannot be protected. */
-  function prepare({ appid, method, target, headers, bodyType, body }: PassedCall): SendWith | undefined {
+  #prepare({ appid, method, target, headers, bodyType, body }: PassedCall): SendWith | undefined {
+    const { upstream, protectedCalls } = this.#options
     const { path, query } = split(target)
-    const callProtected = apiSecurity.of(appid, path)
-    if (callProtected !== undefined) {
+    const sendProtected = protectedCalls.of(appid, path)
+    if (sendProtected !== undefined) {
       const parameters = readParameters(query, body)
-      return parameters && ((token) => callProtected(token, parameters))
+      return parameters && ((token) => sendProtected(token, parameters))
     }
     const base = `${path}?${query}${query === '' ? '' : '&'}access_token=`
-    const passed = { ...pick(headers, PASSED_HEADERS), ...(bodyType !== undefined && { 'content-type': bodyType }) }
+    const passed = pick(headers, PASSED_HEADERS)
+    if (bodyType !== undefined) passed['content-type'] = bodyType
     return (token) =>
       upstream.send({ method, path: base + encodeURIComponent(token), headers: passed, body, isTransfer: true })
   }
 
-  async function observe(send: SendWith, token: string): Promise<{ answer: Incoming; errcode: number }> {
+  async #observe(send: SendWith, token: string): Promise<{ answer: Incoming; errcode: number }> {
     let errcode = 0
-    const answer = await observedCall(
-      meters,
-      'passthrough',
-      () => send(token),
-      (received) => {
-        errcode = errcodeOf(received)
-        return errcode === 0 ? 'ok' : String(errcode)
-      }
-    )
-    return { answer, errcode }
-  }
-
-  return {
-    methods: UPSTREAM_METHODS,
-
-    async send(call) {
-      withholdSessionKeys(call.target)
-      const send = prepare(call)
-      if (send === undefined) return undefined
-      const { token } = await accessTokens.get(call.appid)
-      const { answer, errcode } = await observe(send, token)
-      if (!STALE_TOKEN_ERRCODES.has(errcode)) return presentable(answer)
-      const fresh = await accessTokens.get(call.appid, token)
-      const again = await observe(send, fresh.token)
-      return presentable(again.answer)
+    const outcomeOf = (received: Incoming) => {
+      errcode = errcodeOf(received)
+      return errcode === 0 ? 'ok' : String(errcode)
     }
+    const answer = await observedCall(this.#options.meters, 'passthrough', () => send(token), outcomeOf)
+    return { answer, errcode }
   }
 }
 
@@ -158,7 +153,7 @@ const withoutToken = (query: string): string =>
     .join('&')
 
 /** Query and body as one object; where both have a name, the body's value counts. An absent body is an empty object. */
-function readParameters(query: string, body: Buffer | undefined): Members | undefined {
+function readParameters(query: string, body: Buffer | undefined): JsonMembers | undefined {
   const members = body === undefined || body.length === 0 ? new Map() : readMembers(body)
   if (members === undefined) return undefined
   members.delete('access_token')

@@ -9,17 +9,8 @@ import type { Once } from '../redis/once.ts'
 import type { Sealer } from '../sessions/seal.ts'
 import type { User } from '../sessions/store.ts'
 import type { AccessTokens } from './access-token.ts'
-import { type PhoneNumber, readPhoneInfo } from './phone-number.ts'
+import { readPhoneInfo, type UserPhone } from './phone-number.ts'
 import type { Watermark } from './watermark.ts'
-
-export interface PhoneCodes {
-  /**
-   * The number that WeChat tells for `code`, if the code is this user's own (mini-program.md 3). The same code soon
-   * after gets the same number. Throws CODE_INVALID, WATERMARK_INVALID, WECHAT_*, and RATE_LIMITED where this user
-   * exchanged too many.
-   */
-  exchange(user: User, code: string): Promise<PhoneNumber>
-}
 
 export interface PhoneCodesOptions {
   once: Once
@@ -32,34 +23,43 @@ export interface PhoneCodesOptions {
   checkWatermark(watermark: Watermark, user: User): void
 }
 
-export function createPhoneCodes(options: PhoneCodesOptions): PhoneCodes {
-  const { once, keys, sealer, accessTokens, countPhoneCode, checkWatermark } = options
+export class PhoneCodes {
+  readonly #options: PhoneCodesOptions
 
-  async function askWechat(user: User, code: string): Promise<PhoneNumber> {
+  constructor(options: PhoneCodesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The number that WeChat gives for `code`, if the code is this user's own (docs/wechat/mini-program.md 3). The same
+   * code soon after gets the same number. Throws CODE_INVALID, WATERMARK_INVALID, WECHAT_*, and RATE_LIMITED where this
+   * user exchanged too many.
+   */
+  exchange(user: User, code: string): Promise<UserPhone> {
+    const { once, keys, sealer } = this.#options
+    const place = keys.phoneCode(user.appid, user.openid, hash('sha256', code, 'base64url'))
+    return once.run({
+      place,
+      work: () => this.#askWechat(user, code),
+      // Others read it in Redis, so it is sealed: bound to its key, which names app, user and code.
+      write: (phone) => sealer.seal(Buffer.from(JSON.stringify(phone)), place).toString('base64'),
+      read: async (text) => {
+        const opened = sealer.open(Buffer.from(text, 'base64'), place)
+        return opened && (JSON.parse(opened.toString()) as UserPhone)
+      }
+    })
+  }
+
+  async #askWechat(user: User, code: string): Promise<UserPhone> {
+    const { accessTokens, countPhoneCode, checkWatermark } = this.#options
+    const path = '/wxa/business/getuserphonenumber'
     const body = { code, openid: user.openid }
-    const { phone_info } = await accessTokens.post('phone', user.appid, '/wxa/business/getuserphonenumber', body, () =>
-      countPhoneCode(user)
-    )
+    const count = () => countPhoneCode(user)
+    const { phone_info } = await accessTokens.post('phone', user.appid, path, body, count)
     const answer = readPhoneInfo(phone_info)
     if (answer === undefined)
       throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'getuserphonenumber answered without a phone number' })
     checkWatermark(answer.watermark, user)
     return answer.phone
-  }
-
-  return {
-    exchange(user, code) {
-      const place = keys.phoneCode(user.appid, user.openid, hash('sha256', code, 'base64url'))
-      return once.run({
-        place,
-        work: () => askWechat(user, code),
-        // It lies in Redis for others to read, so it is sealed: bound to its place, which names app, user and code.
-        write: (phone) => sealer.seal(Buffer.from(JSON.stringify(phone)), place).toString('base64'),
-        read: async (text) => {
-          const opened = sealer.open(Buffer.from(text, 'base64'), place)
-          return opened && (JSON.parse(opened.toString()) as PhoneNumber)
-        }
-      })
-    }
   }
 }

@@ -5,15 +5,15 @@
 import { isPlainObject, type JsonValue, readJsonObject } from '../util/json.ts'
 import { type Watermark, watermarkOf } from './watermark.ts'
 
-export interface PhoneNumber {
+export interface UserPhone {
   /** With the country code if foreign. */
   phoneNumber: string
   purePhoneNumber: string
   countryCode: string
 }
 
-export interface MarkedPhoneNumber {
-  phone: PhoneNumber
+export interface MarkedPhone {
+  phone: UserPhone
   watermark: Watermark
 }
 
@@ -26,7 +26,7 @@ const WATERMARK_MEMBERS = ['appid', 'timestamp']
 const PLAIN_TEXT = /^[\t\n\r -~]*$/
 
 /** `phone_info` of getuserphonenumber. It comes from WeChat itself, so that its shape is all that has to fit. */
-export function readPhoneInfo(info: unknown): MarkedPhoneNumber | undefined {
+export function readPhoneInfo(info: unknown): MarkedPhone | undefined {
   const { phoneNumber, purePhoneNumber, countryCode, watermark } = (info ?? {}) as Record<string, unknown>
   if (typeof phoneNumber !== 'string' || typeof purePhoneNumber !== 'string') return undefined
   if (typeof countryCode !== 'string' && typeof countryCode !== 'number') return undefined
@@ -39,7 +39,7 @@ export function readPhoneInfo(info: unknown): MarkedPhoneNumber | undefined {
  * user, which leaves other numbers, or a block that nobody can choose. So this is strict where other open data is read
  * as it comes: these members and no others, each once; digits where digits belong; and the two numbers agree.
  */
-export function readPhoneData(plaintext: Buffer): MarkedPhoneNumber | undefined {
+export function readPhoneData(plaintext: Buffer): MarkedPhone | undefined {
   const data = readJsonObject(plaintext, { repeated: 'refuse' })
   if (data === undefined || !hasExactly(data, MEMBERS) || !PLAIN_TEXT.test(plaintext.toString('latin1')))
     return undefined
@@ -52,7 +52,7 @@ export function readPhoneData(plaintext: Buffer): MarkedPhoneNumber | undefined 
 }
 
 /** Home numbers stand without the country code, foreign ones with it. */
-function agrees({ phoneNumber, purePhoneNumber, countryCode }: PhoneNumber): boolean {
+function agrees({ phoneNumber, purePhoneNumber, countryCode }: UserPhone): boolean {
   if (!DIGITS.test(purePhoneNumber) || !COUNTRY_CODE.test(countryCode)) return false
   const international = `${countryCode}${purePhoneNumber}`
   const isHome = countryCode === HOME && phoneNumber === purePhoneNumber

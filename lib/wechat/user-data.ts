@@ -5,9 +5,9 @@ import type { Meters } from '../metrics/meters.ts'
 import type { KeyRing } from '../sessions/key-ring.ts'
 import type { User } from '../sessions/store.ts'
 import { type JsonObject, type JsonValue, readJsonObject } from '../util/json.ts'
-import { type Encrypted, type Opened, openWithKeys, rawDataHolds, readOpenData } from './open-data.ts'
+import { type Encrypted, type OpenedByKey, openWithKeys, rawDataHolds, readOpenData } from './open-data.ts'
 import type { PhoneCodes } from './phone-codes.ts'
-import { type PhoneNumber, readPhoneData } from './phone-number.ts'
+import { readPhoneData, type UserPhone } from './phone-number.ts'
 import type { Watermark } from './watermark.ts'
 
 export interface PhoneRequest extends Partial<Encrypted> {
@@ -20,27 +20,8 @@ export interface UserDataRequest extends Partial<Encrypted> {
 }
 
 /** A code is WeChat's own word for the number. Data passed through a phone whose owner may have altered it. */
-export interface SourcedPhoneNumber extends PhoneNumber {
+export interface SourcedPhone extends UserPhone {
   source: 'code' | 'data'
-}
-
-/**
- * All throw SESSION_KEY_EXPIRED, DECRYPT_FAILED and WATERMARK_INVALID of data, and RATE_LIMITED where too much of it
- * did not open.
- */
-export interface UserData {
-  /**
-   * The phone number, decrypted here with a held session_key or exchanged for the button's code; with both given, the
-   * code is what is left when decryption fails. Throws CODE_INVALID and WECHAT_* of the code.
-   */
-  phone(user: User, keyRing: KeyRing, request: PhoneRequest): Promise<PhoneNumber>
-  /** The same for whom the number has to be proven: with both given, the code alone counts. */
-  provenPhone(user: User, request: PhoneRequest): Promise<SourcedPhoneNumber>
-  /**
-   * The decrypted object without its watermark, or the verified rawData. Throws SIGNATURE_INVALID and DATA_MALFORMED of
-   * rawData.
-   */
-  read(user: User, keyRing: KeyRing, request: UserDataRequest): Promise<JsonObject>
 }
 
 export interface UserDataOptions {
@@ -55,12 +36,63 @@ export interface UserDataOptions {
 /** Nothing was opened, or what is wrong was rightly signed: neither tells anything of data. */
 const NO_TRIES: ReadonlySet<string> = new Set(['SESSION_KEY_EXPIRED', 'DATA_MALFORMED'])
 
-export function createUserData(options: UserDataOptions): UserData {
-  const { phoneCodes, failedTries, keyRingOf, checkWatermark, meters } = options
+/**
+ * All throw SESSION_KEY_EXPIRED, DECRYPT_FAILED and WATERMARK_INVALID of data, and RATE_LIMITED where too much of it
+ * did not open.
+ */
+export class UserData {
+  readonly #options: UserDataOptions
 
-  /** What `open` makes of the keys. */
-  const withKeys = <T>(user: User, keyRing: KeyRing, open: (keys: readonly Buffer[]) => T): Promise<T> =>
-    failedTries.attempt({
+  constructor(options: UserDataOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The phone number, decrypted here with a held session_key or exchanged for the button's code. With both given, the
+   * code is used where decryption fails. Throws CODE_INVALID and WECHAT_* of the code.
+   */
+  async phone(user: User, keyRing: KeyRing, { code, ...data }: PhoneRequest): Promise<UserPhone> {
+    const { phoneCodes } = this.#options
+    const encrypted = wholeOf(data)
+    if (encrypted === undefined) return phoneCodes.exchange(user, code ?? '')
+    try {
+      return await this.#phoneByData(user, keyRing, encrypted)
+    } catch (error) {
+      if (code === undefined) throw error
+      return phoneCodes.exchange(user, code)
+    }
+  }
+
+  /** The same for a caller who needs proof of the number: with both given, the code alone counts. */
+  async provenPhone(user: User, { code, ...data }: PhoneRequest): Promise<SourcedPhone> {
+    const { phoneCodes, keyRingOf } = this.#options
+    const encrypted = wholeOf(data)
+    if (code !== undefined || encrypted === undefined)
+      return { ...(await phoneCodes.exchange(user, code ?? '')), source: 'code' }
+    return { ...(await this.#phoneByData(user, await keyRingOf(user), encrypted)), source: 'data' }
+  }
+
+  /**
+   * The decrypted object without its watermark, or the verified rawData. Throws SIGNATURE_INVALID and DATA_MALFORMED of
+   * rawData.
+   */
+  read(user: User, keyRing: KeyRing, { rawData, signature, ...data }: UserDataRequest): Promise<JsonObject> {
+    return this.#withKeys(user, keyRing, (keys) => {
+      const isSigned = rawData !== undefined && signature !== undefined
+      const verified = isSigned ? this.#verifyRawData(rawData, signature, keys) : {}
+      const encrypted = wholeOf(data)
+      return encrypted === undefined ? verified : this.#openData(user, encrypted, keys)
+    })
+  }
+
+  #phoneByData(user: User, keyRing: KeyRing, encrypted: Encrypted): Promise<UserPhone> {
+    const open = (keys: readonly Buffer[]) => this.#opened(user, openWithKeys(encrypted, keys, readPhoneData)).phone
+    return this.#withKeys(user, keyRing, open)
+  }
+
+  /** The result of `open` with the keys held. What fails is counted. */
+  #withKeys<T>(user: User, keyRing: KeyRing, open: (keys: readonly Buffer[]) => T): Promise<T> {
+    return this.#options.failedTries.attempt({
       user,
       failed: keyRing.failedTries,
       open() {
@@ -69,58 +101,30 @@ export function createUserData(options: UserDataOptions): UserData {
       },
       isFailure: (error) => !(error instanceof ServiceError && NO_TRIES.has(error.code))
     })
+  }
 
-  function opened<T extends { watermark: Watermark }>(user: User, found: Opened<T> | undefined): T {
+  #opened<T extends { watermark: Watermark }>(user: User, found: OpenedByKey<T> | undefined): T {
+    const { meters, checkWatermark } = this.#options
     meters.sessionKeyTried(found?.position ?? -1)
     if (found === undefined) throw new ServiceError('DECRYPT_FAILED')
     checkWatermark(found.value.watermark, user)
     return found.value
   }
 
-  function openData(user: User, encrypted: Encrypted, keys: readonly Buffer[]): JsonObject {
-    const { data } = opened(user, openWithKeys(encrypted, keys, readOpenData))
+  #openData(user: User, encrypted: Encrypted, keys: readonly Buffer[]): JsonObject {
+    const { data } = this.#opened(user, openWithKeys(encrypted, keys, readOpenData))
     if (!mayBeOf(user, data.openId) || !mayBeOf(user, data.openid))
       throw new ServiceError('DECRYPT_FAILED', { detail: 'the openId inside is not the one of the user' })
     return data
   }
 
-  function verifyRawData(rawData: string, signature: string, keys: readonly Buffer[]): JsonObject {
+  #verifyRawData(rawData: string, signature: string, keys: readonly Buffer[]): JsonObject {
     const position = keys.findIndex((key) => rawDataHolds(rawData, signature, key))
-    meters.sessionKeyTried(position)
+    this.#options.meters.sessionKeyTried(position)
     if (position === -1) throw new ServiceError('SIGNATURE_INVALID')
     const data = readJsonObject(rawData)
     if (data === undefined) throw new ServiceError('DATA_MALFORMED')
     return data
-  }
-
-  const phoneByData = (user: User, keyRing: KeyRing, encrypted: Encrypted): Promise<PhoneNumber> =>
-    withKeys(user, keyRing, (keys) => opened(user, openWithKeys(encrypted, keys, readPhoneData)).phone)
-
-  return {
-    async phone(user, keyRing, { code, ...data }) {
-      const encrypted = wholeOf(data)
-      if (encrypted === undefined) return phoneCodes.exchange(user, code ?? '')
-      try {
-        return await phoneByData(user, keyRing, encrypted)
-      } catch (error) {
-        if (code === undefined) throw error
-        return phoneCodes.exchange(user, code)
-      }
-    },
-
-    async provenPhone(user, { code, ...data }) {
-      const encrypted = wholeOf(data)
-      if (code !== undefined || encrypted === undefined)
-        return { ...(await phoneCodes.exchange(user, code ?? '')), source: 'code' }
-      return { ...(await phoneByData(user, await keyRingOf(user), encrypted)), source: 'data' }
-    },
-
-    read: (user, keyRing, { rawData, signature, ...data }) =>
-      withKeys(user, keyRing, (keys) => {
-        const verified = rawData !== undefined && signature !== undefined ? verifyRawData(rawData, signature, keys) : {}
-        const encrypted = wholeOf(data)
-        return encrypted === undefined ? verified : openData(user, encrypted, keys)
-      })
   }
 }
 

@@ -310,7 +310,7 @@ t.test('no connection, DNS, TLS | all | 502 WECHAT_UNREACHABLE after a second at
   for (const origin of origins) {
     for (const door of EVERYWHERE) {
       const app = await world.another({ WECHAT_API_ORIGIN: origin })
-      if (WITH_TOKEN.includes(door)) await world.app.accessTokens.get(APPID)
+      if (WITH_TOKEN.includes(door)) await world.app.wechat.accessTokens.get(APPID)
       else await app.redis.del(app.keys.accessToken(APPID))
       const call = await prepare(world, door, app)
       const before = tls.connections()

@@ -17,32 +17,34 @@ export interface CertificateList {
   certificates: readonly PlatformCertificate[]
 }
 
-export interface CertificateRecords {
-  /** undefined where there is none, or none that we sealed. Fails where Redis is away; as the next one. */
-  read(mchid: string): Promise<CertificateList | undefined>
-  write(mchid: string, list: CertificateList): Promise<void>
-}
-
 export interface CertificateRecordOptions {
   redis: Redis
   keys: Keys
   sealer: Sealer
 }
 
-export function createCertificateRecords({ redis, keys, sealer }: CertificateRecordOptions): CertificateRecords {
-  return {
-    async read(mchid) {
-      const place = keys.platformCertificates(mchid)
-      const sealed = await unlessWrongType(redis.getBuffer(place), () => null)
-      const opened = sealed && sealer.open(sealed, place)
-      return opened ? parse(opened.toString()) : undefined
-    },
-    async write(mchid, { fetchedAtMs, certificates }) {
-      const place = keys.platformCertificates(mchid)
-      const plain = certificates.map(({ publicKey, ...rest }) => rest)
-      const sealed = sealer.seal(Buffer.from(JSON.stringify({ fetchedAtMs, certificates: plain })), place)
-      await redis.set(place, sealed, 'EX', LIFE_SECONDS)
-    }
+export class CertificateRecords {
+  readonly #options: CertificateRecordOptions
+
+  constructor(options: CertificateRecordOptions) {
+    this.#options = options
+  }
+
+  /** undefined where there is none, or none that we sealed. Throws where Redis is away, as `write` does. */
+  async read(mchid: string): Promise<CertificateList | undefined> {
+    const { redis, keys, sealer } = this.#options
+    const key = keys.platformCertificates(mchid)
+    const sealed = await unlessWrongType(redis.getBuffer(key), () => null)
+    const opened = sealed && sealer.open(sealed, key)
+    return opened ? parse(opened.toString()) : undefined
+  }
+
+  async write(mchid: string, { fetchedAtMs, certificates }: CertificateList): Promise<void> {
+    const { redis, keys, sealer } = this.#options
+    const key = keys.platformCertificates(mchid)
+    const plain = certificates.map(({ publicKey, ...rest }) => rest)
+    const sealed = sealer.seal(Buffer.from(JSON.stringify({ fetchedAtMs, certificates: plain })), key)
+    await redis.set(key, sealed, 'EX', LIFE_SECONDS)
   }
 }
 

@@ -86,7 +86,8 @@ export function platformKeysV3({
   publicKey,
   certificates,
   nowMs
-}: Pick<CredentialsV3, 'publicKey'> & {
+}: {
+  publicKey?: CredentialsV3['publicKey'] | undefined
   certificates: readonly Pick<PlatformCertificate, 'serial' | 'notAfterMs' | 'publicKey'>[]
   nowMs: number
 }): ReadonlyMap<string, KeyObject> {

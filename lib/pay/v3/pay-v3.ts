@@ -8,9 +8,9 @@ import type { Merchant } from '../../settings.ts'
 import type { PayApi } from '../api.ts'
 import { type AccountsV3, createAccountsV3 } from './accounts.ts'
 import { createPayApiV3 } from './api.ts'
-import { createCertificateRecords } from './certificate-record.ts'
+import { CertificateRecords } from './certificate-record.ts'
 import { createClientV3 } from './client.ts'
-import { createPlatformKeys, type PlatformKeyStore } from './platform-keys.ts'
+import { PlatformKeyStore } from './platform-keys.ts'
 import { type Renewal, startRenewal } from './renewal.ts'
 import { createSenderV3 } from './send.ts'
 
@@ -43,8 +43,8 @@ export function createPayV3(options: PayOptionsV3): PayV3 {
   const { upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, onFailure, now } = options
   const accounts = createAccountsV3(options.merchants)
   const sender = createSenderV3({ upstream, meters, now })
-  const records = createCertificateRecords({ redis, keys, sealer })
-  const platformKeys = createPlatformKeys({ redis, keys, records, sender, timeoutMs, onFailure, now })
+  const records = new CertificateRecords({ redis, keys, sealer })
+  const platformKeys = new PlatformKeyStore({ redis, keys, records, sender, timeoutMs, onFailure, now })
   const client = createClientV3({ sender, platformKeys, timeoutMs })
   return {
     api: createPayApiV3({ accounts, client, sender, publicUrl, now }),

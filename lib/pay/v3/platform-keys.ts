@@ -27,20 +27,6 @@ const RETRY_MS = 2000
 /** WeChat lists a new certificate a day before it signs with it, and asks to look every twelve hours. */
 const RENEW_AFTER_MS = 12 * 3_600_000
 
-export interface PlatformKeyStore {
-  /**
-   * Verifies with the keys held. For a certificate that nobody knows the list is fetched once, for at most 1.5 s; then
-   * the verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Fails only where Redis is
-   * away and the serial is unknown.
-   */
-  verify(credentials: CredentialsV3, message: SignedV3, atMs?: number): Promise<VerificationV3>
-  /**
-   * Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Answers
-   * whether nothing of that is left to do. Never throws.
-   */
-  renew(credentials: CredentialsV3): Promise<boolean>
-}
-
 export interface PlatformKeyOptions {
   redis: Redis
   keys: Keys
@@ -54,108 +40,131 @@ export interface PlatformKeyOptions {
   now: () => number
 }
 
-export function createPlatformKeys(options: PlatformKeyOptions): PlatformKeyStore {
-  const { redis, keys, records, sender, onFailure, now } = options
-  const held = new Map<string, CertificateList>()
+export class PlatformKeyStore {
+  readonly #options: PlatformKeyOptions
+  readonly #pauseMs: number
+  readonly #held = new Map<string, CertificateList>()
   /** Requests in a row that brought nothing, by merchant. */
-  const failures = new Map<string, number>()
-  const flight = singleFlight<void>()
-  const pauseMs = Math.max(FETCH_PAUSE_MS, options.timeoutMs + 1000)
+  readonly #failures = new Map<string, number>()
+  readonly #flight = singleFlight<void>()
 
-  function keysOf({ mchid, publicKey }: CredentialsV3): PlatformKeys {
-    const certificates = held.get(mchid)?.certificates ?? []
-    return platformKeysV3({ ...(publicKey && { publicKey }), certificates, nowMs: now() })
+  constructor(options: PlatformKeyOptions) {
+    this.#options = options
+    this.#pauseMs = Math.max(FETCH_PAUSE_MS, options.timeoutMs + 1000)
   }
 
-  async function takeOver(mchid: string): Promise<void> {
-    const shared = await records.read(mchid)
-    const ours = held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY
-    if (shared !== undefined && shared.fetchedAtMs > ours) held.set(mchid, shared)
+  /**
+   * Verifies with the keys held. For a certificate that nobody knows the list is fetched once, for at most 1.5 s; then
+   * the verdict is refused, `serial`. `atMs`: when the message came, where that was not now. Throws only where Redis is
+   * away and the serial is unknown.
+   */
+  async verify(
+    credentials: CredentialsV3,
+    message: SignedV3,
+    atMs: number = this.#options.now()
+  ): Promise<VerificationV3> {
+    const first = verifyV3(message, this.#keysOf(credentials), atMs)
+    if (first.status === 'verified' || first.reason !== 'serial') return first
+    const serial = first.serial ?? ''
+    if (!isCertificateSerial(serial)) return first
+    const search = this.#flight(credentials.mchid, () => this.#lookFor(credentials, serial))
+    await withTimeout(search, LONGEST_WAIT_MS)
+    return verifyV3(message, this.#keysOf(credentials), atMs)
   }
 
-  async function fetchList(credentials: CredentialsV3): Promise<void> {
-    const { mchid, apiV3Key } = credentials
-    const answer = await sender.send(credentials, { call: 'certificates', method: 'GET', path: '/v3/certificates' })
-    if (answer.status !== 200) throw asServiceErrorV3('certificates', answer.status, answer.body)
-    const nowMs = now()
-    const read = readCertificatesV3(answer, { apiV3Key, known: keysOf(credentials), nowMs })
-    if (read.status === 'bad') throw unusable(read.reason)
-    const list = { fetchedAtMs: nowMs, certificates: read.certificates }
-    held.set(mchid, list)
-    await records.write(mchid, list)
+  /**
+   * Takes over what other instances have fetched, and fetches what is missing or older than twelve hours. Answers
+   * whether nothing of that is left to do. Never throws.
+   */
+  async renew(credentials: CredentialsV3): Promise<boolean> {
+    const { mchid } = credentials
+    try {
+      await this.#takeOver(mchid)
+      if (!this.#isFresh(mchid)) await this.#fetchInTurn(credentials)
+    } catch (error) {
+      this.#options.onFailure(mchid, error)
+    }
+    return this.#isFresh(mchid)
+  }
+
+  #keysOf({ mchid, publicKey }: CredentialsV3): PlatformKeys {
+    const certificates = this.#held.get(mchid)?.certificates ?? []
+    return platformKeysV3({ publicKey, certificates, nowMs: this.#options.now() })
+  }
+
+  #fetchedAtMs(mchid: string): number {
+    return this.#held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY
+  }
+
+  #isFresh(mchid: string): boolean {
+    return this.#options.now() - this.#fetchedAtMs(mchid) < RENEW_AFTER_MS
+  }
+
+  async #takeOver(mchid: string): Promise<void> {
+    const shared = await this.#options.records.read(mchid)
+    if (shared !== undefined && shared.fetchedAtMs > this.#fetchedAtMs(mchid)) this.#held.set(mchid, shared)
+  }
+
+  async #lookFor(credentials: CredentialsV3, serial: string): Promise<void> {
+    const { mchid } = credentials
+    const isFound = () => this.#keysOf(credentials).get(serial) !== undefined
+    await this.#takeOver(mchid)
+    if (isFound() || (await this.#fetchInTurn(credentials))) return
+    await this.#awaitOther(mchid, isFound)
   }
 
   /** One instance fetches; the pause is also the lock. Answers whether it was this one. */
-  async function fetchInTurn(credentials: CredentialsV3): Promise<boolean> {
+  async #fetchInTurn(credentials: CredentialsV3): Promise<boolean> {
+    const { redis, keys, onFailure } = this.#options
     const { mchid } = credentials
-    const isOurTurn = await redis.set(keys.platformCertificatesPause(mchid), '1', 'PX', pauseMs, 'NX')
+    const isOurTurn = await redis.set(keys.platformCertificatesPause(mchid), '1', 'PX', this.#pauseMs, 'NX')
     if (isOurTurn === null) return false
     try {
-      await fetchList(credentials)
-      failures.delete(mchid)
+      await this.#fetchList(credentials)
+      this.#failures.delete(mchid)
     } catch (error) {
       onFailure(mchid, error)
-      if (!isLasting(error)) await endPauseSooner(mchid)
+      if (!hasCode(error, LASTING)) await this.#endPauseSooner(mchid)
     }
     return true
   }
 
-  async function endPauseSooner(mchid: string): Promise<void> {
-    const before = failures.get(mchid) ?? 0
-    failures.set(mchid, before + 1)
-    await redis.pexpire(keys.platformCertificatesPause(mchid), Math.min(RETRY_MS * 2 ** before, pauseMs))
+  async #fetchList(credentials: CredentialsV3): Promise<void> {
+    const { sender, records, now } = this.#options
+    const { mchid, apiV3Key } = credentials
+    const answer = await sender.send(credentials, { call: 'certificates', method: 'GET', path: '/v3/certificates' })
+    if (answer.status !== 200) throw asServiceErrorV3('certificates', answer.status, answer.body)
+    const nowMs = now()
+    const read = readCertificatesV3(answer, { apiV3Key, known: this.#keysOf(credentials), nowMs })
+    if (read.status === 'bad') throw unusable(read.reason)
+    const list = { fetchedAtMs: nowMs, certificates: read.certificates }
+    this.#held.set(mchid, list)
+    await records.write(mchid, list)
   }
 
-  const isFresh = (mchid: string) => now() - (held.get(mchid)?.fetchedAtMs ?? Number.NEGATIVE_INFINITY) < RENEW_AFTER_MS
+  async #endPauseSooner(mchid: string): Promise<void> {
+    const { redis, keys } = this.#options
+    const before = this.#failures.get(mchid) ?? 0
+    this.#failures.set(mchid, before + 1)
+    const pauseMs = Math.min(RETRY_MS * 2 ** before, this.#pauseMs)
+    await redis.pexpire(keys.platformCertificatesPause(mchid), pauseMs)
+  }
 
   /** Where another instance may be fetching at this moment, its list is waited for. */
-  async function awaitOther(mchid: string, isFound: () => boolean): Promise<void> {
-    const sinceMs = pauseMs - (await redis.pttl(keys.platformCertificatesPause(mchid)))
-    const giveUpAt = performance.now() + LONGEST_WAIT_MS - sinceMs
-    await poll(giveUpAt, async () => {
-      await takeOver(mchid)
+  async #awaitOther(mchid: string, isFound: () => boolean): Promise<void> {
+    const { redis, keys } = this.#options
+    const sinceMs = this.#pauseMs - (await redis.pttl(keys.platformCertificatesPause(mchid)))
+    await poll(performance.now() + LONGEST_WAIT_MS - sinceMs, async () => {
+      await this.#takeOver(mchid)
       return isFound() || undefined
     })
   }
-
-  async function lookFor(credentials: CredentialsV3, serial: string): Promise<void> {
-    const { mchid } = credentials
-    const isFound = () => keysOf(credentials).get(serial) !== undefined
-    await takeOver(mchid)
-    if (isFound() || (await fetchInTurn(credentials))) return
-    await awaitOther(mchid, isFound)
-  }
-
-  return {
-    async verify(credentials, message, atMs = now()) {
-      const first = verifyV3(message, keysOf(credentials), atMs)
-      if (first.status === 'verified' || first.reason !== 'serial') return first
-      const serial = first.serial ?? ''
-      if (!isCertificateSerial(serial)) return first
-      await withTimeout(
-        flight(credentials.mchid, () => lookFor(credentials, serial)),
-        LONGEST_WAIT_MS
-      )
-      return verifyV3(message, keysOf(credentials), atMs)
-    },
-
-    async renew(credentials) {
-      const { mchid } = credentials
-      try {
-        await takeOver(mchid)
-        if (!isFresh(mchid)) await fetchInTurn(credentials)
-      } catch (error) {
-        onFailure(mchid, error)
-      }
-      return isFresh(mchid)
-    }
-  }
 }
 
-/** Until somebody changes the settings, so that it need not be asked about soon. */
-const isLasting = (error: unknown): boolean => hasCode(error, 'WECHAT_CONFIG_INVALID')
+/** Lasts until somebody changes the settings, so that it need not be asked about soon. */
+const LASTING = 'WECHAT_CONFIG_INVALID'
 
 function unusable(reason: string): ServiceError {
-  const code = reason === 'unopenable' ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_BAD_RESPONSE'
+  const code = reason === 'unopenable' ? LASTING : 'WECHAT_BAD_RESPONSE'
   return new ServiceError(code, { detail: `the platform certificates are unusable: ${reason}` })
 }

@@ -8,7 +8,7 @@ import { ServiceError } from '../../errors.ts'
 import type { Incoming } from '../../http/exchange.ts'
 import { answerText, decodedBody, errcodeOf, mayBeObject, readObject } from '../answer-text.ts'
 import { STALE_TOKEN_ERRCODES } from '../errcodes.ts'
-import { type Members, readMembers, writeMembers } from './members.ts'
+import { type JsonMembers, readMembers, writeMembers } from './members.ts'
 import { type ApiSecurityKeys, additionalData, SECURITY_MEMBERS, signedHead } from './request.ts'
 
 const LONGEST_AGE_MS = 300_000
@@ -146,7 +146,7 @@ function readUnsigned(urlpath: string, answer: Incoming): Incoming {
 }
 
 /** As they were written, where they are written as JSON demands. */
-function membersOf(answer: Incoming): Members {
+function membersOf(answer: Incoming): JsonMembers {
   const lenient = Object.entries(objectOf(answer)).map(([name, value]) => [name, JSON.stringify(value)] as const)
   return readMembers(Buffer.from(answerText(answer) ?? '')) ?? new Map(lenient)
 }

@@ -1,13 +1,13 @@
 /**
  * WeChat's API security mode: which calls go protected, and one such call from the parameters to the verified answer
- * (mini-program.md 7).
+ * (docs/wechat/mini-program.md 7).
  */
 import { createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
 import type { Incoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import type { App } from '../../settings.ts'
 import { openAnswer } from './answer.ts'
-import type { Members } from './members.ts'
+import type { JsonMembers } from './members.ts'
 import { type ApiSecurityKeys, freshnessAt, sealRequest, signRequest } from './request.ts'
 
 /** Only some APIs support the mode, and uploads never. */
@@ -36,14 +36,9 @@ const SIGNED_ORIGIN = 'https://api.weixin.qq.com'
  * was sealed in the answer. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE, the latter for all that
  * WeChat did not sign.
  */
-export type ProtectedCall = (accessToken: string, parameters: Members) => Promise<Incoming>
+export type ProtectedCall = (accessToken: string, parameters: JsonMembers) => Promise<Incoming>
 
-export interface ApiSecurity {
-  /** Undefined where the app has no keys for it, or the API does not support it. */
-  of(appid: string, path: string): ProtectedCall | undefined
-}
-
-export interface ApiSecurityOptions {
+export interface ProtectedCallOptions {
   apps: readonly App[]
   upstream: Pick<Upstream, 'send'>
   /** Called once for an app whose answers match only the certificate that WeChat is about to replace. */
@@ -52,17 +47,25 @@ export interface ApiSecurityOptions {
   now: () => number
 }
 
-export function createApiSecurity(options: ApiSecurityOptions): ApiSecurity {
-  const { apps, upstream, onCertificateEnding, now } = options
-  const keysByAppid = new Map(apps.map((app) => [app.appid, readKeys(app)]))
-  const warned = new Set<string>()
+export class ProtectedCalls {
+  readonly #options: ProtectedCallOptions
+  readonly #keysByAppid: ReadonlyMap<string, ApiSecurityKeys | undefined>
+  readonly #warned = new Set<string>()
 
-  function warnOnce(appid: string): void {
-    if (!warned.has(appid)) onCertificateEnding(appid)
-    warned.add(appid)
+  constructor(options: ProtectedCallOptions) {
+    this.#options = options
+    this.#keysByAppid = new Map(options.apps.map((app) => [app.appid, readKeys(app)]))
   }
 
-  async function call(keys: ApiSecurityKeys, path: string, token: string, parameters: Members): Promise<Incoming> {
+  /** Undefined where the app has no keys for the mode, or the API does not support it. */
+  of(appid: string, path: string): ProtectedCall | undefined {
+    const keys = this.#keysByAppid.get(appid)
+    if (keys === undefined || !SUPPORTING_PATHS.has(path)) return undefined
+    return (token, parameters) => this.#call(keys, path, token, parameters)
+  }
+
+  async #call(keys: ApiSecurityKeys, path: string, token: string, parameters: JsonMembers): Promise<Incoming> {
+    const { upstream, now } = this.#options
     const urlpath = SIGNED_ORIGIN + path
     const fresh = freshnessAt(now())
     const body = sealRequest(keys, urlpath, parameters, fresh)
@@ -70,16 +73,13 @@ export function createApiSecurity(options: ApiSecurityOptions): ApiSecurity {
     const target = `${path}?access_token=${encodeURIComponent(token)}`
     const sent = await upstream.send({ method: 'POST', path: target, headers, body, isTransfer: true })
     const { answer, certificateEnds } = openAnswer(keys, urlpath, sent, now())
-    if (certificateEnds) warnOnce(keys.appid)
+    if (certificateEnds) this.#warnOnce(keys.appid)
     return answer
   }
 
-  return {
-    of(appid, path) {
-      const keys = keysByAppid.get(appid)
-      if (keys === undefined || !SUPPORTING_PATHS.has(path)) return undefined
-      return (token, parameters) => call(keys, path, token, parameters)
-    }
+  #warnOnce(appid: string): void {
+    if (!this.#warned.has(appid)) this.#options.onCertificateEnding(appid)
+    this.#warned.add(appid)
   }
 }
 

@@ -9,10 +9,10 @@ import { isPlainObject } from '../../util/json.ts'
  * Each member's name with its value as the text it was written in. Of a name that comes twice the last counts, as for
  * JSON.parse.
  */
-export type Members = Map<string, string>
+export type JsonMembers = Map<string, string>
 
 /** The members of a JSON object in UTF-8; undefined where the bytes are anything else. */
-export function readMembers(bytes: Buffer): Members | undefined {
+export function readMembers(bytes: Buffer): JsonMembers | undefined {
   const text = isUtf8(bytes) ? bytes.toString() : ''
   return isObject(text) ? split(text) : undefined
 }
@@ -30,8 +30,8 @@ function isObject(text: string): boolean {
 }
 
 /** `text` is known to be a JSON object, so nothing is checked again. */
-function split(text: string): Members {
-  const members: Members = new Map()
+function split(text: string): JsonMembers {
+  const members: JsonMembers = new Map()
   let at = text.indexOf('{')
   for (let start = text.indexOf('"', at); start !== -1 && text[at] !== '}'; start = text.indexOf('"', at)) {
     const nameEnd = endOfString(text, start)

@@ -12,7 +12,7 @@ import {
   sign
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import { type Members, writeMembers } from './members.ts'
+import { type JsonMembers, writeMembers } from './members.ts'
 
 /** What one app shares with WeChat for this mode. */
 export interface ApiSecurityKeys {
@@ -60,7 +60,7 @@ export const signedHead = ({ appid }: ApiSecurityKeys, urlpath: string, timestam
   Buffer.from(`${urlpath}\n${appid}\n${timestamp}\n`)
 
 /** The body to send. `urlpath`: scheme, host and path. */
-export function sealRequest(keys: ApiSecurityKeys, urlpath: string, parameters: Members, fresh: Freshness): Buffer {
+export function sealRequest(keys: ApiSecurityKeys, urlpath: string, parameters: JsonMembers, fresh: Freshness): Buffer {
   const { n, timestamp, iv } = fresh
   const security = Object.entries({ _n: n, _appid: keys.appid, _timestamp: timestamp })
   const members = [

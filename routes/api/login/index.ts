@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LoginSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { logins, tokens } = app
+  const { tokens } = app
+  const { logins } = app.wechat
 
   app.post(
     '/',

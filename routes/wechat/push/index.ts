@@ -7,7 +7,8 @@ import { CheckSchema, PushSchema } from './schema.ts'
 const REFUSED = 403
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { pushes, apps } = app
+  const { pushes } = app
+  const { apps } = app.wechat
 
   const send = (reply: FastifyReply, status: number, answer = pushes.refusal) =>
     reply.code(status).type(answer.contentType).send(answer.body)

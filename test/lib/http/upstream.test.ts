@@ -4,8 +4,8 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
-import { createBackOff } from '../../../lib/wechat/back-off.ts'
-import { createWechatClient } from '../../../lib/wechat/client.ts'
+import { BackOff } from '../../../lib/wechat/back-off.ts'
+import { WechatClient } from '../../../lib/wechat/client.ts'
 import { freePort } from '../../../tools/free-port.ts'
 
 async function listen(t: Test, server: Server): Promise<string> {
@@ -138,7 +138,7 @@ t.test('the client reads what it gets, whatever its label, and repeats once afte
   const upstream = upstreamTo(t, [origin])
   const told: string[] = []
   const meters = { upstreamCall: (api: string, outcome: string) => told.push(`${api} ${outcome}`) }
-  const client = createWechatClient({ upstream, meters, now: () => 0, busyPauseMs: 1 })
+  const client = new WechatClient({ upstream, meters, now: () => 0, busyPauseMs: 1 })
   const ask = (...bodies: string[]) => {
     answers.splice(0, answers.length, ...bodies)
     return client.get('api', '/a', { q: '&=微 +' })
@@ -174,7 +174,7 @@ t.test('limits of WeChat say when they end', async (t) => {
   let errcode = 0
   const origin = await listenHttp(t, (_request, response) => response.end(JSON.stringify({ errcode })))
   let nowMs = 0
-  const client = createWechatClient({
+  const client = new WechatClient({
     upstream: upstreamTo(t, [origin]),
     meters: { upstreamCall() {} },
     now: () => nowMs,
@@ -204,9 +204,9 @@ t.test(
   async (t) => {
     let nowMs = 0
     let calls = 0
-    const run = createBackOff(() => nowMs)
+    const backOff = new BackOff(() => nowMs)
     const fail = () =>
-      run('a', async () => {
+      backOff.run('a', async () => {
         calls += 1
         throw new Error(`failure ${calls}`)
       })
@@ -217,8 +217,8 @@ t.test(
       t.equal(calls, attempt + 1)
       nowMs += 1
     }
-    t.equal(await run('b', async () => 'other keys go on'), 'other keys go on')
-    t.equal(await run('a', async () => 'well'), 'well')
+    t.equal(await backOff.run('b', async () => 'other keys go on'), 'other keys go on')
+    t.equal(await backOff.run('a', async () => 'well'), 'well')
     await t.rejects(fail(), { message: 'failure 8' })
     nowMs += 1000
     await t.rejects(fail(), { message: 'failure 9' }, 'one second again')

@@ -37,7 +37,7 @@ t.test('phone() fetches one token for all callers on all instances, and keeps it
 
   const { app } = world
   const place = app.keys.accessToken(APPID)
-  const { token } = await app.accessTokens.get(APPID)
+  const { token } = await app.wechat.accessTokens.get(APPID)
   const held = (await app.redis.getBuffer(place))?.toString('latin1') ?? ''
   t.match(held, /^.k1/s)
   t.notMatch(held, token)
@@ -118,14 +118,14 @@ async function wrongSecret(t: Test) {
 t.test('phone() goes on with a token in its last minutes while it is renewed beside', async (t) => {
   const { world, advance, phone } = await start(t)
   await phone()
-  const { token: old } = await world.app.accessTokens.get(APPID)
+  const { token: old } = await world.app.wechat.accessTokens.get(APPID)
   advance(7200 - 299)
   world.sandbox.fault({ api: TOKEN_CALL, httpStatus: 500 })
   t.equal((await phone()).statusCode, 200, 'renewal fails, the old token serves')
   await until(async () => (await world.app.redis.exists(world.app.keys.accessTokenLock(APPID))) === 0)
   advance(2)
   t.equal((await phone()).statusCode, 200)
-  await until(async () => (await world.app.accessTokens.get(APPID)).token !== old)
+  await until(async () => (await world.app.wechat.accessTokens.get(APPID)).token !== old)
   t.equal(count(world, TOKEN_CALL), 3)
 })
 

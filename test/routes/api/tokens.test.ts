@@ -216,7 +216,7 @@ t.test('ENCRYPTION_KEYS are replaced without a loss: the old one opens, the firs
   const { app, another, sandbox } = await build(t, { env: { ENCRYPTION_KEYS: old } })
   const user = await logIn(app, sandbox)
   const data = sandbox.openData({ appid: APPID, openid: user.openid, data: { openGId: 'tG' } })
-  const { token: accessToken } = await app.accessTokens.get(APPID)
+  const { token: accessToken } = await app.wechat.accessTokens.get(APPID)
   const places = [app.keys.sessionKeys(APPID, user.openid), app.keys.accessToken(APPID)]
   const held = async () =>
     Promise.all(places.map(async (place) => (await app.redis.getBuffer(place))?.toString('latin1') ?? ''))
@@ -231,14 +231,14 @@ t.test('ENCRYPTION_KEYS are replaced without a loss: the old one opens, the firs
   const both = await another({ ENCRYPTION_KEYS: `${fresh},${old}` })
   const { encryptedData, iv } = data
   t.match((await post(both, '/api/userdata', { encryptedData, iv }, user.headers)).json(), { data: { openGId: 'tG' } })
-  t.equal((await both.accessTokens.get(APPID)).token, accessToken)
+  t.equal((await both.wechat.accessTokens.get(APPID)).token, accessToken)
   t.equal(callsOf(sandbox, 'stable_token').length, 1)
   const renewed = await post(both, '/api/token/refresh', { refreshToken: user.refreshToken })
   t.equal(renewed.statusCode, 200)
   t.equal(keyOf(renewed.json().refreshToken), 'newer')
 
   await logIn(both, sandbox, user.openid)
-  await both.accessTokens.get(APPID, accessToken)
+  await both.wechat.accessTokens.get(APPID, accessToken)
   const [history = '', token = ''] = await held()
   t.match(history, /newer.+older/s, 'the new session_key in front of the old one')
   t.match(token, /newer/)

@@ -124,7 +124,7 @@ t.test('our own calls read an answer in every dress', async (t) => {
   for (const [name, reply] of Object.entries(DRESSINGS)) {
     if (reply.status !== undefined) continue
     echo.answer(reply, { body: gzipSync('\uFEFF {"errcode":0,"a":1}'), headers: { 'content-encoding': 'gzip' } })
-    t.match(await app.accessTokens.post('api', APPID, '/wxa/x', {}), { a: 1 }, name)
+    t.match(await app.wechat.accessTokens.post('api', APPID, '/wxa/x', {}), { a: 1 }, name)
   }
 })
 

@@ -349,7 +349,7 @@ t.test('reset() refuses an answer without a session_key that is one', async (t) 
   const { world, openid } = await start(t)
   const wechat = await startHeldWechat(t)
   const app = await world.another({ WECHAT_API_ORIGIN: wechat.origin })
-  await world.app.accessTokens.get(APPID)
+  await world.app.wechat.accessTokens.get(APPID)
   const wrong = [{}, { session_key: 1 }, { session_key: '' }, { session_key: Buffer.alloc(15).toString('base64') }]
   for (const answer of wrong) {
     const arrived = wechat.arrived()
@@ -364,7 +364,7 @@ t.test('no answer and no log line shows a session_key, its signature at WeChat, 
   const { world, app, openid } = await start(t, { LOG_LEVEL: 'trace', WECHAT_TIMEOUT_MS: '300' })
   const secrets = [await sessionKeyOf(world, openid)]
   const answers = [await sign(app, openid, 'data'), await check(app, openid), await reset(app, openid)]
-  secrets.push(await sessionKeyOf(world, openid), (await app.accessTokens.get(APPID)).token)
+  secrets.push(await sessionKeyOf(world, openid), (await app.wechat.accessTokens.get(APPID)).token)
   const ways = [{ delayMs: 800 }, { garbage: true, times: 2 }, { errcode: 87009 }, { errcode: 87008 }, { reset: true }]
   for (const way of ways) {
     for (const [api, call] of [[CHECK, check] as const, [RESET, reset] as const]) {

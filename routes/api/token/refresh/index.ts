@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { RefreshSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { renewals, tokens } = app
+  const { tokens } = app
+  const { renewals } = app.wechat
 
   app.post(
     '/',

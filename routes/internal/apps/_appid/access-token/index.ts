@@ -5,7 +5,7 @@ import { AccessTokenSchema, RenewSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'wechat' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { accessTokens, apps } = app
+  const { accessTokens, apps } = app.wechat
 
   app.get('/', { config, schema: AccessTokenSchema }, async function hand(request) {
     const { appid } = apps.pick(request.params.appid)

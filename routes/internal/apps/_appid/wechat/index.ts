@@ -13,7 +13,7 @@ declare module 'fastify' {
 }
 
 type PassRequest = FastifyRequest<{ Params: { appid: string } }>
-type UpstreamMethod = FastifyInstance['passthrough']['methods'][number]
+type UpstreamMethod = FastifyInstance['wechat']['passthrough']['methods'][number]
 
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024
 const TWO_PATHS = 'querystring/path stands beside a path in the address; keep one of them'
@@ -28,7 +28,7 @@ async function takeRaw(request: FastifyRequest) {
 }
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, passthrough } = app
+  const { apps, passthrough } = app.wechat
 
   readRawBodies(app)
   app.decorateRequest('bodyType', undefined)

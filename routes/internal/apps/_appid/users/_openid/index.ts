@@ -6,7 +6,8 @@ import { EraseSchema, ShowSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, users } = app
+  const { users } = app
+  const { apps } = app.wechat
 
   ignoreBodies(app)
 

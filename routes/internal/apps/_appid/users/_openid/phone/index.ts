@@ -8,7 +8,7 @@ import { UserPhoneSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'login', pageBody: true } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, userData } = app
+  const { apps, userData } = app.wechat
 
   app.post('/', { config, schema: UserPhoneSchema }, async function phoneOfUser(request) {
     request.appid = apps.pick(request.params.appid).appid

@@ -4,7 +4,7 @@ import { CheckSchema, ResetSchema, SignSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, sessionKeys } = app
+  const { apps, sessionKeys } = app.wechat
 
   app.post('/check', { config, schema: CheckSchema }, async function check(request) {
     request.appid = apps.pick(request.params.appid).appid

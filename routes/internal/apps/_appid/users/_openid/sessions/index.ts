@@ -6,7 +6,8 @@ import { ListSchema, RevokeOneSchema, RevokeSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, sessions } = app
+  const { sessions } = app
+  const { apps } = app.wechat
 
   ignoreBodies(app)
 

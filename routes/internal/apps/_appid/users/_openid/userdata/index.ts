@@ -4,7 +4,8 @@ import { DataOfUserSchema } from './schema.ts'
 const config = { auth: 'internal', keyScope: 'login', pageBody: true } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { apps, heldKeys, userData } = app
+  const { heldKeys } = app
+  const { apps, userData } = app.wechat
 
   app.post('/', { config, schema: DataOfUserSchema }, async function readDataOfUser(request) {
     const { params, body } = request
