@@ -1,4 +1,7 @@
-/** `npm run bench`: what a request costs the gateway, in the cost of a bare Fastify route on the same machine in the same minute. */
+/**
+ * `npm run bench`: what a request costs the gateway. The unit is the cost of a bare Fastify route on the same machine
+ * in the same minute.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'

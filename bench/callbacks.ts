@@ -1,4 +1,4 @@
-/** What WeChat sends by itself, as cases: every callback tells of a payment or a message of its own, and becomes one event. */
+/** Calls that WeChat starts, as cases. Every callback is about its own payment or message, and becomes one event. */
 import { makeTransactionId } from '../sandbox/wire/random.ts'
 import type { Case } from './cases.ts'
 import { request } from './http.ts'

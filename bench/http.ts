@@ -1,4 +1,4 @@
-/** Requests as the bytes that go over the wire: only the headers that are needed, so that nothing is measured but the service. */
+/** Requests as the bytes on the wire, with only the headers that are needed, so that only the service is measured. */
 
 export interface RequestParts {
   token?: string

@@ -1,4 +1,7 @@
-/** The clients: kept-alive connections, on each one request after the other. Written on sockets, so that they cost less than what they measure. */
+/**
+ * The clients: keep-alive connections, and on each one request after the other. They are written on sockets, so that
+ * they cost less than what they measure.
+ */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
@@ -19,7 +22,10 @@ export type OnTimedAnswer = (answer: Answer, ms: number) => void
 export interface Load {
   /** Sends every request once. Rejects with what `judge` throws, and when a connection ends. */
   send(requests: readonly Buffer[], judge: Judge): Promise<void>
-  /** Each request at its own moment, as if nobody waited for answers; where every connection is busy it waits for one. */
+  /**
+   * Each request starts at its own time, even if others are not answered yet. If every connection is busy, it waits for
+   * one.
+   */
   sendAtRate(requests: readonly Buffer[], perSecond: number, onAnswer: OnTimedAnswer): Promise<void>
   close(): void
 }

@@ -75,7 +75,10 @@ function createJudge(subject: Case): Judge {
   }
 }
 
-/** Every round: a bare burst, then of each case a burst and a bare one, so that both halves of a ratio saw the same machine. */
+/**
+ * Each round has a bare burst, then for each case one burst of the case and one bare burst. So both halves of a ratio
+ * ran on the same machine at the same time.
+ */
 export async function measure(
   world: World,
   cases: [CaseName, Case][],

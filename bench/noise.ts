@@ -16,7 +16,10 @@ interface Ticks {
 
 const MICROSECONDS_PER_TICK = 10_000
 
-/** Returns a function that tells what there was to hear since now, given our own CPU time in it; undefined where there is no /proc/stat. */
+/**
+ * Returns a function. It reports the noise of the machine since now, given our own CPU time, or undefined if there is
+ * no /proc/stat.
+ */
 export function listen(core: number | undefined): (ownMicroseconds: number) => Noise | undefined {
   const before = readTicks(core)
   return (ownMicroseconds) => {

@@ -1,4 +1,7 @@
-/** Payment notices as WeChat Pay sends them, by both APIs: each of a payment of its own, with a coupon, rightly signed. */
+/**
+ * Payment notices as WeChat Pay sends them, by both APIs. Each is about its own payment, has a coupon, and a right
+ * signature.
+ */
 import type { KeyObject } from 'node:crypto'
 import { sealResource } from '../sandbox/wire/aead.ts'
 import { sign } from '../sandbox/wire/pay-sign.ts'

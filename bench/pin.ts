@@ -1,4 +1,7 @@
-/** Which core runs what: the measured server has one for itself, so that nobody else's work shows in its caches and waits. */
+/**
+ * Which core runs what. The measured server has one core alone, so that other work does not show in its caches and
+ * waits.
+ */
 import { spawnSync } from 'node:child_process'
 import { onPath } from '../tools/shell.ts'
 

@@ -71,7 +71,10 @@ export function startHelper(script: string): ChildProcess {
   return spawnBound(process.execPath, [script], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
 }
 
-/** A named pipe, since what spawn() calls a pipe is a socket; `tail` reads it and keeps the last words for a bad day. */
+/**
+ * A named pipe, because a pipe of spawn() is a socket. `tail` reads it and keeps the last lines, for when something
+ * fails.
+ */
 function openLogPipe(path: string): { end: number; lastWords: Promise<string> } {
   execFileSync('mkfifo', [path])
   const reader = spawnBound('tail', ['-c', LOG_BYTES_KEPT, path], { stdio: ['ignore', 'pipe', 'inherit'] })

@@ -7,6 +7,7 @@ const ROOT = join(import.meta.dirname, '..')
 const FUNCTIONS_SHOWN = 40
 const PLACES_SHOWN = 30
 const OWN_SHOWN = 25
+const OWN_TITLE = 'Time in functions of wxgate with all they call (what runs after an await is counted where it runs)'
 
 interface CallFrame {
   functionName: string
@@ -41,7 +42,7 @@ export function summarise(profile: CpuProfile, microseconds: number): string {
     `${microseconds.toFixed(1)} µs of CPU time a request`,
     `Self time by function\n${show(self(nameOfFunction), FUNCTIONS_SHOWN)}`,
     `Self time by package or folder\n${show(self(placeOf), PLACES_SHOWN)}`,
-    `Time in functions of wxgate with all they call (what runs after an await is counted where it runs)\n${show(ownTotals(profile.nodes, times), OWN_SHOWN)}`
+    `${OWN_TITLE}\n${show(ownTotals(profile.nodes, times), OWN_SHOWN)}`
   ].join('\n\n')
 }
 

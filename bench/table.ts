@@ -50,7 +50,8 @@ export function writeTable({
     ...comparisons(results, million, waiting).map(comparisonLine),
     ...(steady === undefined ? [] : [steadyLine(steady)]),
     `- Memory of the gateway at rest: ${memory} (target: below ${MEMORY_TARGET_MIB} MiB)`,
-    `- Memory of Redis for one session, its session_key and everything else of it: ${Math.round(sessionBytes)} bytes ${mark(sessionBytes <= SESSION_TARGET_BYTES)} (target: at most ${SESSION_TARGET_BYTES})`,
+    `- Memory of Redis for one session, its session_key and everything else of it: ${Math.round(sessionBytes)} bytes ` +
+      `${mark(sessionBytes <= SESSION_TARGET_BYTES)} (target: at most ${SESSION_TARGET_BYTES})`,
     '',
     circumstances.join('  \n'),
     ''
@@ -94,7 +95,8 @@ function steadyLine({ refused, coreShare, times, pinned }: Steady): string {
   const rate = `${PER_SECOND.toLocaleString('en')} callbacks a second for ${SECONDS} s, v2 and v3 in turn`
   const core = `${(100 * coreShare).toFixed(0)} % of ${pinned ? 'its core' : 'one core, though not pinned to it'}`
   const [median, worst] = [0.5, 1].map((part) => quantile(times, part).toFixed(1))
-  return `- ${rate}: **${refused} refused** ${mark(refused === 0)} (target: 0), ${core}, answered in ${median} ms at the median, ${worst} ms at worst`
+  const answered = `answered in ${median} ms at the median, ${worst} ms at worst`
+  return `- ${rate}: **${refused} refused** ${mark(refused === 0)} (target: 0), ${core}, ${answered}`
 }
 
 function rowOf(

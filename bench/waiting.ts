@@ -1,4 +1,7 @@
-/** Whether a callback costs more while many events wait: v2 notices with few waiting, then the same with a hundred thousand. */
+/**
+ * Whether a callback costs more while many events wait: v2 notices with few events waiting, then with a hundred
+ * thousand.
+ */
 import type { Case, CaseName } from './cases.ts'
 import { measure, type Plan, type Result } from './measure.ts'
 import type { Recorded } from './recorded.ts'

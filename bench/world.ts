@@ -138,8 +138,9 @@ function payeeOf({ v3 }: SandboxMerchant, { mchid, apiV2Key, apiV3Key }: Merchan
 }
 
 /**
- * As in production, defaults wherever there is one. Clients here all have one address, so the limit for one client is out
- * of their reach: every request is counted, none refused. Without WEBHOOK_URL events stay in Redis, since delivering is a worker's time.
+ * As in production: every setting with a default has it. All clients here have one address, so the limit for one client
+ * is too high to reach: every request is counted, and none is refused. Without WEBHOOK_URL events stay in Redis,
+ * because their delivery would cost time of a worker.
  */
 function gatewayEnvironment({ redisUrl, origin, secrets, push, appSecret, apiKey, encryptionKey }: GatewayParts) {
   return {

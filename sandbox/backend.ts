@@ -1,4 +1,7 @@
-/** The merchant's own backend as a stand-in: it receives the gateway's events, verifies them as any merchant would, and keeps them. */
+/**
+ * A stand-in for the merchant's own backend. It receives the gateway's events, verifies them as any merchant would, and
+ * keeps them.
+ */
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -27,7 +30,10 @@ export interface Backend {
   respond(status: number, times?: number): void
   /** How many requests were refused for their signature. */
   refusedCount(): number
-  /** The first event that fits, of those here or to come; looked at again at every try. Rejects after `timeoutMs`, and on close. */
+  /**
+   * The first event that matches, now or later. It is checked again at every try. Rejects after `timeoutMs`, and on
+   * close.
+   */
   waitFor(predicate: (event: BackendEvent) => boolean, timeoutMs?: number): Promise<BackendEvent>
   close(): Promise<void>
 }

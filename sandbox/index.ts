@@ -1,6 +1,6 @@
 /**
- * WeChat as a server of our own, for development, the tour and tests. It is written from the protocol pages alone and shares no line with the
- * gateway: a mistake made twice would otherwise look like agreement.
+ * A local server instead of WeChat, for development, the tour and tests. It is written only from the protocol pages and
+ * shares no line with the gateway. Otherwise one mistake on both sides would look like agreement.
  */
 import Fastify, { type FastifyInstance } from 'fastify'
 import { type BillInput, bill } from './acts/bill.ts'

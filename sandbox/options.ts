@@ -58,7 +58,10 @@ export interface SandboxMerchant {
   apiV2Key: string
   /** The apps bound to this merchant. */
   appids: string[]
-  /** The merchant's own API certificate, PEM: what v2 refunds have to present by TLS, and what v3 requests are verified with. */
+  /**
+   * The merchant's own API certificate, PEM. v2 refunds have to present it by TLS, and v3 requests are verified with
+   * it.
+   */
   certificatePem?: string
   /** The merchant set an APIv3 key: APIv3 works. */
   v3?: MerchantV3

@@ -1,4 +1,6 @@
-/** Accounts that belong to nobody, made on the spot: for development, and for tests that need all keys of a merchant. */
+/**
+ * Accounts that belong to nobody, made when needed: for development, and for tests that need all keys of a merchant.
+ */
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import type { PlatformCertificate, SandboxApp, SandboxMerchant } from './options.ts'
 import { makeSerial } from './wire/random.ts'

@@ -263,9 +263,8 @@ t.test('a request that the client breaks off is logged too, without what had com
   await world.app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = world.app.server.address() as AddressInfo
   const socket = connect(port, '127.0.0.1')
-  socket.write(
-    'POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"code":"half-of-'
-  )
+  const head = ['POST /api/login HTTP/1.1', 'host: x', 'content-type: application/json', 'content-length: 50']
+  socket.write(`${head.join('\r\n')}\r\n\r\n{"code":"half-of-`)
   await routed.promise
   socket.resetAndDestroy()
   const isBrokenOff = ({ msg, route }: Line) =>

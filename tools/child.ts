@@ -14,16 +14,20 @@ process.once('exit', () => {
   for (const farewell of farewells) farewell()
 })
 
-/** Runs `farewell` when this process exits, after its children were killed: for what a crash would leave behind. Returns the undo. */
+/**
+ * Runs `farewell` when this process exits, after its children were killed: to remove what a crash would leave behind.
+ * Returns the undo.
+ */
 export function onExit(farewell: () => void): () => void {
   farewells.add(farewell)
   return () => farewells.delete(farewell)
 }
 
 /**
- * Starts `command`, to be killed when this process ends. On Linux the kernel sees to it (`setpriv --pdeathsig` becomes the
- * command, so the pid is its own), even when we die by SIGKILL; elsewhere only when we exit in order.
- * The child does not keep our event loop alive: a test that forgot to stop it still ends.
+ * Starts `command`, which is killed when this process ends. On Linux the kernel does that, even if this process is
+ * ended by SIGKILL (`setpriv --pdeathsig` becomes the command, so the pid is that of the command). Elsewhere it works
+ * only if this process exits normally. The child does not keep the event loop alive: a test that forgot to stop it
+ * still ends.
  */
 export function spawnBound(command: string, args: string[], options: SpawnOptions): ChildProcess {
   canBind ??= spawnSync('setpriv', [...DEATH_SIGNAL, 'true']).status === 0
@@ -39,7 +43,7 @@ export function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null
 }
 
-/** Sends `signal` and waits for the end of `child`; SIGKILL follows after `patienceMs`. Does nothing when it has ended. */
+/** Sends `signal` and waits for `child` to end. Sends SIGKILL after `patienceMs`. Does nothing if it has ended. */
 export async function endChild(
   child: ChildProcess,
   signal: NodeJS.Signals = 'SIGTERM',

@@ -42,7 +42,7 @@ export interface PrivateRedis {
   restart(): Promise<void>
 }
 
-/** Starts a private redis-server and waits until it answers PING. Throws with Redis' last log lines when it does not. */
+/** Starts a private redis-server and waits until it answers PING. If it does not, throws with Redis' last log lines. */
 export async function startRedis(options: RedisOptions = {}): Promise<PrivateRedis> {
   const binary = need('redis-server')
   const home = socketFolder()

@@ -1,4 +1,7 @@
-/** `npm run tour`: the whole way of a user and their payment, step by step, against a running `npm run dev` or a private gateway. */
+/**
+ * `npm run tour`: everything that a user and a payment go through, step by step, against a running `npm run dev` or a
+ * private gateway.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type DevWorld, NOTE, startDevWorld } from './dev-world.ts'

@@ -1,4 +1,6 @@
-/** An act is something that happens in the WeChat app or is arranged by a test. Each is a function, and an endpoint over it. */
+/**
+ * An act is something that happens in the WeChat app, or that a test sets up. Each act is a function with an endpoint.
+ */
 import type { Static, TSchema } from '@sinclair/typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'

@@ -10,7 +10,8 @@ export const RotateInput = Type.Object(
     mchid: Type.String(),
     stage: Type.Union([Type.Literal('listed'), Type.Literal('both'), Type.Literal('new'), Type.Literal('ended')], {
       description:
-        'listed: a new one appears, the old one signs; both: they sign in turn; new: the new one signs; ended: and the old one is no longer listed'
+        'listed: a new one appears, the old one signs; both: they sign in turn; new: the new one signs; ' +
+        'ended: and the old one is no longer listed'
     }),
     certificatePem: Type.Optional(Type.String({ description: 'with listed: the new one; default: made here' })),
     privateKeyPem: Type.Optional(Type.String())

@@ -1,4 +1,7 @@
-/** The acts as endpoints under /sandbox: for the tour, and for tests in any language. A new act is a file beside this one and a line here. */
+/**
+ * The acts as endpoints under /sandbox, for the tour and for tests in any language. A new act is a file beside this one
+ * and a line here.
+ */
 import type { FastifyPluginAsync } from 'fastify'
 import { Fault } from '../state/faults.ts'
 import type { World } from '../world.ts'

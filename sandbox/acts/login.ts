@@ -26,8 +26,9 @@ export interface LoginResult {
 }
 
 /**
- * Gives a code: single use, 5 minutes. The user's session_key is replaced here, at wx.login, not when the code is exchanged: data encrypted
- * before this call belongs to the key before, whatever becomes of the code. code2Session gives the newest key of the user, for any of their codes.
+ * Gives a code: single use, 5 minutes. The user's session_key changes here, at wx.login, not when the code is
+ * exchanged. So data encrypted before this call belongs to the key before, even if the code is never used. code2Session
+ * gives the newest key of the user, for any of the user's codes.
  */
 export function login({ apps, users, loginCodes }: World, { appid, openid, keepSessionKey }: LoginInput): LoginResult {
   if (!apps.has(appid)) throw new ActError(404, `the sandbox has no app ${appid}`)

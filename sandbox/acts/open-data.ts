@@ -22,8 +22,8 @@ export interface OpenDataResult extends Sealed {
 }
 
 /**
- * rawData is `data` as it stands. The encrypted text has the watermark besides, and where `data` looks like a profile (has a nickName) openId and,
- * in apps that have them, unionId; fields that `data` brings itself are kept.
+ * rawData is `data` without changes. The encrypted text also has the watermark. If `data` looks like a profile (it has
+ * a nickName), the encrypted text has openId too and, in apps that have them, unionId. Fields of `data` are kept.
  */
 export function openData(world: World, input: OpenDataInput): OpenDataResult {
   const { appid, openid, data } = input

@@ -28,7 +28,10 @@ function phoneInfo(world: World, input: PhoneButtonInput): PhoneInfo {
   return { phoneNumber, purePhoneNumber, countryCode, watermark: watermark(world, appid, input) }
 }
 
-/** Both ways at once: a code for getuserphonenumber (single use, 5 minutes), and the same data under the user's present session_key. */
+/**
+ * Both ways at once: a code for getuserphonenumber (single use, 5 minutes), and the same data encrypted with the user's
+ * present session_key.
+ */
 export function phoneButton(world: World, input: PhoneButtonInput): PhoneButtonResult {
   const user = userOf(world, input.appid, input.openid)
   const info = phoneInfo(world, input)

@@ -76,7 +76,10 @@ interface Target {
   terms: Terms
 }
 
-/** Throws ActError 400 where the input contradicts itself, 404 without such an app, 409 where its settings lack something. */
+/**
+ * Throws ActError: 400 if the input contradicts itself, 404 if there is no such app, 409 if a setting of the app is
+ * missing.
+ */
 export async function push(world: World, input: PushInput): Promise<PushResult> {
   const { url, terms } = targetOf(world, input)
   const isCheck = input.kind === URL_CHECK

@@ -54,7 +54,10 @@ function changeHeaders(headers: Record<string, string>, changes: Record<string, 
   return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null))
 }
 
-/** Gives the maker of tries. Each has a timestamp, nonce and signature of its own; id and body are the same. Throws ActError. */
+/**
+ * Returns the maker of tries. Each try has its own timestamp, nonce and signature; id and body are the same. Throws
+ * ActError.
+ */
 export function v3Notice(
   world: World,
   account: MerchantAccount,

@@ -1,4 +1,6 @@
-/** Who called "WeChat", and what came of it: so that a test can count upstream calls. Holds no secret, no token, no session_key. */
+/**
+ * The calls to "WeChat" and their results, so that a test can count them. Holds no secret, no token, no session_key.
+ */
 import type { UpstreamApi } from './faults.ts'
 
 /** The request as it arrived, byte by byte: for whoever passes requests on. */

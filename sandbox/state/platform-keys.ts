@@ -1,4 +1,7 @@
-/** What WeChat Pay signs with for one merchant: a public key without end, platform certificates that rotate, or both side by side. */
+/**
+ * The keys that WeChat Pay signs with for one merchant: a public key that does not expire, platform certificates that
+ * rotate, or both.
+ */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto'
 import type { MerchantV3, PlatformCertificate } from '../options.ts'
 

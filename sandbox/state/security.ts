@@ -17,7 +17,7 @@ export interface Security {
   readonly required: boolean
 }
 
-/** Throws RangeError where the symmetric key is not base64 of 32 bytes, and what node:crypto throws on a PEM that is none. */
+/** Throws RangeError if the symmetric key is not base64 of 32 bytes, and the error of node:crypto if a PEM is wrong. */
 export function readSecurity(appid: string, options: ApiSecurity): Security {
   const { symKey, symSerial, appPublicKeyPem, deprecated, required = false } = options
   const bytes = Buffer.from(symKey, 'base64')

@@ -39,14 +39,20 @@ export class Tokens {
     this.#now = now
   }
 
-  /** Normal mode: the same token while more than 5 minutes are left; then a new one, and both work until the old one ends. */
+  /**
+   * Normal mode: the same token while more than 5 minutes are left. Then a new one, and both work until the old one
+   * ends.
+   */
   ask(appid: string): TokenAnswer {
     const { current } = this.#account(appid)
     const keeps = current !== undefined && (current.deadWith === undefined || current.sticky === true)
     return this.#answer(keeps && current.expiresAt - this.#now() > RENEWAL_MS ? current : this.#renew(appid))
   }
 
-  /** force_refresh: the old token dies at once. Within 30 s of the last time nothing happens; the 21st of a day is refused with 45009. */
+  /**
+   * force_refresh: the old token ends at once. Within 30 s of the last time nothing happens. The 21st of a day is
+   * refused with 45009.
+   */
   force(appid: string): TokenAnswer {
     const account = this.#account(appid)
     const now = this.#now()

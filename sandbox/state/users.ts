@@ -25,7 +25,10 @@ export class Users {
     return appids !== undefined && !appids.has(appid)
   }
 
-  /** The user runs wx.login: new users appear, known ones get a new session_key unless `keepSessionKey` (and there is one). */
+  /**
+   * The user runs wx.login. A new user is added. A known one gets a new session_key, unless `keepSessionKey` is set and
+   * there is a key.
+   */
   login(appid: string, openid = makeOpenid(), keepSessionKey = false): User {
     const known = this.find(appid, openid)
     if (known === undefined) return this.#add(appid, openid)

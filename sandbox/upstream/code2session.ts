@@ -10,7 +10,7 @@ interface Login {
   code: string
 }
 
-/** Checked in this order: what is missing, the grant type, the account, its secret. A POST's parameters are not seen at all. */
+/** Checks in this order: missing parameters, grant type, account, secret. Parameters of a POST are not seen at all. */
 function readLogin(world: World, request: Incoming): Login {
   const parameter = (name: string) => (request.method === 'POST' ? undefined : textOf(queryText(request, name)))
   const appid = parameter('appid')

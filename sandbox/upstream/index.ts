@@ -52,7 +52,10 @@ const UPSTREAMS: Upstream[] = [
   v3BillDownload
 ]
 
-/** Bodies are taken raw: WeChat does not look at the Content-Type. The wrong method is for each API to refuse, in its own words. */
+/**
+ * Bodies are taken raw, because WeChat ignores the Content-Type. Each API refuses a wrong method itself, in its own
+ * form.
+ */
 export function upstreamRoutes(world: World): FastifyPluginAsync {
   return async (app) => {
     app.removeAllContentTypeParsers()

@@ -1,4 +1,7 @@
-/** POST /cgi-bin/media/upload: a file as multipart, of which WeChat gives back a name. The bytes are counted and hashed, not kept. */
+/**
+ * POST /cgi-bin/media/upload: a file as multipart, for which WeChat returns an id. The bytes are counted and hashed,
+ * not kept.
+ */
 import { Refusal } from '../wire/errcodes.ts'
 import { makeMediaId } from '../wire/random.ts'
 import type { World } from '../world.ts'
@@ -8,7 +11,10 @@ import { queryText } from './weixin.ts'
 
 const TYPES = ['image', 'voice', 'video', 'thumb']
 
-/** The body has the boundary that its header names, and a part called media. A body without any of it is 41005, which is our guess. */
+/**
+ * The body must have the boundary that its header names, and a part called media. Without them it is 41005, which is a
+ * guess.
+ */
 function checkMedia({ headers, body }: Incoming): void {
   const boundary = /^multipart\/form-data;.*boundary="?([^";]+)/i.exec(headers['content-type'] ?? '')?.[1]
   if (boundary === undefined || !Buffer.isBuffer(body)) throw new Refusal(41005)

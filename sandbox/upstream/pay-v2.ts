@@ -1,4 +1,7 @@
-/** What the APIs of WeChat Pay v2 have in common: XML in and out, HTTP status 200 whatever happened, a signature both ways. */
+/**
+ * What all APIs of WeChat Pay v2 share: XML in and out, HTTP status 200 in every case, and a signature in both
+ * directions.
+ */
 import type { SandboxMerchant } from '../options.ts'
 import type { Call } from '../state/calls.ts'
 import type { Fault, SignatureFault } from '../state/faults.ts'

@@ -1,4 +1,7 @@
-/** What the APIs of WeChat Pay v3 have in common: signed JSON in and out, errors as `{code, message, detail}` with a status of their own. */
+/**
+ * What all APIs of WeChat Pay v3 share: signed JSON in and out, and errors as `{code, message, detail}` with their own
+ * status.
+ */
 import type { Call } from '../state/calls.ts'
 import type { Fault } from '../state/faults.ts'
 import type { MerchantAccount } from '../state/merchants-v3.ts'

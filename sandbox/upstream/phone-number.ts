@@ -5,7 +5,10 @@ import { secured } from './secured.ts'
 import type { Incoming } from './serve.ts'
 import { jsonBody, present, queryText, textOf, weixin } from './weixin.ts'
 
-/** The page promises an error for a foreign openid without naming one; 40003 (invalid openid) is our guess. The code stays usable. */
+/**
+ * The page says that an openid of another user is an error, but not which. 40003 (invalid openid) is a guess. The code
+ * stays usable.
+ */
 function useCode({ phoneCodes }: World, appid: string, code: string, openid: string | undefined): PhoneInfo {
   const found = phoneCodes.find(code)
   if (found === undefined) throw new Refusal(40029)

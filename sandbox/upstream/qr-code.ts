@@ -15,7 +15,7 @@ function checkScene(scene: unknown): void {
   if (scene.includes('scancode_time')) throw new Refusal(85096)
 }
 
-/** Without page the code leads to the first one. `check_path: false` lets unpublished pages through, but no misspelt ones. */
+/** Without page the code opens the first page. `check_path: false` accepts unpublished pages, but not misspelt ones. */
 function checkPage(page: unknown, checkPath: unknown, app: SandboxApp | undefined): void {
   if (page === undefined || page === '') return
   if (typeof page !== 'string' || page.startsWith('/') || page.includes('?')) throw new Refusal(41030)

@@ -1,4 +1,4 @@
-/** POST /wxa/msg_sec_check and /wxa/getuserriskrank: WeChat's opinion of a text and of a user. It is always a good one. */
+/** POST /wxa/msg_sec_check and /wxa/getuserriskrank: WeChat's opinion of a text and of a user. It is always good. */
 import { randomUUID } from 'node:crypto'
 import { Refusal } from '../wire/errcodes.ts'
 import type { World } from '../world.ts'

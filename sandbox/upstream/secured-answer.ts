@@ -1,4 +1,7 @@
-/** Seals and signs an answer of the API security mode, rightly or in one of the wrong ways that a gateway has to notice. */
+/**
+ * Encrypts and signs an answer of the API security mode, correctly or in one of the wrong ways that a gateway must
+ * notice.
+ */
 import { randomBytes } from 'node:crypto'
 import type { SecurityFault } from '../state/faults.ts'
 import { additionalData, type Binding, type Sealed, seal, sign } from '../wire/api-security.ts'

@@ -1,4 +1,6 @@
-/** The API security mode around an API that supports it: what comes in sealed is opened for it, and its answer sealed. */
+/**
+ * The API security mode around an API that supports it. It decrypts the request for the API, and encrypts the answer.
+ */
 import type { Fault } from '../state/faults.ts'
 import { Refusal } from '../wire/errcodes.ts'
 import type { World } from '../world.ts'
@@ -8,7 +10,7 @@ import { openRequest } from './secured-request.ts'
 import type { Answer, Incoming, Upstream } from './serve.ts'
 import { queryText, refusalAnswer } from './weixin.ts'
 
-/** What is refused before the request is opened is said in plain: a bad token, and everything that is wrong with headers or keys. */
+/** Errors before decryption are answered in plain: a bad token, and everything that is wrong with headers or keys. */
 const PLAIN_ERRCODES = new Set<unknown>([40001, 40014, 41001, 42001])
 for (let errcode = 40230; errcode <= 40240; errcode += 1) PLAIN_ERRCODES.add(errcode)
 

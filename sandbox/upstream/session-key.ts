@@ -1,4 +1,7 @@
-/** GET /wxa/checksession and /wxa/resetusersessionkey: whoever proves to hold a user's session_key may ask whether it holds, and replace it. */
+/**
+ * GET /wxa/checksession and /wxa/resetusersessionkey: a caller that proves that it has a user's session_key may check
+ * or replace it.
+ */
 import type { User } from '../state/users.ts'
 import { Refusal } from '../wire/errcodes.ts'
 import { signWithSession } from '../wire/session-signature.ts'
@@ -7,7 +10,10 @@ import { managed } from './managed.ts'
 import type { Incoming } from './serve.ts'
 import { queryText, textOf } from './weixin.ts'
 
-/** Checked in this order: what is missing, the method of signing, the user, whether there is a key (`absent` if not), the signature. */
+/**
+ * Checks in this order: missing parameters, the signature method, the user, whether there is a key (`absent` if not),
+ * the signature.
+ */
 function holderOf({ users }: World, appid: string, request: Incoming, absent: number): User {
   const openid = textOf(queryText(request, 'openid'))
   const signature = textOf(queryText(request, 'signature'))

@@ -10,8 +10,8 @@ interface Demand {
 }
 
 /**
- * The pages name two errcodes for a wrong secret. Here 40125 is for one that cannot be a secret of WeChat's (32 characters), 40001 for one that
- * could: so a gateway meets both.
+ * The pages name two errcodes for a wrong secret. Here 40125 is for a text that cannot be a secret of WeChat's (which
+ * has 32 characters), and 40001 for one that could be. So a gateway gets both.
  */
 function wrongSecret(secret: string): Refusal {
   return secret.length === 32

@@ -77,7 +77,10 @@ export function checkFields(world: World, message: Message): void {
   checkIdentities(world, message)
 }
 
-/** time_expire in milliseconds. It counts on the first order of a number only, and must be more than a minute ahead there. */
+/**
+ * time_expire in milliseconds. It counts only on the first order of a number, and must then be more than a minute
+ * ahead.
+ */
 export function readExpiry(world: World, { fields }: Message): number | undefined {
   const text = fields.get('time_expire') ?? ''
   if (text === '') return undefined

@@ -86,10 +86,15 @@ function clientCertificate({ socket }: Incoming): X509Certificate | undefined {
   return raw === undefined ? undefined : new X509Certificate(raw)
 }
 
-const NO_CERTIFICATE =
-  '<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n<body><center><h1>400 Bad Request</h1></center></body>\r\n</html>\r\n'
+const NO_CERTIFICATE = [
+  '<html>',
+  '<head><title>400 No required SSL certificate was sent</title></head>',
+  '<body><center><h1>400 Bad Request</h1></center></body>',
+  '</html>',
+  ''
+].join('\r\n')
 
-/** As WeChat's front door: an HTML page, and nothing of the request is looked at. */
+/** As WeChat's web server does it: an HTML page, and the request is not read. */
 function turnedAway(): Answer {
   return { contentType: 'text/html', status: 400, body: NO_CERTIFICATE, errcode: 'no client certificate' }
 }

@@ -1,4 +1,6 @@
-/** What the APIs of api.weixin.qq.com have in common: JSON in, JSON out, errors as errcode and errmsg with HTTP status 200. */
+/**
+ * What all APIs of api.weixin.qq.com share: JSON in, JSON out, and errors as errcode and errmsg with HTTP status 200.
+ */
 import { Refusal } from '../wire/errcodes.ts'
 import { readObject, writeJson } from '../wire/json.ts'
 import { Picture } from '../wire/pictures.ts'

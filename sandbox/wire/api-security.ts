@@ -46,7 +46,10 @@ export function seal(key: Buffer, additional: string, plaintext: string, iv: Buf
   return { iv: iv.toString('base64'), data: data.toString('base64'), authtag: cipher.getAuthTag().toString('base64') }
 }
 
-/** The plaintext, or undefined: not `{iv, data, authtag}` in base64 of the right lengths, or not sealed with this key for this purpose. */
+/**
+ * The plaintext. Undefined if it is not `{iv, data, authtag}` in base64 of the right lengths, or not encrypted with
+ * this key and additional data.
+ */
 export function open(key: Buffer, additional: string, sealed: unknown): string | undefined {
   if (!isObject(sealed)) return undefined
   const [iv, data, tag] = [bytesOf(sealed.iv), bytesOf(sealed.data), bytesOf(sealed.authtag)]

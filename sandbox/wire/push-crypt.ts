@@ -1,4 +1,4 @@
-/** The cryptography of message push (消息推送), as WeChat's side does it: SHA-1 signature, AES-256-CBC padded to 32 bytes. */
+/** The cryptography of message push (消息推送) on WeChat's side: SHA-1 signature, AES-256-CBC padded to 32 bytes. */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 
 const BLOCK_BYTES = 32
@@ -11,13 +11,16 @@ export interface PushKeys {
   appid: string
 }
 
-/** Lower-case hex over the parts in the order of their bytes: Token, timestamp, nonce and, where there is one, Encrypt. */
+/** Lower-case hex. The parts are sorted by their bytes: Token, timestamp, nonce and, if there is one, Encrypt. */
 export function pushSignature(...parts: string[]): string {
   const sorted = parts.map((part) => Buffer.from(part)).sort(Buffer.compare)
   return createHash('sha1').update(Buffer.concat(sorted)).digest('hex')
 }
 
-/** 16 random bytes, length in bytes, message, appid: as base64. `random` is for reproducing vectors. Throws RangeError on a key of another size. */
+/**
+ * 16 random bytes, length in bytes, message, appid, as base64. `random` reproduces vectors. Throws RangeError on a key
+ * of another size.
+ */
 export function encryptPush(message: string, { aesKey, appid }: PushKeys, random = randomBytes(RANDOM_BYTES)): string {
   const text = Buffer.from(message, 'utf8')
   const length = Buffer.alloc(4)

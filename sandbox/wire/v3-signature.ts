@@ -1,4 +1,7 @@
-/** Signatures of WeChat Pay APIv3, both ways: RSASSA-PKCS1-v1_5 with SHA-256 over lines that each end with a line feed. */
+/**
+ * Signatures of WeChat Pay APIv3 in both directions: RSASSA-PKCS1-v1_5 with SHA-256 over lines that each end with a
+ * line feed.
+ */
 import { type KeyObject, sign, verify } from 'node:crypto'
 
 export const SCHEME = 'WECHATPAY2-SHA256-RSA2048'

@@ -1,6 +1,7 @@
 /**
- * Reads the one XML shape of WeChat Pay v2: a flat `<xml>` of text elements. Everything else is refused, above all DOCTYPE, entities, attributes
- * and nesting, so that a client which sends more than this finds out here. Written as a scanner with sticky patterns: time linear in the size.
+ * Reads the one XML form of WeChat Pay v2: a flat `<xml>` of text elements. It refuses everything else, above all
+ * DOCTYPE, entities, attributes and nesting, so that a client that sends more sees an error here. It is a scanner with
+ * sticky patterns: its time is linear in the size.
  */
 const MAX_BYTES = 64 * 1024
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
@@ -93,8 +94,10 @@ class Scanner {
 }
 
 const SPACE = /[ \t\r\n]*/y
-const DECLARATION =
-  /<\?xml[ \t\r\n]+version=["']1\.\d["'](?:[ \t\r\n]+encoding=["'](utf-8)["'])?(?:[ \t\r\n]+standalone=["'](?:yes|no)["'])?[ \t\r\n]*\?>/iy
+const VERSION = /<\?xml[ \t\r\n]+version=["']1\.\d["']/
+const ENCODING = /(?:[ \t\r\n]+encoding=["'](utf-8)["'])?/
+const STANDALONE = /(?:[ \t\r\n]+standalone=["'](?:yes|no)["'])?[ \t\r\n]*\?>/
+const DECLARATION = new RegExp(VERSION.source + ENCODING.source + STANDALONE.source, 'iy')
 const ROOT = /<xml[ \t\r\n]*>/y
 const ROOT_END = /<\/xml[ \t\r\n]*>/y
 const OPEN = /<([A-Za-z_][A-Za-z0-9_]*)[ \t\r\n]*(\/?)>/y

@@ -1,4 +1,7 @@
-/** Three gateways as processes of their own, one Redis: what they owe WeChat and their users together, also while one is killed or a key replaced. */
+/**
+ * Three gateway processes on one Redis: what they guarantee together to WeChat and to users, also while one is killed
+ * or a key is replaced.
+ */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'

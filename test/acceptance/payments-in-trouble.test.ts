@@ -1,4 +1,7 @@
-/** Ten thousand payment callbacks while instances are killed and Redis crashes: every payment is told, each under one id. */
+/**
+ * Ten thousand payment callbacks while instances are killed and Redis crashes. Every payment becomes one event, with
+ * one id.
+ */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
@@ -52,7 +55,10 @@ function makePayment(number: number): Payment {
   return { id: `pay_${MCHID}_${transactionId}`, notice: signed(fields, apiV2Key) }
 }
 
-/** As WeChat: again and again, at whichever instance the balancer has, until one answers with success. Answers how often it took. */
+/**
+ * Repeats as WeChat does, at whichever instance the balancer chooses, until one answers with success. Returns the
+ * number of tries.
+ */
 async function deliver(notice: string, doors: Instance[], first: number): Promise<number> {
   for (let tries = 1; ; tries++) {
     const door = doors[(first + tries) % doors.length]
@@ -117,7 +123,8 @@ t.test('no payment is lost, none is told under two ids', { timeout: 280_000 }, a
   const told = accepted()
   const posts = told.reduce((sum, { attempts }) => sum + attempts, 0)
   t.comment(
-    `${callbacks.length} callbacks of ${PAYMENTS} payments, taken after ${tries} tries; ${told.length} events told in ${posts} posts`
+    `${callbacks.length} callbacks of ${PAYMENTS} payments, taken after ${tries} tries;`,
+    `${told.length} events told in ${posts} posts`
   )
   t.same(told.map(({ id }) => id).sort(), payments.map(({ id }) => id).sort())
   t.ok(tries > CALLBACKS, 'some were refused on the way, and came again')

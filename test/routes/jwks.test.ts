@@ -1,4 +1,6 @@
-/** GET /.well-known/jwks.json: any library verifies our tokens with nothing but this address, also while keys are replaced. */
+/**
+ * GET /.well-known/jwks.json: any library can verify our tokens with only this address, also while keys are replaced.
+ */
 import { generateKeyPairSync, type KeyPairKeyObjectResult } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'

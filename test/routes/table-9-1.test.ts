@@ -1,4 +1,7 @@
-/** Every row of mini-program.md 9.1 at each door that can meet it: status, code, Retry-After, how often WeChat was asked, and what of its words goes out. */
+/**
+ * Every row of docs/wechat/mini-program.md 9.1 at each endpoint that can meet it: status, code, Retry-After, the number
+ * of calls to WeChat, and which of its words are passed on.
+ */
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
@@ -8,8 +11,8 @@ import { API_KEY, APPID, build, type Environment, logIn, type World } from '../h
 import { type Answer, bearer, callsOf, get, login, post, refused } from './api/client.ts'
 
 /**
- * What is asked of WeChat: `token` is the fetch of an access_token, for a phone exchange that finds none; `check` and `reset` are
- * those of session_keys; `passed` stands for any call that is only passed on.
+ * The kind of call to WeChat. `token` fetches an access_token, because a phone exchange found none. `check` and `reset`
+ * are those of session_keys. `passed` is any call that is only passed on.
  */
 type Where = 'login' | 'phone' | 'token' | 'check' | 'reset' | 'passed'
 
@@ -51,7 +54,10 @@ const DAY_MS = 86_400_000
 const TO_NEXT_MINUTE = 31
 const TO_MIDNIGHT = 31 + 5 * 3600 + 59 * 60
 
-/** A gateway whose clock stands at the same time of a new day for each question: no access_token, back-off or session is left of the last. */
+/**
+ * A gateway whose clock shows the same time of a new day for each row, so that no access_token, back-off or session is
+ * left from the row before.
+ */
 async function scene(t: Test, env: Environment = {}) {
   let nowMs = FIRST_DAY_MS
   const world = await build(t, { env: { RATE_LIMIT: '0', ...env }, now: () => nowMs })

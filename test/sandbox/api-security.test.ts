@@ -1,4 +1,7 @@
-/** The sandbox in API security mode: the published vector through its own door, and a caller's side written a second time. */
+/**
+ * The sandbox in API security mode: the published vector through its own endpoint, and the caller's side written a
+ * second time.
+ */
 import {
   createCipheriv,
   createDecipheriv,

@@ -1,4 +1,7 @@
-/** A merchant of APIv3 at the sandbox, with the parts of wechatpay-axios-plugin: an SDK that shares no line with the sandbox. */
+/**
+ * A merchant of APIv3 at the sandbox, with parts of wechatpay-axios-plugin: an SDK that shares no line with the
+ * sandbox.
+ */
 import { createRequire } from 'node:module'
 import type { Test } from 'tap'
 import {

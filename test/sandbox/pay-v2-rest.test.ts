@@ -1,4 +1,6 @@
-/** The rest of APIv2 at the sandbox, with tenpay as its client: query, close, refunds by mutual TLS, refund notices, bills. */
+/**
+ * The rest of APIv2 at the sandbox, with tenpay as client: query, close, refunds by mutual TLS, refund notices, bills.
+ */
 import { createRequire } from 'node:module'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'

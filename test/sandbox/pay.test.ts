@@ -208,7 +208,10 @@ interface Merchant {
   received: { url: string; contentType: string; body: string }[]
 }
 
-/** A notify_url that answers the success XML; `/wrong` answers as a broken one, `/together` once two notices are there. */
+/**
+ * A notify_url that answers the success XML. `/wrong` answers with an error, `/together` only when two notices are
+ * there.
+ */
 async function merchant(t: Test): Promise<Merchant> {
   const received: Merchant['received'] = []
   const { promise: two, resolve: twoAreHere } = Promise.withResolvers<void>()

@@ -1,4 +1,7 @@
-/** The sandbox's message push, read by somebody who shares nothing with it: node:crypto, wechat-crypto and fast-xml-parser. */
+/**
+ * The sandbox's message push, read with libraries that share nothing with it: node:crypto, wechat-crypto and
+ * fast-xml-parser.
+ */
 import { createHash, randomInt } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { createRequire } from 'node:module'
@@ -356,7 +359,7 @@ t.test('the URL check is a GET with the same echostr in each try, unencrypted in
 
 type Forgery = NonNullable<PushInput['forgery']>
 
-/** What an app with a key finds; in the second place what one without a key finds, undefined where there is nothing to spoil. */
+/** What an app with a key sees; second, what an app without a key sees, or undefined if there is nothing to spoil. */
 const FORGERIES: Record<Forgery, [encrypted: string, plain?: string]> = {
   token: ['signature', 'signature'],
   'aes-key': ['another app'],

@@ -12,7 +12,8 @@ t.test('run.mjs', async (t) => {
   const folder = t.testdir({
     'tell.ts': `import { execFileSync } from 'node:child_process'
       const found: string = execFileSync('/usr/bin/env', ['node', '-p', 'process.execPath'], { encoding: 'utf8' })
-      console.log(JSON.stringify({ args: process.argv.slice(2), found: found.trim(), options: process.env.NODE_OPTIONS }))
+      const { argv, env } = process
+      console.log(JSON.stringify({ args: argv.slice(2), found: found.trim(), options: env.NODE_OPTIONS }))
       process.exitCode = 3`,
     'wait.ts': `process.on('SIGTERM', () => process.exit(7))
       setInterval(() => {}, 1000)

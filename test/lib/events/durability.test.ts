@@ -142,8 +142,9 @@ const ECHO = `*2\r\n$4\r\nECHO\r\n$${MARK.length}\r\n${MARK}\r\n`
 const ECHOED = `$${MARK.length}\r\n${MARK}\r\n`
 
 /**
- * The real Redis, and in front of it somebody who knows WAITAOF where it does not: in its place Redis is sent an ECHO, whose
- * answer becomes what `answer` gives, in its turn among the others. It shows the way of a confirmation, not what a disk does.
+ * The real Redis behind a proxy that knows WAITAOF, which an old Redis does not. The proxy sends an ECHO instead, and
+ * replaces the answer with that of `answer`, in the right order among the others. This tests how a confirmation
+ * travels, not what a disk does.
  */
 async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (nth: number) => string) {
   let asked = 0

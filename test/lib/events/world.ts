@@ -1,4 +1,4 @@
-/** What the tests of events share: a queue of their own on a real Redis, and a receiver that answers as a test wants. */
+/** What the tests of events share: their own queue on a real Redis, and a receiver that answers as a test wants. */
 import { createHmac, randomBytes } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'

@@ -1,4 +1,7 @@
-/** The APIv2 refund notice as pure functions: the published vectors, an independent package, and fields that make no sense. */
+/**
+ * The APIv2 refund notice as pure functions, against the published vectors, an independent package, and impossible
+ * fields.
+ */
 import { createCipheriv, createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** Refunds by APIv2 over real TLS: WeChat asks for the merchant's certificate, and gets it from us and for refunds alone. */
+/** Refunds by APIv2 over real TLS: WeChat asks for the merchant's certificate, and gets it from us only for refunds. */
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'

@@ -1,4 +1,7 @@
-/** WeChat Pay APIv2 as pure functions, against the published vectors: signatures, pay parameters, unified order, payment notice. */
+/**
+ * WeChat Pay APIv2 as pure functions, against the published vectors: signatures, pay parameters, unified order, payment
+ * notice.
+ */
 import fc from 'fast-check'
 import t from 'tap'
 import { readAnswerV2 } from '../../../lib/pay/v2/answer.ts'
@@ -240,7 +243,7 @@ t.test('readPaymentNotice() tells the facts with their types', async (t) => {
 })
 
 t.test(
-  'readPaymentNotice() calls a signed notice with a bad field malformed, names the field, and says that it is authentic',
+  'readPaymentNotice() calls a signed notice with a bad field malformed, names it, and says that it is authentic',
   async (t) => {
     const faults: [field: string, values: string[]][] = [
       ['total_fee', ['', '-1', '1.0', '1e2', ' 100', '12345678901', '１００']],

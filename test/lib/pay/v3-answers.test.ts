@@ -1,4 +1,7 @@
-/** What WeChat Pay APIv3 answers, against the published vectors: orders, refunds, errors, platform certificates, bills. */
+/**
+ * The answers of WeChat Pay APIv3, against the published vectors: orders, refunds, errors, platform certificates,
+ * bills.
+ */
 import { createCipheriv, createHash, createPrivateKey, createPublicKey, sign, X509Certificate } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'

@@ -1,4 +1,7 @@
-/** APIv3 asked for everything that the gateway asks of it, of a WeChat that verifies each request, errs, probes and breaks off. */
+/**
+ * All APIv3 calls of the gateway, to a WeChat that verifies each request, makes errors, sends probes and breaks
+ * connections.
+ */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import type { RefundRequest } from '../../../lib/pay/api.ts'

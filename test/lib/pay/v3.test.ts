@@ -1,4 +1,7 @@
-/** The cryptography of WeChat Pay APIv3, against the published vectors: requests, paySign, verification, sealed resources. */
+/**
+ * The cryptography of WeChat Pay APIv3, against the published vectors: requests, paySign, verification, encrypted
+ * resources.
+ */
 import {
   constants,
   createCipheriv,

@@ -1,4 +1,7 @@
-/** The XML door of WeChat Pay: what it takes, what it refuses and by which word, and that no input makes it throw or dwell. */
+/**
+ * The XML reader of WeChat Pay: what it accepts, what it refuses and with which word. No input makes it throw or run
+ * long.
+ */
 import fc from 'fast-check'
 import t from 'tap'
 import { buildFlatXml, type FlatXml, MAX_XML_BYTES, parseFlatXml } from '../../../lib/pay/xml.ts'
@@ -182,7 +185,8 @@ t.test('parseFlatXml() stops at its limits: 64 KiB unless told otherwise, and 10
   t.equal(reasonOf(elements(1025)), 'size')
 })
 
-// Were one of these worse than linear, it would take minutes at this size (an entity bomb: for ever), and the time-out of the runner would tell.
+// If the time of one of these grew faster than its size, it would take minutes at this size (an entity bomb: for ever),
+// and the runner's time-out would end the test.
 t.test('parseFlatXml() gets through the worst 64 KiB of each kind', async (t) => {
   const fill = (unit: string) => unit.repeat(Math.floor((MAX_XML_BYTES - 64) / Buffer.byteLength(unit)))
   const distinct = Array.from({ length: 9000 }, (_, i) => `<a${i.toString(36)}/>`).join('')

@@ -170,7 +170,9 @@ t.test('parseNestedXml() reads what another parser reads', async () => {
   })).object
   const write = (name: string, value: unknown): string => {
     if (Array.isArray(value)) return value.map((inner) => write(name, inner)).join('')
-    return `<${name}>${typeof value === 'string' ? `<![CDATA[${value.replaceAll(']]>', ']]]]><![CDATA[>')}]]>` : inside(value as object)}</${name}>`
+    const isText = typeof value === 'string'
+    const content = isText ? `<![CDATA[${value.replaceAll(']]>', ']]]]><![CDATA[>')}]]>` : inside(value as object)
+    return `<${name}>${content}</${name}>`
   }
   const inside = (value: object) =>
     Object.entries(value)

@@ -1,4 +1,7 @@
-/** What lies sealed or signed outside of us opens only whole, at its place, under its key: sealed values, session_keys, refresh tokens. */
+/**
+ * Sealed and signed values outside of the process (session_keys, refresh tokens and others) open only unchanged, at
+ * their place, with their key.
+ */
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,4 +1,7 @@
-/** The managed access_token behind POST /api/phone: asked for once, renewed once, never in a loop. What WeChat's refusals become: table-9-1.test.ts. */
+/**
+ * The managed access_token behind POST /api/phone: fetched once, renewed once, never in a loop. WeChat's refusals are
+ * in table-9-1.test.ts.
+ */
 import t, { type Test } from 'tap'
 import { APPID, build, logIn, type World } from '../../helper.ts'
 import { callsOf, type Headers, keysOf, post, refused, startHeldWechat, until } from './client.ts'

@@ -1,4 +1,7 @@
-/** Bearer tokens against forgers of every kind, those included who hold a key; and secrets at rest while the keys that seal them are replaced. */
+/**
+ * Bearer tokens against every kind of forger, also one who has a key; and secrets at rest while their encryption keys
+ * are replaced.
+ */
 import { createHmac, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { jwtVerify } from 'jose'

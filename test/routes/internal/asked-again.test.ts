@@ -1,4 +1,4 @@
-/** The same order or refund, asked for several times: one record that lives on, and WeChat is asked about it soon again. */
+/** The same order or refund, requested several times: one record that lives longer, and an early query to WeChat. */
 import t from 'tap'
 import { MCHID } from '../../helper.ts'
 import { ORDER, refused } from './order.ts'

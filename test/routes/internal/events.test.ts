@@ -72,7 +72,9 @@ async function jobOf({ redis, keys }: FastifyInstance, id: string): Promise<stri
 
 /** Newer entries of `set`, whose jobs are not there. */
 async function fill({ redis }: FastifyInstance, set: string, count: number): Promise<void> {
-  const add = `for n = ARGV[1], ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[3], 'msg_2_' .. n .. '.aaaaaaaa.bbbbbb') end`
+  const add = `for n = ARGV[1], ARGV[2] do
+    redis.call('ZADD', KEYS[1], ARGV[3], 'msg_2_' .. n .. '.aaaaaaaa.bbbbbb')
+  end`
   for (let first = 1; first <= count; first += 10_000)
     await redis.eval(add, 1, set, first, Math.min(first + 9999, count), Date.now() + 1000)
 }

@@ -1,4 +1,4 @@
-/** POST /internal/pay/orders: what it answers, what it asks WeChat for, and what it holds on to when things go wrong. */
+/** POST /internal/pay/orders: what it answers, what it sends to WeChat, and what it keeps when something fails. */
 import { createHmac } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'

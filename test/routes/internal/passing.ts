@@ -24,7 +24,7 @@ export interface Got {
 
 export type Pass = (path: string, sent?: Sent) => Promise<Got>
 
-/** Calls `/internal/apps/{appid}/wechat{path}` over a connection: what `inject` does to an address would not be seen. */
+/** Calls `/internal/apps/{appid}/wechat{path}` over a connection, because `inject` may change the URL unnoticed. */
 export async function passing(app: FastifyInstance): Promise<Pass> {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo

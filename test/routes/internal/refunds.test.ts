@@ -14,7 +14,10 @@ interface Later {
   says: { errcode: string; httpStatus?: number; processed?: boolean }
 }
 
-/** What WeChat says once it has made the refund and its answer was lost: each time the query, or the query and the second call. */
+/**
+ * What WeChat answers after it made the refund and its first answer was lost: to the query, or to the query and the
+ * second call.
+ */
 const LATER: Record<'v2' | 'v3', Later[][]> = {
   v2: [
     [{ of: 'query', says: { errcode: 'SOMETHING_NEW' } }],

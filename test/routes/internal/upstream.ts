@@ -1,4 +1,4 @@
-/** WeChat Pay's unified order, saying whatever a test wants it to say: what the sandbox, which is honest, never would. */
+/** WeChat Pay's unified order with any answer that a test wants, also answers that the sandbox never gives. */
 import { randomBytes } from 'node:crypto'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'

@@ -99,9 +99,8 @@ export async function keysOf(app: FastifyInstance): Promise<string[]> {
   return names
     .filter(
       (name) =>
-        !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$|:\{callbacks\}:refused$|:\{ready-\d+\}$/.test(
-          name
-        )
+        !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$/.test(name) &&
+        !/:\{callbacks\}:refused$|:\{ready-\d+\}$/.test(name)
     )
     .sort()
 }

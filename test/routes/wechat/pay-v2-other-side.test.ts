@@ -1,4 +1,7 @@
-/** APIv2 against independent implementations: tenpay and wechatpay-axios-plugin sign what we take, and verify what we send. */
+/**
+ * APIv2 against independent implementations: tenpay and wechatpay-axios-plugin sign what we accept, and verify what we
+ * send.
+ */
 import { createRequire } from 'node:module'
 import { text } from 'node:stream/consumers'
 import t from 'tap'

@@ -1,4 +1,7 @@
-/** The door for v2 refund notices when something is wrong around it, and whoever else knocks: the other rows of table E in pay.md. */
+/**
+ * The endpoint for v2 refund notices when something around it fails, and other callers: the other rows of
+ * docs/wechat/pay.md E.
+ */
 import t from 'tap'
 import { createOrders } from '../../../lib/pay/orders.ts'
 import { startRedis } from '../../../tools/redis.ts'

@@ -1,4 +1,4 @@
-/** The door for v2 refund notices: nobody signed them, so nothing is told on that WeChat, when asked, does not confirm. */
+/** The endpoint for v2 refund notices. They are not signed, so only a refund that WeChat confirms becomes an event. */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'

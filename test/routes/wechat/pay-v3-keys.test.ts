@@ -1,4 +1,7 @@
-/** WeChat's keys as the door for APIv3 learns them: fetched, shared, renewed, and never waited for at the start (pay.md B4, B5). */
+/**
+ * How the endpoint for APIv3 gets WeChat's keys: fetched, shared, renewed, and never waited for at the start
+ * (docs/wechat/pay.md B4, B5).
+ */
 import { generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import type { Sandbox } from '../../../sandbox/index.ts'

@@ -1,4 +1,6 @@
-/** APIv3 against an independent implementation: wechatpay-axios-plugin signs what we take, and verifies what we send. */
+/**
+ * APIv3 against an independent implementation: wechatpay-axios-plugin signs what we accept, and verifies what we send.
+ */
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'

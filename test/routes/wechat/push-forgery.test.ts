@@ -73,7 +73,10 @@ function* scatters(bytes: Buffer): Generator<Buffer> {
 
 const encryptedIn = (body: string): string => /[A-Za-z0-9+/=]{100,}/.exec(body)?.[0] ?? ''
 
-/** What of a safe push the signature covers: bits, order, missing and repeated parts, and what only moves between them. */
+/**
+ * What the signature of a safe push covers: changed bits, order, missing and repeated parts, and parts that move
+ * between them.
+ */
 function* variationsOf({ query, body }: Push): Generator<Variation> {
   const encrypted = encryptedIn(body)
   const [before = '', after = ''] = body.split(encrypted)

@@ -143,7 +143,8 @@ t.test('row 3: a right push is stored and delivered in each mode and format', as
 t.test('row 3: unknown types and events are stored too, and ids beyond 2^53 are whole', async (t) => {
   const { app } = await build(t, { env: SAFE })
   const bodies = [
-    '{"MsgType":"hologram","FromUserName":"o1","CreateTime":"1620973045","MsgId":23456789012345678,"Big":[9007199254740993]}',
+    '{"MsgType":"hologram","FromUserName":"o1","CreateTime":"1620973045",' +
+      '"MsgId":23456789012345678,"Big":[9007199254740993]}',
     '{"MsgType":"event","Event":"never_heard_of","FromUserName":"platform","CreateTime":1620973046,"OpenID":"o2"}',
     '{"MsgType":"event","Event":"bare"}'
   ]

@@ -1,4 +1,7 @@
-/** What the tests of the v2 refund door share: refunds that the sandbox knows, notices sealed by hand, and what Redis holds. */
+/**
+ * What the tests of v2 refund notices share: refunds that the sandbox knows, notices encrypted by hand, and the content
+ * of Redis.
+ */
 import { createCipheriv, createHash } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance, InjectOptions } from 'fastify'
