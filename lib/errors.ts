@@ -1,4 +1,4 @@
-/** Every refusal of the service: one table of codes, and the error that carries one of them to the door. */
+/** Every error that the service answers with: one table of codes, and the class that carries one of them. */
 
 /**
  * code → [HTTP status, what the caller should do next]. The codes are the contract's; Fastify's own (FST_…) are not
@@ -82,7 +82,7 @@ export interface ServiceErrorOptions {
 }
 
 /**
- * An expected refusal. `code` is stable, `message` tells the caller what to do next, `detail` and `cause` are for the
+ * An expected error. `code` is stable, `message` tells the caller what to do next, `detail` and `cause` are for the
  * log only.
  */
 export class ServiceError extends Error {
@@ -104,7 +104,7 @@ export class ServiceError extends Error {
   }
 }
 
-/** Whether `error` is our refusal with this code. */
+/** Whether `error` is a ServiceError with this code. */
 export const hasCode = (error: unknown, code: ErrorCode): boolean =>
   error instanceof ServiceError && error.code === code
 

@@ -1,7 +1,4 @@
-/**
- * Connections to one origin: kept alive, direct or through the operator's proxy. Callers bring the clock for their
- * requests.
- */
+/** Connections to one origin: kept alive, direct or through the operator's proxy. Callers time their requests. */
 import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { type ProxySettings, proxyFor, proxyName } from './proxy.ts'
 import { skipInformational } from './unasked-continue.ts'
@@ -24,7 +21,7 @@ export interface Connections {
 
 type Connector = buildConnector.connector
 
-/** A request may take any time: headersTimeout and bodyTimeout would be a second clock. */
+/** Callers time their requests: headersTimeout and bodyTimeout would be a second clock. */
 const NO_CLOCK = { headersTimeout: 0, bodyTimeout: 0 }
 
 export function openConnections(origin: string, options: ConnectionOptions): Connections {
@@ -38,7 +35,7 @@ export function openConnections(origin: string, options: ConnectionOptions): Con
     uri: proxy,
     proxyTls: { timeout },
     requestTls: { timeout, ...identity },
-    // What the proxy is asked by CONNECT: whether it answers in time is part of connecting.
+    // For the CONNECT request to the proxy: its time is part of connecting.
     clientFactory: (url, { connect }: { connect: Connector }) => new Pool(url, { connect, headersTimeout: timeout }),
     factory: (to, { connect }: { connect: Connector }) =>
       new Pool(to, { connections, connect: skipping(connect), ...NO_CLOCK })

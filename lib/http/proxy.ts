@@ -1,4 +1,4 @@
-/** Which calls go through the operator's proxy, and what may be said of it. */
+/** Which calls go through the operator's proxy, and what may be shown of it. */
 import { BlockList, isIP } from 'node:net'
 
 export interface ProxySettings {
@@ -76,7 +76,7 @@ function isSameAddress(address: string, host: string): boolean {
   return list.check(host, familyOf(host))
 }
 
-/** What the proxy said where it let nothing through, such as 407; undefined where it was not the proxy. */
+/** The status, such as 407, with which the proxy refused a connection; undefined where it was not the proxy. */
 export function proxyVerdict({ message }: Error): string | undefined {
   return /^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message)?.[1]
 }

@@ -1,6 +1,6 @@
 /**
- * Whether what was written to a connection still leaves it. Node knows only what is in its own hands, and the system
- * takes up to 4 MB at once: at 1 MB/s that is seconds in which an upload moves and Node sees nothing.
+ * Whether the bytes written to a connection still leave it. Node.js knows only its own buffers, and the system takes up
+ * to 4 MB at once: at 1 MB/s that is seconds in which an upload moves and Node.js sees nothing.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFile } from 'node:fs/promises'
@@ -10,7 +10,7 @@ const portOf = (port: number): string => port.toString(16).toUpperCase().padStar
 
 /**
  * Bytes that the other side has not confirmed; where it is on this machine, such as a proxy beside us, also those that
- * it has not read. Undefined where the system does not tell: Linux does (proc_pid_net(5)).
+ * it has not read. Undefined where the system does not say; Linux does (proc_pid_net(5)).
  */
 export async function undeliveredBytes({ localPort, remotePort, remoteFamily }: Socket): Promise<number | undefined> {
   if (localPort === undefined || remotePort === undefined) return undefined
@@ -41,8 +41,8 @@ export function watchSending(socket: Socket, everyMs: number, onMoved: () => voi
 const SEND_HEADERS = 'undici:client:sendHeaders'
 
 /**
- * To be called when undici says that a request begins: gives the connection that it is written to, which undici tells
- * by a diagnostics channel alone, in the same turn. Nothing is given where the request ends before it is written.
+ * Call it when undici starts a request: passes on the connection that the request is written to. undici publishes it
+ * only on a diagnostics channel, in the same turn. `use` is not called where the request ends before it is written.
  */
 export function onceConnectionIsKnown(use: (socket: Socket) => void): void {
   const onHeaders = (message: unknown) => {

@@ -1,18 +1,18 @@
 /**
- * Informational answers (1xx) before the one that counts. Any server may send them (RFC 9110 section 15.2); undici ends
- * the connection at a 100 that it did not ask for, and it never asks. Here they are left out of what undici reads.
+ * Skips informational answers (1xx) before the one that counts. Any server may send them (RFC 9110 section 15.2), but
+ * undici ends the connection at a 100 that it did not ask for, and it never asks.
  */
 import type { Socket } from 'node:net'
 
 const NOTHING = Buffer.alloc(0)
-/** As much as undici takes of a head. */
+/** The longest head that undici takes. */
 const LONGEST_HEAD_BYTES = 16 * 1024
-/** 101 is none: it changes the protocol, and nobody asked for that either. */
+/** Not 101, which changes the protocol: nobody asked for that. */
 const INFORMATIONAL = /^HTTP\/1\.[01] 1(?!01)\d\d\b/
 const BEGIN_OF_ANY = /^(?:H(?:T(?:T(?:P(?:\/(?:1(?:\.(?:[01](?: (?:1(?:\d\d?)?)?)?)?)?)?)?)?)?)?)?$/
 const END_OF_HEAD = /\r?\n\r?\n/
 
-/** What follows the informational heads at the beginning; undefined while it cannot be told yet. */
+/** The bytes after the informational heads; undefined while more bytes are needed to know. */
 function afterInformational(bytes: Buffer): Buffer | undefined {
   let rest = bytes
   for (;;) {

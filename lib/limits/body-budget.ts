@@ -54,7 +54,7 @@ export class BodyBudget {
   readonly #limit: number
   readonly #share: number
   #bytes = 0
-  /** Accounts whose clients nobody had to know yet. */
+  /** Accounts whose clients are not known yet, because nothing depended on them. */
   readonly #unassigned = new Set<BodyAccount>()
   readonly #byClient = new Map<string, number>()
 
@@ -68,7 +68,7 @@ export class BodyBudget {
     return this.#bytes
   }
 
-  /** For one request; `clientOf` tells whose it is. */
+  /** For one request; `clientOf` names its client. */
   open(clientOf: () => string): BodyAccount {
     const account = new BodyAccount(this, clientOf)
     this.#unassigned.add(account)

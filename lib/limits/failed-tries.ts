@@ -24,7 +24,7 @@ export interface Try<T> {
 
 /** What this instance saw of one user. */
 interface Seen {
-  /** As Redis told it last. */
+  /** As Redis answered last. */
   count: number
   /** Failures that Redis has not confirmed yet. */
   underWay: number
@@ -42,17 +42,17 @@ export class FailedTries {
 
   /**
    * Answers or throws what `open` does. A failure is counted before it is thrown. Throws RATE_LIMITED where too many
-   * failed: then nothing is opened, so that what would open tells no more than what would not. Asks Redis only then,
-   * and to count: what fails elsewhere at the same moment is seen with the next failure.
+   * failed: then nothing is opened, so that good data is answered like bad. Asks Redis only then, and to count: what
+   * fails on another instance at the same moment is seen with the next failure.
    */
   async attempt<T>({ user: { appid, openid }, failed, open, isFailure }: Try<T>): Promise<T> {
     const place = this.#keys.failedTries(appid, openid)
     const held = this.#seen.get(place) ?? { count: 0, underWay: 0 }
     if (Math.max(failed, held.count) + held.underWay >= MOST_FAILED_TRIES) {
       const leftMs = await this.#lookAgain(place, held)
-      if (held.count + held.underWay >= MOST_FAILED_TRIES) throw refusal(leftMs)
+      if (held.count + held.underWay >= MOST_FAILED_TRIES) throw tooManyTries(leftMs)
     }
-    // From the last look at the count to its change nothing is waited for: others would pass in between.
+    // Nothing is awaited between the last look at the count and its change: others would pass in between.
     try {
       return open()
     } catch (error) {
@@ -85,14 +85,14 @@ export class FailedTries {
     try {
       const { count, leftMs } = await countIn(this.#redis, place, WINDOW_MS)
       held.count = count
-      if (count > MOST_FAILED_TRIES) throw refusal(leftMs)
+      if (count > MOST_FAILED_TRIES) throw tooManyTries(leftMs)
     } finally {
       held.underWay -= 1
     }
   }
 }
 
-const refusal = (leftMs: number) =>
+const tooManyTries = (leftMs: number) =>
   new ServiceError('RATE_LIMITED', {
     message: 'Too much data of this user did not open; after the time in Retry-After log in and obtain the data again',
     retryAfterSeconds: Math.ceil(leftMs / 1000)

@@ -31,9 +31,9 @@ const COUNT = defineScript(
   `
 )
 
-/** Counts one more in the window that lies at `place`; the first opens it. */
-export async function countIn(redis: Redis, place: string, windowMs: number): Promise<Window> {
-  const [count, leftMs] = (await runScript(redis, COUNT, [place], [windowMs])) as [number, number]
+/** Counts one more in the window at the Redis key `key`; the first opens it. */
+export async function countIn(redis: Redis, key: string, windowMs: number): Promise<Window> {
+  const [count, leftMs] = (await runScript(redis, COUNT, [key], [windowMs])) as [number, number]
   return { count, leftMs }
 }
 

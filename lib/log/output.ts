@@ -1,5 +1,7 @@
 /** Where log lines go: some at a time, never waiting for a reader; dropped and counted while nothing can be written. */
-import { writeSync } from 'node:fs'
+import { constants, fstatSync, openSync, writeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { isatty } from 'node:tty'
 
 /** Each write costs a third of what a small request does. */
 const BATCH_CHARACTERS = 4096
@@ -29,7 +31,7 @@ export class LogOutput {
   #begun: Buffer = NOTHING
   /** Why the last write failed. Only the timer tries again then, so that a line costs no failing call. */
   #failure: string | undefined
-  /** Why lines are lost, once it was told. */
+  /** Why lines are lost, once it was reported. */
   #trouble: string | undefined
   #dropped = 0
 
@@ -41,7 +43,7 @@ export class LogOutput {
   write(line: string): void {
     if (this.#held !== '' && this.#held.length + line.length > MOST_HELD_CHARACTERS) {
       this.#dropped++
-      this.#tell()
+      this.#report()
       return
     }
     this.#held += line
@@ -56,7 +58,7 @@ export class LogOutput {
     } catch (error) {
       this.#failure = (error as NodeJS.ErrnoException).code ?? 'unknown'
       // A slow reader is no trouble before lines are lost.
-      if (this.#failure !== 'EAGAIN') this.#tell()
+      if (this.#failure !== 'EAGAIN') this.#report()
       return
     }
     if (this.#trouble !== undefined) this.#recover(this.#trouble)
@@ -84,7 +86,7 @@ export class LogOutput {
     if (written < Buffer.byteLength(text)) this.#begun = Buffer.from(text).subarray(written)
   }
 
-  #tell(): void {
+  #report(): void {
     if (this.#trouble !== undefined) return
     this.#trouble = this.#failure ?? 'EAGAIN'
     this.#options.onTrouble(this.#trouble)
@@ -98,4 +100,21 @@ export class LogOutput {
     // The line about it too: this may be the last call of all.
     this.flushSync()
   }
+}
+
+/**
+ * A descriptor for what `fd` (1 or 2) leads to, on which a write fails with EAGAIN instead of waiting: a reader that
+ * stops does not stop this process. A pipe or socket is switched in place: Node.js does so for every one that it opens,
+ * and undoes it for 1 and 2 at exit. A terminal, where a write waits after Ctrl-S, is opened anew, since the shell
+ * shares it. Files stay as they are, and so does everything that cannot be switched.
+ */
+export function neverBlocking(fd: number): number {
+  try {
+    const kind = fstatSync(fd)
+    if (kind.isFIFO() || kind.isSocket()) new Socket({ fd, readable: false, writable: true })
+    if (isatty(fd)) return openSync(`/dev/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY)
+  } catch {
+    // Then it may block, as it would for any program.
+  }
+  return fd
 }

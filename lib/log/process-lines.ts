@@ -1,4 +1,4 @@
-/** What the process itself has to say, as log lines: warnings of Node.js and libraries, and what nobody caught. */
+/** Log lines of the process itself: warnings of Node.js and libraries, and errors that nothing caught. */
 import { placesOf } from '../errors.ts'
 
 interface Log {

@@ -1,6 +1,6 @@
 /**
- * Work that one caller does at a time, on however many instances it is asked for. The one who works holds a lease in
- * Redis; the others wait for its result. A holder that dies is followed by another when its lease ends.
+ * Work that one caller at a time does, across all instances. That caller holds a lease in Redis; the others wait for
+ * its result. Where a holder dies, another follows when the lease ends.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -93,9 +93,9 @@ export class Lease {
 
 export interface LeaseOptions {
   redis: Redis
-  /** How long the work can take; who holds a lease for longer counts as dead. */
+  /** Longest time of the work; a holder that takes longer counts as dead. */
   leaseMs: number
-  /** For the log: whom we waited for in vain. */
+  /** For the log, where the holder did not finish. */
   detail: string
   /** In front of the owner's name in Redis, to tell it from a result at the same key. */
   ownerPrefix?: string
@@ -116,8 +116,8 @@ export class Leases {
   }
 
   /**
-   * The result of whoever holds the lease at `key`: ours, or that of another. Throws WECHAT_TIMEOUT after two leases:
-   * one holder may have died, and the next one takes its time too.
+   * The result of the holder of the lease at `key`: ours, or that of another. Throws WECHAT_TIMEOUT after two leases:
+   * one holder may have died, and the next one needs its time too.
    */
   async run<T extends NonNullable<unknown>>(key: string, { hold, wait }: Turn<T>): Promise<T> {
     const { redis, leaseMs, detail, ownerPrefix = '' } = this.#options

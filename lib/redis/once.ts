@@ -18,7 +18,7 @@ export interface OnceOptions {
 
 export interface Task<T> {
   /** The Redis key of this piece of work: who does it, then its result. */
-  place: string
+  key: string
   work(): Promise<T>
   /** The result as text, for others; it must not begin with `claim:`. */
   write(result: T): string
@@ -42,12 +42,12 @@ export class Once {
    * kept for others.
    */
   run<T extends NonNullable<unknown>>(task: Task<T>): Promise<T> {
-    return this.#flight(task.place, () => this.#share(task)) as Promise<T>
+    return this.#flight(task.key, () => this.#share(task)) as Promise<T>
   }
 
   #share<T extends NonNullable<unknown>>(task: Task<T>): Promise<T> {
     const hold = (lease: Lease) => this.#work(task, lease)
-    return this.#leases.run(task.place, {
+    return this.#leases.run(task.key, {
       hold,
       async wait(found, lease) {
         if (found.startsWith(CLAIM)) return undefined
@@ -58,7 +58,7 @@ export class Once {
     })
   }
 
-  /** Nobody waits until the result is written: whoever comes in between finds the claim and looks again. */
+  /** Nobody waits until the result is written: a caller in between finds the claim and looks again. */
   async #work<T>({ work, write }: Task<T>, lease: Lease): Promise<T> {
     const result = await work()
     lease.settle({ value: write(result), lifeMs: this.#keptMs }).catch(() => {

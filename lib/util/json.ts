@@ -1,7 +1,7 @@
 /**
  * JSON as WeChat writes it. More is read than the standard allows: control characters stand bare in texts, bytes that
  * are no UTF-8 become U+FFFD, a byte order mark may come first and NULs last. Numbers that JavaScript would round are
- * kept as text (mini-program.md section 0).
+ * kept as text (docs/wechat/mini-program.md 0).
  */
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | JsonObject

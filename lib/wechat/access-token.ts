@@ -1,5 +1,5 @@
 /**
- * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one of them
+ * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one instance
  * (docs/wechat/mini-program.md 4).
  */
 import type { Redis } from 'ioredis'
@@ -10,9 +10,9 @@ import { type Lease, Leases } from '../redis/lease.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
+import { BackOff } from '../util/back-off.ts'
 import { singleFlight } from '../util/single-flight.ts'
 import type { Apps } from './apps.ts'
-import { BackOff } from './back-off.ts'
 import type { WechatAnswer, WechatClient } from './client.ts'
 import { STALE_TOKEN_ERRCODES, type UpstreamCall } from './errcodes.ts'
 

@@ -1,4 +1,7 @@
-/** WeChat's answers as text and as JSON, however they are labelled, spaced or coded (mini-program.md 0). */
+/**
+ * WeChat's answers as text and as JSON, however they are labelled, spaced or coded
+ * (docs/wechat/mini-program.md 0).
+ */
 import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib'
 import type { Incoming } from '../http/exchange.ts'
 import { MAX_ANSWER_BYTES } from '../http/exchange.ts'

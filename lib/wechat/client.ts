@@ -10,9 +10,9 @@ import { type Meters, observedCall } from '../metrics/meters.ts'
 import { answerText, readObject } from './answer-text.ts'
 import type { ProtectedCalls } from './api-security/calls.ts'
 import { readMembers } from './api-security/members.ts'
-import { refusal, type UpstreamCall } from './errcodes.ts'
+import { type UpstreamCall, wechatError } from './errcodes.ts'
 
-/** Fields as they came: nothing is known of them until it is checked. */
+/** Fields as they came, unchecked. */
 export type WechatAnswer = Record<string, unknown>
 
 export interface TokenHolder {
@@ -40,7 +40,7 @@ export class WechatClient {
   /** GET with a query. Throws WECHAT_* errors; a success may lack errcode. */
   get(call: UpstreamCall, path: string, query: Record<string, string>): Promise<WechatAnswer> {
     const request = { method: 'GET', path: withQuery(path, query) } as const
-    return this.#patiently(call, path, () => this.#options.upstream.send(request))
+    return this.#repeatIfBusy(call, path, () => this.#options.upstream.send(request))
   }
 
   /** POST with a JSON body. */
@@ -48,7 +48,7 @@ export class WechatClient {
     const json = JSON.stringify(body)
     const headers = { 'content-type': 'application/json' }
     const request = { method: 'POST', path: withQuery(path, query), headers, body: json } as const
-    return this.#patiently(call, path, () => this.#options.upstream.send(request))
+    return this.#repeatIfBusy(call, path, () => this.#options.upstream.send(request))
   }
 
   /** POST with a JSON body and the access_token of an app; protected where app and API have the API security mode. */
@@ -56,11 +56,11 @@ export class WechatClient {
     const send = this.#options.protectedCalls?.of(appid, path)
     if (send === undefined) return this.post(call, path, { access_token: token }, body)
     const parameters = readMembers(Buffer.from(JSON.stringify(body))) ?? new Map()
-    return this.#patiently(call, path, () => send(token, parameters))
+    return this.#repeatIfBusy(call, path, () => send(token, parameters))
   }
 
   /** -1 means that nothing was done: one repetition is safe, also for a login code. */
-  async #patiently(call: UpstreamCall, path: string, send: () => Promise<Incoming>): Promise<WechatAnswer> {
+  async #repeatIfBusy(call: UpstreamCall, path: string, send: () => Promise<Incoming>): Promise<WechatAnswer> {
     const { meters, busyPauseMs } = this.#options
     const once = () => observedCall(meters, lastPartOf(path), () => this.#ask(call, send))
     try {
@@ -76,7 +76,7 @@ export class WechatClient {
     const answer = readAnswer(await send())
     const errcode = Number(answer.errcode ?? 0)
     if (!Number.isInteger(errcode)) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'errcode is no number' })
-    if (errcode !== 0) throw refusal(call, errcode, String(answer.errmsg ?? ''), this.#options.now())
+    if (errcode !== 0) throw wechatError(call, errcode, String(answer.errmsg ?? ''), this.#options.now())
     return answer
   }
 }

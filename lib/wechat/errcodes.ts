@@ -1,7 +1,7 @@
 /** The error code that our callers get for each errcode of WeChat (docs/wechat/mini-program.md 9.1). */
 import { type ErrorCode, ServiceError, type WechatVerdict } from '../errors.ts'
 
-/** Which kind of call was answered: the same number means different things. */
+/** The kind of call that was answered: the same number means different things. */
 export type UpstreamCall = 'login' | 'token' | 'phone' | 'session-key' | 'api'
 
 const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
@@ -23,7 +23,7 @@ const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
   89507: 'WECHAT_CONFIG_INVALID'
 }
 
-/** 40001, 40014 and 42001 stand here for what is left of them after the token was renewed and the call repeated. */
+/** 40001, 40014 and 42001 count only after the token was renewed and the call repeated. */
 const TOKEN_REFUSED: Readonly<Record<number, ErrorCode>> = {
   40001: 'WECHAT_CONFIG_INVALID',
   40014: 'WECHAT_CONFIG_INVALID',
@@ -31,7 +31,7 @@ const TOKEN_REFUSED: Readonly<Record<number, ErrorCode>> = {
 }
 
 /** 40230 to 40240: the API security mode is on in the console, and its keys or our clock are wrong. */
-const isApiSecurity = (errcode: number): boolean => errcode >= 40230 && errcode <= 40240
+export const isApiSecurityErrcode = (errcode: number): boolean => errcode >= 40230 && errcode <= 40240
 
 const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>>> = {
   login: {
@@ -47,13 +47,13 @@ const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>
   api: TOKEN_REFUSED
 }
 
-/** Every errcode that is told apart here. */
+/** Every errcode that has a meaning here. */
 export const KNOWN_ERRCODES: ReadonlySet<number> = new Set([
   ...[ANYWHERE, ...Object.values(BY_CALL)].flatMap((table) => Object.keys(table).map(Number)),
   ...Array.from({ length: 11 }, (_, index) => 40230 + index)
 ])
 
-/** For the operator's log, where the table's sentence for the caller says too little. */
+/** For the operator's log, where the sentence for the caller says too little. */
 const ADVICE: Readonly<Record<number, string>> = {
   40001: 'the AppSecret is wrong, or somebody else resets the access_token',
   40013: 'the configured appid is wrong',
@@ -70,7 +70,7 @@ export const STALE_TOKEN_ERRCODES: ReadonlySet<number> = new Set([40001, 40014, 
 const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
 
 /** Turns an answer with an errcode into the error that the caller gets. `nowMs` serves Retry-After. */
-export function refusal(call: UpstreamCall, errcode: number, errmsg: string, nowMs: number): ServiceError {
+export function wechatError(call: UpstreamCall, errcode: number, errmsg: string, nowMs: number): ServiceError {
   const code = meaningOf(call, errcode)
   const wechat: WechatVerdict = { errcode, errmsg, rid: RID.exec(errmsg)?.[1] }
   const advice = code === 'WECHAT_CONFIG_INVALID' ? ADVICE[errcode] : undefined
@@ -83,7 +83,7 @@ export function refusal(call: UpstreamCall, errcode: number, errmsg: string, now
 
 function meaningOf(call: UpstreamCall, errcode: number): ErrorCode {
   const named = BY_CALL[call][errcode] ?? ANYWHERE[errcode]
-  return named ?? (isApiSecurity(errcode) ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_REJECTED')
+  return named ?? (isApiSecurityErrcode(errcode) ? 'WECHAT_CONFIG_INVALID' : 'WECHAT_REJECTED')
 }
 
 const SECOND_MS = 1000
@@ -93,7 +93,7 @@ const BEIJING_OFFSET_MS = 8 * 3_600_000
 
 const PERIOD_MS: Readonly<Record<number, number>> = { 44990: SECOND_MS, 44991: MINUTE_MS, 45011: MINUTE_MS }
 
-/** By the second, by the minute, or (45009, 44993) by the day in Beijing, whose seconds and minutes are everybody's. */
+/** Quotas are by the second, by the minute, or (45009, 44993) by the day in Beijing. */
 function secondsToNextQuota(errcode: number, nowMs: number): number {
   const period = PERIOD_MS[errcode] ?? DAY_MS
   return Math.ceil((period - ((nowMs + BEIJING_OFFSET_MS) % period)) / 1000)

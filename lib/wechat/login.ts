@@ -1,7 +1,4 @@
-/**
- * Login: a wx.login code becomes a session, by exactly one call to WeChat for each code, on however many instances it
- * arrives.
- */
+/** Login: a wx.login code becomes a session, by exactly one call to WeChat for each code, across all instances. */
 import { hash } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
@@ -57,7 +54,7 @@ export class Logins {
     const { once, keys, sessions, apps } = this.#options
     const app = apps.pick(appid)
     return once.run({
-      place: keys.loginCode(app.appid, hash('sha256', code, 'base64url')),
+      key: keys.loginCode(app.appid, hash('sha256', code, 'base64url')),
       work: () => this.#openSession(app, code),
       write: ({ sid, openid }) => `${sid} ${openid}`,
       read: async (result) => {

@@ -28,10 +28,10 @@ export interface OpenedByKey<T> {
 }
 
 /**
- * AES-128-CBC with PKCS#7 under the first of `sessionKeys` whose plaintext `read` accepts. undefined for every way in
- * which that can fail. Whichever it is, the same work is done: all keys are tried, and all plaintexts are read,
- * whatever their padding. Otherwise the time that an answer takes would tell which way it was, and with that anybody
- * could open data piece by piece. CBC has no integrity: never take an identity from what comes out.
+ * AES-128-CBC with PKCS#7 under the first of `sessionKeys` whose plaintext `read` accepts; undefined for every failure.
+ * The same work is done for each of them: all keys are tried, and all plaintexts are read, whatever their padding.
+ * Otherwise the time of an answer would show which failure it was, and anybody could open data piece by piece with it.
+ * CBC has no integrity: never take an identity from the plaintext.
  */
 export function openWithKeys<T>(
   { encryptedData, iv }: Encrypted,

@@ -1,7 +1,4 @@
-/**
- * Calls of the merchant's backend handed on to WeChat with a managed access_token, and nothing else changed (contract:
- * /internal).
- */
+/** Calls of the merchant's backend, passed on to WeChat with a managed access_token and nothing else changed. */
 import { ServiceError } from '../errors.ts'
 import type { Incoming } from '../http/exchange.ts'
 import { UPSTREAM_METHODS, type UpstreamMethod } from '../http/exchange.ts'
@@ -26,10 +23,7 @@ export interface PassedCall {
   body?: Buffer | undefined
 }
 
-/**
- * What asks for a part, or for what is new, beside the type of the body. Nothing else of the caller's is WeChat's
- * business.
- */
+/** Headers that ask for a part, or for what is new. Beside them only the type of the body is passed on. */
 const PASSED_HEADERS = [
   'if-match',
   'if-modified-since',
@@ -110,7 +104,7 @@ export class Passthrough {
   }
 }
 
-/** Calls that answer with a session_key, which leaves this house in no answer, and the door that does their work. */
+/** Calls that answer with a session_key, which no answer of ours may hold, and the endpoint that does their work. */
 const WITHHELD: ReadonlyMap<string, string> = new Map([
   ['jscode2session', 'POST /api/login exchanges login codes'],
   ['resetusersessionkey', 'POST /internal/apps/{appid}/users/{openid}/session-key/reset does this']
@@ -162,8 +156,8 @@ function readParameters(query: string, body: Buffer | undefined): JsonMembers | 
 }
 
 /**
- * What belongs to the status and to the bytes. Cookies, caching, connections and what is said to browsers are between
- * WeChat and us; num-used is how many QR codes were made.
+ * Headers that belong to the status and to the bytes. Cookies, caching, connections and headers for browsers are not
+ * passed on. num-used is the number of QR codes made.
  */
 const KEPT_HEADERS = [
   'accept-ranges',

@@ -1,6 +1,5 @@
 /**
- * A phone button's code becomes a phone number, by one call to WeChat for each code of a user, on however many
- * instances it arrives.
+ * A phone button's code becomes a phone number, by one call to WeChat for each code of a user, across all instances.
  */
 import { hash } from 'node:crypto'
 import { ServiceError } from '../errors.ts'
@@ -37,14 +36,14 @@ export class PhoneCodes {
    */
   exchange(user: User, code: string): Promise<UserPhone> {
     const { once, keys, sealer } = this.#options
-    const place = keys.phoneCode(user.appid, user.openid, hash('sha256', code, 'base64url'))
+    const key = keys.phoneCode(user.appid, user.openid, hash('sha256', code, 'base64url'))
     return once.run({
-      place,
+      key,
       work: () => this.#askWechat(user, code),
       // Others read it in Redis, so it is sealed: bound to its key, which names app, user and code.
-      write: (phone) => sealer.seal(Buffer.from(JSON.stringify(phone)), place).toString('base64'),
+      write: (phone) => sealer.seal(Buffer.from(JSON.stringify(phone)), key).toString('base64'),
       read: async (text) => {
-        const opened = sealer.open(Buffer.from(text, 'base64'), place)
+        const opened = sealer.open(Buffer.from(text, 'base64'), key)
         return opened && (JSON.parse(opened.toString()) as UserPhone)
       }
     })

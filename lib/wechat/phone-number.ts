@@ -1,6 +1,6 @@
 /**
- * A phone number as WeChat tells it: by the code exchange in its own answer, or as open data through the page
- * (mini-program.md 2.3, 3).
+ * A phone number as WeChat gives it: in the answer to the code exchange, or as open data through the page
+ * (docs/wechat/mini-program.md 2.3, 3).
  */
 import { isPlainObject, type JsonValue, readJsonObject } from '../util/json.ts'
 import { type Watermark, watermarkOf } from './watermark.ts'

@@ -1,4 +1,4 @@
-/** What users let WeChat tell about them: phone numbers and any other open data. */
+/** What users let us know about them: phone numbers and any other open data. */
 import { ServiceError } from '../errors.ts'
 import type { FailedTries } from '../limits/failed-tries.ts'
 import type { Meters } from '../metrics/meters.ts'
@@ -19,7 +19,7 @@ export interface UserDataRequest extends Partial<Encrypted> {
   signature?: string
 }
 
-/** A code is WeChat's own word for the number. Data passed through a phone whose owner may have altered it. */
+/** With a code WeChat itself confirms the number. Data came through a phone, whose owner may have altered it. */
 export interface SourcedPhone extends UserPhone {
   source: 'code' | 'data'
 }
@@ -33,7 +33,7 @@ export interface UserDataOptions {
   meters: Pick<Meters, 'sessionKeyTried'>
 }
 
-/** Nothing was opened, or what is wrong was rightly signed: neither tells anything of data. */
+/** These are no tries: nothing was opened, or the signature was right. */
 const NO_TRIES: ReadonlySet<string> = new Set(['SESSION_KEY_EXPIRED', 'DATA_MALFORMED'])
 
 /**

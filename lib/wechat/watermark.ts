@@ -1,4 +1,4 @@
-/** The watermark of what WeChat tells about users: for which app, and when (mini-program.md 2.2). */
+/** The watermark in data about users: for which app, and when it was obtained (docs/wechat/mini-program.md 2.2). */
 import { ServiceError } from '../errors.ts'
 
 export interface Watermark {

@@ -1,5 +1,5 @@
 /**
- * Platform certificates as all instances share them in Redis: sealed, so that whoever can write there cannot add one.
+ * Platform certificates as all instances share them in Redis: sealed, so that nobody who can write there can add one.
  */
 import { createPublicKey } from 'node:crypto'
 import type { Redis } from 'ioredis'

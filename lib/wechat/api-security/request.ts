@@ -1,6 +1,6 @@
 /**
  * The request side of WeChat's API security mode: parameters sealed with AES-256-GCM, then signed with RSA-PSS
- * (mini-program.md 7).
+ * (docs/wechat/mini-program.md 7).
  */
 import {
   constants,
@@ -14,7 +14,7 @@ import {
 import { promisify } from 'node:util'
 import { type JsonMembers, writeMembers } from './members.ts'
 
-/** What one app shares with WeChat for this mode. */
+/** The keys that one app and WeChat hold for this mode. */
 export interface ApiSecurityKeys {
   appid: string
   symKey: KeyObject
@@ -51,7 +51,7 @@ export const freshnessAt = (nowMs: number): Freshness => ({
   iv: randomBytes(12)
 })
 
-/** What authenticates both directions beside the ciphertext: `urlpath|appid|timestamp|sn`, sn of the symmetric key. */
+/** The additional data of both directions: `urlpath|appid|timestamp|sn`, sn of the symmetric key. */
 export const additionalData = ({ appid, symSerial }: ApiSecurityKeys, urlpath: string, timestamp: string): Buffer =>
   Buffer.from(`${urlpath}|${appid}|${timestamp}|${symSerial}`)
 

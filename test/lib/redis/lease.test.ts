@@ -122,7 +122,7 @@ t.test('Once does one piece of work for all instances, and keeps its result for 
   const { redis, key } = await connect(t)
   let count = 0
   const task = {
-    place: key,
+    key,
     work: async () => `result ${++count}`,
     write: (result: string) => result,
     read: async (text: string): Promise<string | undefined> => text
@@ -145,7 +145,7 @@ t.test('Once does one piece of work for all instances, and keeps its result for 
 t.test('Once waits for another instance no longer than two leases', async (t) => {
   const { redis, key } = await connect(t)
   await redis.set(key, 'claim:of one that died')
-  const task = { place: key, work: async () => 'ours', write: String, read: async (text: string) => text }
+  const task = { key, work: async () => 'ours', write: String, read: async (text: string) => text }
   await t.rejects(onceOn(redis, { leaseMs: 60 }).run(task), { code: 'WECHAT_TIMEOUT' })
   await redis.pexpire(key, 60)
   t.equal(await onceOn(redis, { leaseMs: 5000 }).run(task), 'ours')

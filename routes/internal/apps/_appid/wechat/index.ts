@@ -1,4 +1,4 @@
-/** The door to every API of WeChat that has no door of its own here: bytes in, bytes out. */
+/** Passes calls on to every API of WeChat that has no endpoint of its own here: bytes in, bytes out. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorCodes, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readRawBodies } from '../../../../_shared/bodies.ts'
@@ -19,7 +19,7 @@ const BODY_LIMIT_BYTES = 10 * 1024 * 1024
 const TWO_PATHS = 'querystring/path stands beside a path in the address; keep one of them'
 const WRONG_PATH = "querystring/path must be WeChat's path without its first slash, percent-encoded once"
 
-/** The label is WeChat's to read; here any will do. What is compressed is not passed on: WeChat could not read it. */
+/** Takes any Content-Type, which is for WeChat. Compressed bodies are refused: WeChat could not read them. */
 async function takeRaw(request: FastifyRequest) {
   const { 'content-type': type, 'content-encoding': encoding = 'identity' } = request.headers
   if (encoding.toLowerCase() !== 'identity') throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()

@@ -1,4 +1,4 @@
-/** Where at WeChat a passed call goes, byte for byte as it was written: the router knows addresses only decoded. */
+/** The path and query at WeChat of a call passed on, as they were written: the router knows only decoded ones. */
 import type { FastifyRequest } from 'fastify'
 
 /** Of /internal/apps/{appid}/wechat. */

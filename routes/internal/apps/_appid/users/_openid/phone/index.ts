@@ -1,6 +1,5 @@
 /**
- * The phone number of a user, for a backend that has to rely on it: the page cannot prove what it was told at
- * /api/phone.
+ * The phone number of a user, for a backend that has to rely on it: the page cannot prove what /api/phone answered.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { UserPhoneSchema } from './schema.ts'
