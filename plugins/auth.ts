@@ -1,5 +1,11 @@
 /** Who may call what, and how often: every route says so in its config, and a route that does not stops the start. */
-import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
+import type {
+  FastifyContextConfig,
+  FastifyInstance,
+  FastifyRequest,
+  onRequestAsyncHookHandler,
+  RouteOptions
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { observed } from '../lib/metrics/meters.ts'
@@ -18,6 +24,16 @@ import type { CountedTogether } from './rate-limit.ts'
  */
 export type Guard = 'none' | 'session' | 'session-keys' | 'internal' | 'docs' | 'wechat'
 
+/**
+ * Who a route is for. public: mini-programs; internal: the merchant's backend; callback: WeChat's servers; operation:
+ * whoever runs this. What has to be told of a route is told by this, never by its URL.
+ */
+export type RouteScope = 'public' | 'internal' | 'callback' | 'operation'
+
+/** Where no route was found there is no scope. */
+export const scopeOf = ({ routeOptions: { config } }: FastifyRequest): RouteScope | undefined =>
+  (config as Partial<FastifyContextConfig>).scope
+
 export interface AuthOptions {
   internalApiKeys: readonly ApiKey[]
 }
@@ -25,14 +41,15 @@ export interface AuthOptions {
 declare module 'fastify' {
   interface FastifyContextConfig {
     auth: Guard
+    scope: RouteScope
     /** With `internal`: the scope of an API key that opens the route. `read` opens what only reads as well. */
     keyScope?: KeyScope
     /** What the route's calls are counted with, for the limit of one client. Of routes for sessions all are counted. */
     limit?: CountedTogether
   }
   interface FastifyInstance {
-    /** For a scope of routes that are not ours and cannot say config.auth: the guard of them all. */
-    scopeGuard: Guard | undefined
+    /** For plugins whose routes are not ours and cannot say it in their config: guard and scope of them all. */
+    routeDefaults: Pick<FastifyContextConfig, 'auth' | 'scope'> | undefined
   }
   interface FastifyRequest {
     /** Only on routes guarded by a session. */
@@ -58,13 +75,14 @@ export default fp<AuthOptions>(
       wechat: () => undefined
     }
 
-    app.decorate('scopeGuard', undefined)
+    app.decorate('routeDefaults', undefined)
     app.addHook('onRoute', function guard(route) {
-      const { auth = this.scopeGuard, limit, keyScope } = route.config ?? {}
+      const { auth, scope, limit, keyScope } = { ...this.routeDefaults, ...route.config }
       if (auth === undefined) throw new Error(`${doorOf(route)} does not say in config.auth who may call it`)
       if ((auth === 'internal') !== (keyScope !== undefined))
         throw new Error(`${doorOf(route)} has to have config.keyScope with config.auth internal, and with no other`)
-      route.config = { ...route.config, auth }
+      if (scope === undefined) throw new Error(`${doorOf(route)} does not say in config.scope who it is for`)
+      route.config = { ...route.config, auth, scope }
       const scopes = keyScope === undefined ? [] : scopesOpening(keyScope, route.method)
       const check = checks[auth]({ limit, scopes })
       if (check !== undefined) route.onRequest = [check, ...[route.onRequest ?? []].flat()]

@@ -48,7 +48,7 @@ export default fp<DocsOptions>(
     })
 
     await app.register(async (scope) => {
-      scope.scopeGuard = 'docs'
+      scope.routeDefaults = { auth: 'docs', scope: 'operation' }
       scope.addHook('onSend', async (_request, reply) => void reply.header('cache-control', CACHE_CONTROL))
       await scope.register(swaggerUi, {
         routePrefix: '/docs',
@@ -62,8 +62,8 @@ export default fp<DocsOptions>(
 )
 
 function describe({ url, method, schema = {}, config }: RouteOptions) {
-  const { auth = 'none', limit, keyScope } = config ?? {}
+  const { auth = 'none', scope = 'operation', limit, keyScope } = config ?? {}
   const keyScopes = keyScope === undefined ? [] : scopesOpening(keyScope, method)
   const limited = limit !== undefined || auth === 'session' || auth === 'session-keys'
-  return describeRoute({ url, schema: schema as Schema, guard: auth, keyScopes, limited })
+  return describeRoute({ url, schema: schema as Schema, guard: auth, scope, keyScopes, limited })
 }

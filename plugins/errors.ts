@@ -4,6 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { absenceOf } from '../lib/redis/trouble.ts'
+import { scopeOf } from './auth.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -46,7 +47,7 @@ function bodyOf(error: ServiceError | FastifyError, request: FastifyRequest) {
   const statusCode = error.statusCode ?? 500
   const wechat = error instanceof ServiceError ? error.wechat : undefined
   // WeChat's words about our configuration (our address, our appid) are nothing for a mini-program.
-  const hidden = statusCode === 500 && request.routeOptions.url?.startsWith('/api')
+  const hidden = statusCode === 500 && scopeOf(request) === 'public'
   const shown = hidden ? wechat?.errcode !== undefined && { errcode: wechat.errcode } : wechat
   return { ...problemOf(error, request.id), ...(shown && { wechat: shown }) }
 }

@@ -2,8 +2,12 @@
 import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { scopeOf } from './auth.ts'
 
-/** Answers are data; none is a page, so the headers that only a document obeys stay out, and nothing may be loaded or framed. */
+/**
+ * Answers are data; none is a page, so the headers that only a document obeys stay out, and nothing may be loaded or
+ * framed.
+ */
 const HELMET: FastifyHelmetOptions = {
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   crossOriginOpenerPolicy: false,
@@ -17,7 +21,10 @@ const HELMET: FastifyHelmetOptions = {
 /** What every answer of any server has, and helmet has no part in. */
 const NOT_HELMETS = new Set(['connection', 'content-length', 'content-type', 'date'])
 
-/** Helmet's headers never change here, but it would compute them for every request: so it answers one, apart, and we keep them. */
+/**
+ * Helmet's headers never change here, but it would compute them for every request: so it answers one, apart, and we
+ * keep them.
+ */
 async function learnHeaders(): Promise<Record<string, string>> {
   const probe = fastify()
   await probe.register(helmet, HELMET)
@@ -31,10 +38,10 @@ async function learnHeaders(): Promise<Record<string, string>> {
   )
 }
 
-/** Also where no route was found: whoever asks there has something of their own to ask. */
-const isPrivate = ({ routeOptions, url }: FastifyRequest): boolean => {
-  const door = routeOptions.url ?? url
-  return door.startsWith('/api') || door.startsWith('/internal')
+/** Also where no route was found, which has no scope: whoever asks there has something of their own to ask. */
+function isPrivate(request: FastifyRequest): boolean {
+  const scope = scopeOf(request)
+  return scope !== 'callback' && scope !== 'operation'
 }
 
 export default fp(

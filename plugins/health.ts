@@ -26,7 +26,7 @@ const PROBED_MS = 10_000
 const Fine = Type.Object({ ok: Type.Integer() }, { examples: [{ ok: 1 }] })
 const response = { 200: Fine, ...problems() }
 /** Asked every second, and silent in the log while all is well. */
-const options = { config: { auth: 'none' as const }, logLevel: 'warn' as const }
+const options = { config: { auth: 'none', scope: 'operation' } as const, logLevel: 'warn' as const }
 
 export default fp(
   async (app: FastifyInstance) => {

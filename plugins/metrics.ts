@@ -25,7 +25,11 @@ export default fp(
     const all = Registry.merge([registry, processMetrics()])
 
     // Scraped every few seconds, and silent in the log while all is well.
-    const options = { config: { auth: 'internal', keyScope: 'read' } as const, logLevel: 'warn' as const, schema }
+    const options = {
+      config: { auth: 'internal', scope: 'operation', keyScope: 'read' } as const,
+      logLevel: 'warn' as const,
+      schema
+    }
     app.get('/metrics', options, async function metrics(_request, reply) {
       await ask()
       return reply.type(all.contentType).send(await all.metrics())

@@ -35,10 +35,14 @@ const schema = {
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const keys = app.tokens.publicKeys as (typeof PublicKey.static)[]
 
-  app.get('/.well-known/jwks.json', { config: { auth: 'none' }, schema }, async function jwks(_request, reply) {
-    reply.header('cache-control', `public, max-age=${CACHE_SECONDS}`)
-    return { keys }
-  })
+  app.get(
+    '/.well-known/jwks.json',
+    { config: { auth: 'none', scope: 'public' }, schema },
+    async function jwks(_request, reply) {
+      reply.header('cache-control', `public, max-age=${CACHE_SECONDS}`)
+      return { keys }
+    }
+  )
 }
 
 export default routes

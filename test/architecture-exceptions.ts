@@ -116,7 +116,6 @@ export const STILL = {
     'lib/settings/schema.ts',
     'lib/settings/unserved.ts',
     'lib/settings/wechat-schema.ts',
-    'plugins/headers.ts',
     'plugins/metrics/labels.ts',
     'plugins/metrics/process-metrics.ts',
     'plugins/metrics/request-meters.ts',

@@ -1,5 +1,5 @@
 /** The laws of the house: who may import whom, and what every route has to declare. */
-import fastify, { type RouteOptions } from 'fastify'
+import fastify, { type FastifyContextConfig, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import wxgate, { serverOptions } from '../app.ts'
 import { readSettings } from '../lib/settings.ts'
@@ -111,6 +111,14 @@ t.test('no circle of files or of rooms, types included', async (t) => {
 const CODE = ['lib', 'plugins', 'routes']
 const EVERYTHING = [...CODE, 'sandbox', 'test', 'tools', 'bench']
 
+t.test('what kind of route a request is for is asked of its scope, never of its URL', async (t) => {
+  const ASKED = /startsWith\(['"`]\/(api|internal|wechat)|\\\/\(?(api|internal|wechat)\b/
+  const asking = CODE.flatMap(filesIn).filter((file) => ASKED.test(textOf(file)))
+  t.same(asking, [])
+  t.match("door.startsWith('/api')", ASKED)
+  t.match('/^\\/(api|internal)\\//', ASKED)
+})
+
 t.test('no line is longer than 120 columns', async (t) => {
   const isLong = (line: string) => line.length > 120
   const long = EVERYTHING.flatMap(filesIn).filter((file) => textOf(file).split('\n').some(isLong))
@@ -148,7 +156,14 @@ async function routesOf(t: Test): Promise<RouteOptions[]> {
   return routes.filter(({ method }) => method !== 'HEAD')
 }
 
-t.test('every route has a guard, a schema for what it takes, and one for every answer', async (t) => {
+const SCOPES: Record<string, string> = {
+  api: 'public',
+  '.well-known': 'public',
+  internal: 'internal',
+  wechat: 'callback'
+}
+
+t.test('every route has a guard, a scope, a schema for what it takes, and one for every answer', async (t) => {
   const routes = await routesOf(t)
   const doors = routes.map(({ method, url }) => `${method} ${url.replace(/(?<=.)\/$/, '')}`)
   for (const door of [
@@ -175,6 +190,7 @@ t.test('every route has a guard, a schema for what it takes, and one for every a
     t.equal(url.includes(':'), params !== undefined, `${door} has a schema for its parameters`)
     const takesBody = method === 'POST' && !url.startsWith('/wechat')
     t.equal(takesBody, body !== undefined, `${door} has a schema for its body`)
+    t.equal(config?.scope, SCOPES[url.split('/')[1] ?? ''] ?? 'operation', `${door} says who it is for`)
     if (url.startsWith('/internal')) t.equal(config?.auth, 'internal', `${door} wants an API key`)
     if (url.startsWith('/wechat')) t.equal(config?.auth, 'wechat', `${door} verifies WeChat's signature`)
     if (url.startsWith('/wechat'))
@@ -192,7 +208,7 @@ t.test(
   }
 )
 
-t.test('a route without a guard, or for an API key without a scope, stops the start', async (t) => {
+t.test('a route without a guard, without a scope, or for an API key without a scope, stops the start', async (t) => {
   const { env } = await build(t)
   const settings = readSettings(env)
   const app = fastify({ ...serverOptions(settings), logger: false })
@@ -200,6 +216,14 @@ t.test('a route without a guard, or for an API key without a scope, stops the st
   await app.register(wxgate, { settings })
   t.throws(() => app.get('/forgotten', async () => 'open to all'), /does not say in config\.auth/)
   const handler = async () => 'open to every key'
-  t.throws(() => app.get('/scopeless', { config: { auth: 'internal' } }, handler), /has to have config\.keyScope/)
-  t.throws(() => app.get('/mixed', { config: { auth: 'none', keyScope: 'pay' } }, handler), /config\.keyScope/)
+  t.throws(
+    () => app.get('/scopeless', { config: { auth: 'internal', scope: 'internal' } }, handler),
+    /has to have config\.keyScope/
+  )
+  t.throws(
+    () => app.get('/mixed', { config: { auth: 'none', scope: 'public', keyScope: 'pay' } }, handler),
+    /config\.keyScope/
+  )
+  const config = { auth: 'none' } as FastifyContextConfig
+  t.throws(() => app.get('/nobodys', { config }, handler), /does not say in config\.scope/)
 })

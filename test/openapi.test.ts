@@ -244,6 +244,7 @@ t.test('what routes of other kinds become', async (t) => {
     url: '/internal/apps/:appid/wechat/*',
     schema: { params: { type: 'object', properties: { appid: { type: 'string' }, '*': { type: 'string' } } } },
     guard: 'internal',
+    scope: 'internal',
     keyScopes: ['wechat'],
     limited: false
   })

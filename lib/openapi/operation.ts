@@ -15,6 +15,8 @@ export interface DocumentedRoute {
   schema: Schema
   /** `config.auth`. */
   guard: string
+  /** `config.scope`. */
+  scope: string
   /** Of an API key: any of these opens the route. */
   keyScopes: readonly string[]
   /** Whether its calls are counted for one client. */
@@ -28,8 +30,8 @@ const KEYS: Readonly<Record<string, (keyScopes: readonly string[]) => object[]>>
   internal: (keyScopes) => keyScopes.map((keyScope) => ({ apiKey: [keyScope] }))
 }
 
-/** What Caddy lets through. */
-const PUBLIC = /^\/(api|wechat|\.well-known)\//
+/** Scopes of routes that Caddy does not let through. */
+const INNER = ['internal', 'operation']
 
 /**
  * The route for @fastify/swagger: its schema with all that a reader needs beside what Fastify needs, and its URL in one
@@ -42,7 +44,7 @@ export function describeRoute(route: DocumentedRoute): { schema: Schema; url: st
     schema: {
       ...schema,
       security: KEYS[route.guard]?.(route.keyScopes) ?? [],
-      ...(!PUBLIC.test(route.url) && { servers: [INSIDE] }),
+      ...(INNER.includes(route.scope) && { servers: [INSIDE] }),
       ...(raw !== undefined && { body: raw }),
       ...(params !== undefined && { params: nameRest(params as Schema) }),
       response: describeAnswers(route)
@@ -83,13 +85,12 @@ function describeAnswers(route: DocumentedRoute): Record<string, Schema> {
     content: { 'application/json': { schema: shape } }
   }
   const declared = Object.values(named).flatMap((answer) => answer['x-codes'] ?? [])
-  const refusals = refusalsOf(route, [...declared, ...(codes === undefined ? [] : anywhere(route.url))])
+  const refusals = refusalsOf(route, [...declared, ...(codes === undefined ? [] : anywhere(route.scope))])
   return { ...answers, ...describeRefusals(refusals, shape), default: rest }
 }
 
 /** Nobody is safe from these; who is asked how things stand answers under load too. */
-const anywhere = (url: string): ErrorCode[] =>
-  /^\/(api|internal|wechat)\//.test(url) ? ['INTERNAL', 'OVERLOADED'] : ['INTERNAL']
+const anywhere = (scope: string): ErrorCode[] => (scope === 'operation' ? ['INTERNAL'] : ['INTERNAL', 'OVERLOADED'])
 
 /** Those that the route names, those of its guard and limit, and those of Fastify. */
 function refusalsOf({ schema, guard, limited }: DocumentedRoute, named: readonly ErrorCode[]): Refusal[] {

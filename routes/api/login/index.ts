@@ -7,7 +7,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post(
     '/',
-    { config: { auth: 'none', limit: 'login', pageBody: true }, schema: LoginSchema },
+    { config: { auth: 'none', scope: 'public', limit: 'login', pageBody: true }, schema: LoginSchema },
     async function login(request) {
       const session = await logins.exchange(request.body)
       request.appid = session.appid

@@ -6,7 +6,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post(
     '/',
-    { config: { auth: 'session', pageBody: true }, schema: LogoutSchema },
+    { config: { auth: 'session', scope: 'public', pageBody: true }, schema: LogoutSchema },
     async function logout(request, reply) {
       await sessions.close(request.session, request.body?.everywhere)
       return reply.code(204).send(null)

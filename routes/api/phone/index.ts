@@ -6,7 +6,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post(
     '/',
-    { config: { auth: 'session-keys', limit: 'phone', pageBody: true }, schema: PhoneSchema },
+    { config: { auth: 'session-keys', scope: 'public', limit: 'phone', pageBody: true }, schema: PhoneSchema },
     async function phone(request) {
       return userData.phone(request.session, request.keyRing, request.body)
     }

@@ -5,18 +5,22 @@ import { SessionSchema } from './schema.ts'
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { sessions } = app
 
-  app.get('/', { config: { auth: 'session' }, schema: SessionSchema }, async function show({ session }) {
-    const { appid, openid, unionid, sid, createdAt, expiresAt } = session
-    return {
-      appid,
-      openid,
-      ...(unionid && { unionid }),
-      sessionId: sid,
-      createdAt: isoTime(createdAt * 1000),
-      expiresAt: isoTime(expiresAt * 1000),
-      sessionKeyHeld: sessions.holdsKey(session)
+  app.get(
+    '/',
+    { config: { auth: 'session', scope: 'public' }, schema: SessionSchema },
+    async function show({ session }) {
+      const { appid, openid, unionid, sid, createdAt, expiresAt } = session
+      return {
+        appid,
+        openid,
+        ...(unionid && { unionid }),
+        sessionId: sid,
+        createdAt: isoTime(createdAt * 1000),
+        expiresAt: isoTime(expiresAt * 1000),
+        sessionKeyHeld: sessions.holdsKey(session)
+      }
     }
-  })
+  )
 }
 
 export default routes

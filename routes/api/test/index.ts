@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { TestSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  app.get('/', { config: { auth: 'none', limit: 'all' }, schema: TestSchema }, async function test() {
+  app.get('/', { config: { auth: 'none', scope: 'public', limit: 'all' }, schema: TestSchema }, async function test() {
     return { ok: 1 }
   })
 }

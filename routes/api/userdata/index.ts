@@ -6,7 +6,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post(
     '/',
-    { config: { auth: 'session-keys', pageBody: true }, schema: UserDataSchema },
+    { config: { auth: 'session-keys', scope: 'public', pageBody: true }, schema: UserDataSchema },
     async function readUserData(request) {
       return { data: await userData.read(request.session, request.keyRing, request.body) }
     }

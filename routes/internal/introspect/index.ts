@@ -2,7 +2,7 @@ import formbody from '@fastify/formbody'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { IntrospectSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'login' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { tokens } = app

@@ -21,7 +21,10 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     }
   })
 
-  const options = { config: { auth: 'wechat' as const, door: 'push' as const }, bodyLimit: BODY_LIMIT_BYTES }
+  const options = {
+    config: { auth: 'wechat' as const, scope: 'callback' as const, door: 'push' as const },
+    bodyLimit: BODY_LIMIT_BYTES
+  }
 
   app.get('/:appid', { ...options, exposeHeadRoute: false, schema: CheckSchema }, async function check(request, reply) {
     const { appid } = request.params

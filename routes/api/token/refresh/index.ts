@@ -7,7 +7,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post(
     '/',
-    { config: { auth: 'none', limit: 'all', pageBody: true }, schema: RefreshSchema },
+    { config: { auth: 'none', scope: 'public', limit: 'all', pageBody: true }, schema: RefreshSchema },
     async function refresh(request) {
       const session = await renewals.renew(request.body.refreshToken)
       request.appid = session.appid

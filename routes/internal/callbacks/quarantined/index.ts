@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../_shared/bodies.ts'
 import { QuarantinedSchema, RetrySchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'events' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { callbacks } = app

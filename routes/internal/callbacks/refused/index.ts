@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { RefusedSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'events' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { refused } = app.callbacks

@@ -4,7 +4,11 @@ import { BillSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { bills } = app
-  const options = { config: { auth: 'internal', keyScope: 'pay' }, exposeHeadRoute: false, schema: BillSchema } as const
+  const options = {
+    config: { auth: 'internal', scope: 'internal', keyScope: 'pay' },
+    exposeHeadRoute: false,
+    schema: BillSchema
+  } as const
 
   app.get('/:kind', options, async function bill(request, reply) {
     const { date, ...hint } = request.query

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { FindRefundSchema, RefundSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'pay' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { refunds } = app

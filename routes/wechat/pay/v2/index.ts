@@ -20,7 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     }
 
   const options = (door: 'pay-v2' | 'pay-v2-refund') => ({
-    config: { auth: 'wechat' as const, door },
+    config: { auth: 'wechat' as const, scope: 'callback' as const, door },
     bodyLimit: V2_BODY_LIMIT_BYTES
   })
   app.post('/:mchid/notify', { ...options('pay-v2'), schema: NotifySchema }, receiveBy(paymentCallbacks))

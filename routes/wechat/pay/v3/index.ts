@@ -11,7 +11,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   const fail = (reply: FastifyReply, status: number) => reply.code(status).type(JSON_TYPE).send(callbacks.failReply)
   takeRaw(app, { fail, refuseCompressed: (_request, reply) => fail(reply, 415) })
 
-  const config = { auth: 'wechat' as const, door: 'pay-v3' as const }
+  const config = { auth: 'wechat' as const, scope: 'callback' as const, door: 'pay-v3' as const }
   const options = { config, bodyLimit: BODY_LIMIT_BYTES, schema: NotifySchema }
   app.post('/:mchid/notify', options, async function notify(request, reply) {
     const { mchid } = request.params

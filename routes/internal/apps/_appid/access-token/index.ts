@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { isoTime } from '../../../../_shared/time.ts'
 import { AccessTokenSchema, RenewSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'wechat' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'wechat' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { accessTokens, apps } = app.wechat

@@ -54,7 +54,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       method,
       exposeHeadRoute: false,
       bodyLimit: BODY_LIMIT_BYTES,
-      config: { auth: 'internal' as const, keyScope: 'wechat' as const },
+      config: { auth: 'internal' as const, scope: 'internal' as const, keyScope: 'wechat' as const },
       onRequest: takeRaw
     }
     app.route({

@@ -3,7 +3,7 @@ import { ignoreBodies } from '../../../../../_shared/bodies.ts'
 import { isoTime } from '../../../../../_shared/time.ts'
 import { EraseSchema, ShowSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'login' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { users } = app

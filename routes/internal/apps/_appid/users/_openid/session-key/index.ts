@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { CheckSchema, ResetSchema, SignSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'login' } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { apps, sessionKeys } = app.wechat

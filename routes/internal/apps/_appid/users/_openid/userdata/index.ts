@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { DataOfUserSchema } from './schema.ts'
 
-const config = { auth: 'internal', keyScope: 'login', pageBody: true } as const
+const config = { auth: 'internal', scope: 'internal', keyScope: 'login', pageBody: true } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { heldKeys } = app
