@@ -32,6 +32,7 @@ import sessions from './plugins/sessions.ts'
 import tokens from './plugins/tokens.ts'
 import validation from './plugins/validation.ts'
 import wechat from './plugins/wechat.ts'
+import { EVENT_SCHEMAS } from './routes/internal/events/event-schemas.ts'
 
 export interface WxgateOptions {
   settings: Settings
@@ -115,7 +116,8 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(auth, { internalApiKeys })
   await app.register(bodyBudgets, options.bodyBudgets ?? {})
   // Before whatever has routes, or it would not describe them.
-  if (settings.docsEnabled && roles.api && internalApiKeys.length > 0) await app.register(docs, { publicUrl })
+  const documented = settings.docsEnabled && roles.api && internalApiKeys.length > 0
+  if (documented) await app.register(docs, { publicUrl, events: EVENT_SCHEMAS })
   await app.register(health)
   await app.register(wechat, {
     apps,

@@ -1,6 +1,6 @@
 /** The shape of every refusal, as a schema. */
 import { type TObject, Type } from '@sinclair/typebox'
-import { ERRORS, type ErrorCode } from './errors.ts'
+import type { ErrorCode } from './errors.ts'
 
 const WechatVerdict = Type.Object(
   {
@@ -10,10 +10,10 @@ const WechatVerdict = Type.Object(
     code: Type.Optional(Type.String({ description: 'of WeChat Pay' })),
     message: Type.Optional(Type.String())
   },
-  { title: 'WechatVerdict', description: 'what WeChat itself answered' }
+  { $id: 'WechatVerdict', description: 'what WeChat itself answered' }
 )
 
-export const Problem = Type.Object(
+const Problem = Type.Object(
   {
     statusCode: Type.Integer(),
     code: Type.String({ description: 'stable; decide by this' }),
@@ -22,17 +22,14 @@ export const Problem = Type.Object(
     requestId: Type.String(),
     wechat: Type.Optional(WechatVerdict)
   },
-  { title: 'Problem' }
+  { $id: 'Problem' }
 )
 
 /**
- * The error answers of a route, one entry for each status, naming the codes to expect; 4xx and 5xx catch what any route may answer.
- * `x-codes` is for the OpenAPI document, which has a meaning and an example for each (lib/openapi/refusals.ts).
+ * The error answers of a route, with the codes to expect. `x-codes` is for the OpenAPI document, which has a meaning
+ * and an example for each (lib/openapi/refusals.ts).
  */
-export function problems(...codes: ErrorCode[]): Record<string, TObject> {
-  const byStatus = new Map<number, ErrorCode[]>()
-  for (const code of codes) byStatus.set(ERRORS[code][0], [...(byStatus.get(ERRORS[code][0]) ?? []), code])
-  const named = [...byStatus].map(([status, some]) => [String(status), { ...Problem, 'x-codes': some }])
-  const other = { ...Problem, 'x-codes': [] }
-  return { ...Object.fromEntries(named), '4xx': other, '5xx': other }
-}
+export const problemsOf = (...codes: ErrorCode[]): Record<string, TObject> => ({
+  '4xx': { ...Problem, 'x-codes': codes },
+  '5xx': Problem
+})

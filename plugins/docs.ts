@@ -10,11 +10,14 @@ import fp from 'fastify-plugin'
 import { aboutDocument } from '../lib/openapi/about.ts'
 import { finishDocument } from '../lib/openapi/document.ts'
 import { describeRoute } from '../lib/openapi/operation.ts'
-import type { Schema } from '../lib/openapi/schemas.ts'
+import type { Schema } from '../lib/openapi/refer.ts'
+import type { EventSchema } from '../lib/openapi/webhooks.ts'
 import { scopesOpening } from './auth/key-scopes.ts'
 
 export interface DocsOptions {
   publicUrl: string
+  /** What is posted to the merchant's backend. */
+  events: readonly EventSchema[]
 }
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
@@ -39,10 +42,10 @@ const CACHE_CONTROL = 'private, no-cache'
 
 /** Register it before the routes that it is to describe, and after `auth`. */
 export default fp<DocsOptions>(
-  async (app: FastifyInstance, { publicUrl }) => {
+  async (app: FastifyInstance, { publicUrl, events }) => {
     await app.register(swagger, {
-      openapi: aboutDocument({ version, publicUrl }),
-      transform: ({ route }) => describe(route),
+      openapi: aboutDocument({ version, publicUrl, events }),
+      transform: ({ route, ...made }) => describe(route, 'openapiObject' in made ? made.openapiObject : {}),
       transformObject: (documented) => finishDocument('openapiObject' in documented ? documented.openapiObject : {}),
       convertConstToEnum: false
     })
@@ -61,9 +64,11 @@ export default fp<DocsOptions>(
   { name: 'docs', dependencies: ['auth'], fastify: '5.x' }
 )
 
-function describe({ url, method, schema = {}, config }: RouteOptions) {
+function describe({ url, method, schema = {}, config }: RouteOptions, { components }: { components?: object }) {
+  if (schema.hide) return { schema, url }
   const { auth = 'none', scope = 'operation', limit, keyScope } = config ?? {}
   const keyScopes = keyScope === undefined ? [] : scopesOpening(keyScope, method)
   const limited = limit !== undefined || auth === 'session' || auth === 'session-keys'
-  return describeRoute({ url, schema: schema as Schema, guard: auth, scope, keyScopes, limited })
+  const route = { url, schema: schema as Schema, guard: auth, scope, keyScopes, limited }
+  return describeRoute(route, (components as { schemas: Schema }).schemas)
 }

@@ -6,7 +6,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
-import { problems } from '../lib/problem.ts'
+import { problemsOf } from '../lib/problem.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -24,7 +24,7 @@ const SWEEP_MS = 100
 const PROBED_MS = 10_000
 
 const Fine = Type.Object({ ok: Type.Integer() }, { examples: [{ ok: 1 }] })
-const response = { 200: Fine, ...problems() }
+const response = { 200: Fine, ...problemsOf() }
 /** Asked every second, and silent in the log while all is well. */
 const options = { config: { auth: 'none', scope: 'operation' } as const, logLevel: 'warn' as const }
 
@@ -55,7 +55,7 @@ export default fp(
       operationId: 'checkReadiness',
       tags: ['operation'],
       summary: 'Redis takes writes and start-up is done',
-      response: { ...response, ...problems('REDIS_UNAVAILABLE', 'OVERLOADED') }
+      response: { ...response, ...problemsOf('REDIS_UNAVAILABLE', 'OVERLOADED') }
     }
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
       probes = [probes[1], performance.now()]

@@ -4,7 +4,7 @@ import { Gauge, Registry } from '@prometheus-io/client'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { problems } from '../lib/problem.ts'
+import { problemsOf } from '../lib/problem.ts'
 import { processMetrics } from './metrics/process-metrics.ts'
 
 /** Prometheus waits ten seconds by default; a Redis that hangs must not make the rest late. */
@@ -15,7 +15,7 @@ const schema = {
   tags: ['operation'],
   summary: "Meters in Prometheus' text format",
   produces: ['text/plain'],
-  response: { 200: Type.String(), ...problems('TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE') }
+  response: { 200: Type.String(), ...problemsOf('TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE') }
 }
 
 export default fp(

@@ -1,7 +1,9 @@
 /** Schemas that every route composes: the errors to expect, and the fields that mean the same everywhere. */
 import { Type } from '@sinclair/typebox'
+import { problemsOf } from '../lib/problem.ts'
 
-export { Problem, problems } from '../lib/problem.ts'
+/** The error answers of a route, with the codes to expect. */
+export const problems = problemsOf
 
 export const SESSION_PROBLEMS = [
   'TOKEN_MISSING',
@@ -23,6 +25,8 @@ export const WECHAT_PROBLEMS = [
 
 export const INTERNAL_PROBLEMS = ['TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE', 'REDIS_UNAVAILABLE'] as const
 
+export const Time = Type.String({ format: 'date-time' })
+
 export const Appid = Type.String({
   pattern: '^wx[0-9a-zA-Z]{16}$',
   description: 'of the mini-program',
@@ -37,7 +41,7 @@ export const Openid = Type.String({
 })
 
 /** What login and refresh give. */
-export const TokenAnswer = Type.Object(
+export const IssuedTokens = Type.Object(
   {
     token: Type.String({ description: 'send it as Authorization: Bearer <token>' }),
     tokenType: Type.Literal('Bearer'),
@@ -48,7 +52,7 @@ export const TokenAnswer = Type.Object(
     unionid: Type.Optional(Type.String())
   },
   {
-    title: 'TokenAnswer',
+    $id: 'TokenAnswer',
     examples: [
       {
         token: 'eyJhbGciOiJFUzI1NiIsImtpZCI6Ik5oIn0.eyJzdWIiOiJvWk5uRTFuQ0lRIn0.c2lnbmF0dXJl',

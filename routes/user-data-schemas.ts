@@ -24,13 +24,14 @@ export const PhoneBody = Type.Object(
     iv: Type.Optional(Iv)
   },
   {
+    $id: 'PhoneRequest',
     anyOf: [{ required: ['code'] }, { required: ['encryptedData', 'iv'] }],
     dependencies: { encryptedData: PAIRS.encryptedData, iv: PAIRS.iv },
     examples: [{ code: 'e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144' }, EXAMPLE]
   }
 )
 
-export const PhoneNumber = {
+export const PHONE_FIELDS = {
   phoneNumber: Type.String({ description: 'with the country code if foreign' }),
   purePhoneNumber: Type.String(),
   countryCode: Type.String()
@@ -50,6 +51,7 @@ export const UserDataBody = Type.Object(
     )
   },
   {
+    $id: 'UserDataRequest',
     anyOf: [{ required: ['encryptedData', 'iv'] }, { required: ['rawData', 'signature'] }],
     dependencies: PAIRS,
     examples: [
@@ -61,11 +63,15 @@ export const UserDataBody = Type.Object(
 
 export const UserDataAnswer = Type.Object(
   {
-    data: Type.Record(Type.String(), Type.Unknown(), {
-      description: "WeChat's fields as they came, without the watermark; whole numbers beyond 2^53 as text"
-    })
+    data: Type.Object(
+      {},
+      {
+        additionalProperties: true,
+        description: "WeChat's fields as they came, without the watermark; whole numbers beyond 2^53 as text"
+      }
+    )
   },
-  { examples: [{ data: { stepInfoList: [{ timestamp: 1795392000, step: 8421 }] } }] }
+  { $id: 'UserData', examples: [{ data: { stepInfoList: [{ timestamp: 1795392000, step: 8421 }] } }] }
 )
 
 export const DATA_PROBLEMS = ['SESSION_KEY_EXPIRED', 'DECRYPT_FAILED', 'WATERMARK_INVALID', 'RATE_LIMITED'] as const

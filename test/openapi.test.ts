@@ -12,6 +12,7 @@ import wxgate, { serverOptions } from '../app.ts'
 import { ERRORS } from '../lib/errors.ts'
 import { finishDocument } from '../lib/openapi/document.ts'
 import { describeRoute } from '../lib/openapi/operation.ts'
+import { refer } from '../lib/openapi/refer.ts'
 import { readSettings } from '../lib/settings.ts'
 import { basicPassword } from '../lib/util/basic-auth.ts'
 import { openapiFile } from '../tools/generate-openapi.ts'
@@ -235,33 +236,46 @@ t.test('what is taken and what is given in JSON or XML has an example', async (t
 })
 
 t.test('no schema carries what only routes and documents say to each other', async (t) => {
-  t.notMatch(file, /"x-codes"|"x-body"|"x-examples"|"dependencies"/)
+  t.notMatch(file, /"x-codes"|"x-body"|"x-shown"|"x-examples"|"dependencies"|"\$id"/)
   t.match(file, /"dependentRequired"/)
 })
 
 t.test('what routes of other kinds become', async (t) => {
-  const rest = describeRoute({
-    url: '/internal/apps/:appid/wechat/*',
-    schema: { params: { type: 'object', properties: { appid: { type: 'string' }, '*': { type: 'string' } } } },
-    guard: 'internal',
-    scope: 'internal',
-    keyScopes: ['wechat'],
-    limited: false
-  })
+  const params = { type: 'object', required: ['appid', '*'], properties: { appid: { type: 'string' }, '*': {} } }
+  const route = { guard: 'internal', scope: 'internal', keyScopes: ['wechat'], limited: false }
+  const url = '/internal/apps/:appid/wechat/*'
+  const rest = describeRoute({ ...route, url, schema: { tags: [], params, response: {} } }, {})
   t.equal(rest.url, '/internal/apps/:appid/wechat/:path')
   t.same(Object.keys((rest.schema.params as Json).properties), ['appid', 'path'])
+  t.same((rest.schema.params as Json).required, ['appid', 'path'])
 
-  const operation = { operationId: 'passOn', responses: { 200: { description: 'OK' } } }
-  const { paths } = finishDocument({
-    components: {},
-    paths: { '/a-b/{c}': { post: operation, get: operation, head: operation } }
+  const body = (schema: object) => ({ required: true, content: { 'application/json': { schema } } })
+  const operation = (schema: object) => ({
+    requestBody: body(schema),
+    responses: { 200: { description: 'Default Response' } }
   })
-  t.same(Object.keys(paths['/a-b/{c}'] ?? {}), ['get', 'post'])
+  const answered = (schema: object) =>
+    finishDocument({ components: {}, paths: { '/b': { post: operation(schema) }, '/a': {} } })
+  const { paths } = answered({ anyOf: [{ type: 'null' }, { type: 'object', examples: [{}] }] })
+  t.same(Object.keys(paths), ['/a', '/b'])
+  t.equal(paths['/b']?.post?.responses[200]?.description, 'OK')
+  t.match(paths['/b']?.post?.requestBody, { ...body({ type: 'object' }), required: false }, 'null is to be left out')
+  t.equal(paths['/b']?.post?.requestBody?.content?.['application/json']?.schema.anyOf, undefined)
+  t.same(paths['/b']?.post?.requestBody?.content?.['application/json']?.example, {})
+  const either = { anyOf: [{ type: 'string' }, { type: 'object' }] }
+  t.match(answered(either).paths['/b']?.post?.requestBody, body(either), 'and nothing else')
+})
 
-  const shape = (type: string) => ({ type: 'object', title: 'Same', properties: { a: { type } } })
-  const answers = (type: string) => ({ get: { responses: { 200: { content: { x: { schema: shape(type) } } } } } })
-  const clash = { components: {}, paths: { '/a': answers('string'), '/b': answers('integer') } }
-  t.throws(() => finishDocument(clash), /two different schemas have the title Same/)
+t.test('refer() names what has an $id, once', async (t) => {
+  const shape = (type: string) => ({ $id: 'Same', type: 'object', properties: { a: { type } } })
+  const named: Json = {}
+  const ref = { $ref: '#/components/schemas/Same' }
+  t.same(refer({ items: [shape('string'), { not: shape('string') }] }, named), { items: [ref, { not: ref }] })
+  t.same(named, { Same: { type: 'object', properties: { a: { type: 'string' } } } })
+  t.throws(() => refer(shape('integer'), named), /two different schemas have the \$id Same/)
+  const bare = { 'x-codes': ['INTERNAL'], dependencies: { a: ['b'] } }
+  t.same(refer(bare, named), { dependentRequired: { a: ['b'] } })
+  t.same(refer({ type: 'object', 'x-shown': { oneOf: [shape('string')] } }, named), { oneOf: [ref] })
 })
 
 t.test('basicPassword() takes the password of a Basic header, and of nothing else', async (t) => {

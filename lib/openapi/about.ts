@@ -1,16 +1,20 @@
 /** What the OpenAPI document says beside the routes: what wxgate is, where it is, and how callers prove themselves. */
+import { EXAMPLES } from './refusals.ts'
+import { describeWebhooks, type EventSchema } from './webhooks.ts'
 
 export interface About {
   version: string
   /** Without a trailing slash. */
   publicUrl: string
+  events: readonly EventSchema[]
 }
 
-const DESCRIPTION = `The self-hosted backend of WeChat mini-programs. Three doors: \`/api\` for the mini-program, \`/wechat\` for
-WeChat's servers, \`/internal\` for the merchant's own backend.
+const DESCRIPTION = `The self-hosted backend of WeChat mini-programs. Three doors: \`/api\` for the mini-program,
+\`/wechat\` for WeChat's servers, \`/internal\` for the merchant's own backend. What happened is posted to that
+backend: the webhooks.
 
-Every answer carries \`x-request-id\`. Every refusal of \`/api\` and \`/internal\` has the shape \`Problem\`: decide by its \`code\`,
-which is stable. Times are ISO 8601 in UTC, money is in integer fen.`
+Every answer carries \`x-request-id\`. Every refusal of \`/api\` and \`/internal\` has the shape \`Problem\`: decide
+by its \`code\`, which is stable. Times are ISO 8601 in UTC, money is in integer fen.`
 
 const TAGS = [
   { name: 'mini-program', description: 'What a mini-program calls with wx.request.' },
@@ -23,7 +27,9 @@ const TAGS = [
   {
     name: 'wechat',
     description:
-      "What WeChat's servers call. They prove themselves by WeChat's signature over the body, made with a key that only WeChat and the merchant hold: it is no header that OpenAPI could name as a security scheme, and it is always verified."
+      "What WeChat's servers call. They prove themselves by WeChat's signature over the body, made with a key that " +
+      'only WeChat and the merchant hold: it is no header that OpenAPI could name as a security scheme, and it is ' +
+      'always verified.'
   },
   { name: 'operation', description: 'For whoever runs wxgate.' }
 ]
@@ -47,15 +53,15 @@ const SECURITY_SCHEMES = {
 /** This instance, as a place beside the document itself. */
 export const INSIDE = { url: '/', description: 'this instance, from the inside' }
 
-export const aboutDocument = ({ version, publicUrl }: About) => ({
-  openapi: '3.1.0',
-  info: {
-    title: 'wxgate',
-    version,
-    description: DESCRIPTION,
-    license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
-  },
-  servers: [{ url: publicUrl, description: 'as mini-programs and WeChat reach it' }, INSIDE],
-  tags: TAGS,
-  components: { securitySchemes: SECURITY_SCHEMES }
-})
+export function aboutDocument({ version, publicUrl, events }: About) {
+  const license = { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+  const schemas = {}
+  return {
+    openapi: '3.1.0',
+    info: { title: 'wxgate', version, description: DESCRIPTION, license },
+    servers: [{ url: publicUrl, description: 'as mini-programs and WeChat reach it' }, INSIDE],
+    tags: TAGS,
+    components: { securitySchemes: SECURITY_SCHEMES, examples: EXAMPLES, schemas },
+    webhooks: describeWebhooks(events, schemas)
+  }
+}

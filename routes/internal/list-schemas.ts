@@ -1,8 +1,6 @@
 /** What the lists of /internal have in common: how much of them, from where on, and their shape. */
 import { type TSchema, Type } from '@sinclair/typebox'
 
-export const Time = Type.String({ format: 'date-time' })
-
 /** Query values are texts. */
 export const pageFields = (cursorPattern: string) => ({
   limit: Type.Optional(
@@ -14,11 +12,11 @@ export const pageFields = (cursorPattern: string) => ({
 /** A whole time in base 36, a dot, a name: up to 2^53 ms, and what our ids are made of. */
 export const PLACE_CURSOR = '^[0-9a-z]{1,10}\\.[\\w.-]{1,200}$'
 
-export const listOf = <T extends TSchema>(item: T, example: { items: unknown[]; next?: string }) =>
+export const listOf = <T extends TSchema>($id: string, item: T, example: { items: unknown[]; next?: string }) =>
   Type.Object(
     {
       items: Type.Array(item),
       next: Type.Optional(Type.String({ description: 'the cursor of the next page, where there is one' }))
     },
-    { examples: [example] }
+    { $id, examples: [example] }
   )

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, problems, TokenAnswer, WECHAT_PROBLEMS } from '../../schemas.ts'
+import { Appid, IssuedTokens, problems, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 export const LoginSchema = {
   operationId: 'exchangeLoginCode',
@@ -18,7 +18,7 @@ export const LoginSchema = {
     }
   ),
   response: {
-    200: TokenAnswer,
+    200: IssuedTokens,
     ...problems('APP_UNKNOWN', 'CODE_INVALID', 'CODE_USED', 'USER_BLOCKED', 'REDIS_UNAVAILABLE', ...WECHAT_PROBLEMS)
   }
 }

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { problems, SESSION_PROBLEMS, WECHAT_PROBLEMS } from '../../schemas.ts'
-import { DATA_PROBLEMS, PHONE_EXAMPLE, PhoneBody, PhoneNumber } from '../../user-data-schemas.ts'
+import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../user-data-schemas.ts'
 
 export const PhoneSchema = {
   operationId: 'getPhoneNumber',
@@ -8,7 +8,7 @@ export const PhoneSchema = {
   summary: "The user's phone number, decrypted here or exchanged at WeChat; for the page to show, a proof to nobody",
   body: PhoneBody,
   response: {
-    200: Type.Object(PhoneNumber, { examples: [PHONE_EXAMPLE] }),
+    200: Type.Object(PHONE_FIELDS, { $id: 'PhoneNumber', examples: [PHONE_EXAMPLE] }),
     ...problems(...SESSION_PROBLEMS, 'CODE_INVALID', ...DATA_PROBLEMS, ...WECHAT_PROBLEMS)
   }
 }

@@ -1,7 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, Openid, problems, SESSION_PROBLEMS } from '../../schemas.ts'
-
-const Time = Type.String({ format: 'date-time' })
+import { Appid, Openid, problems, SESSION_PROBLEMS, Time } from '../../schemas.ts'
 
 export const SessionSchema = {
   operationId: 'getSession',
@@ -19,6 +17,7 @@ export const SessionSchema = {
         sessionKeyHeld: Type.Boolean({ description: 'whether data that WeChat encrypts can be opened now' })
       },
       {
+        $id: 'Session',
         examples: [
           {
             appid: 'wx0123456789abcdef',

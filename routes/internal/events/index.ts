@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../_shared/bodies.ts'
-import { FindSchema, ListSchema, RedeliverSchema } from './schema.ts'
+import { GetEventSchema, ListEventsSchema, RedeliverEventSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
@@ -9,16 +9,16 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   ignoreBodies(app)
 
-  app.get('/', { config, schema: ListSchema }, async function list(request) {
+  app.get('/', { config, schema: ListEventsSchema }, async function list(request) {
     const { limit, ...query } = request.query
     return recordedEvents.list({ limit: Number(limit), ...query })
   })
 
-  app.get('/:id', { config, schema: FindSchema }, async function find(request) {
+  app.get('/:id', { config, schema: GetEventSchema }, async function find(request) {
     return recordedEvents.find(request.params.id)
   })
 
-  app.post('/:id/redeliver', { config, schema: RedeliverSchema }, async (request, reply) => {
+  app.post('/:id/redeliver', { config, schema: RedeliverEventSchema }, async (request, reply) => {
     const { id } = request.params
     await recordedEvents.redeliver(id)
     return reply.code(202).send({ id, state: 'waiting' })

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import { StringEnum } from '../../_shared/string-enum.ts'
-import { INTERNAL_PROBLEMS, NoBody, problems } from '../../schemas.ts'
-import { listOf, PLACE_CURSOR, pageFields, Time } from '../list-schemas.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../schemas.ts'
+import { listOf, PLACE_CURSOR, pageFields } from '../list-schemas.ts'
+import { AnyEvent, PAYMENT_EXAMPLE } from './event-schemas.ts'
 
 const State = StringEnum(['waiting', 'delivered', 'failed'], {
   description: 'waiting: not delivered yet; failed: nobody tries any more'
@@ -31,11 +32,13 @@ const example = {
   nextTryAt: '2026-11-23T18:47:18.904Z'
 }
 
+const EventSummary = Type.Object(summary, { $id: 'EventSummary', examples: [example] })
+
 const params = Type.Object({
   id: Type.String({ description: 'the webhook-id', examples: ['pay_1900000109_4200432476202611243626934420'] })
 })
 
-export const ListSchema = {
+export const ListEventsSchema = {
   operationId: 'listEvents',
   tags: ['events'],
   summary: 'What was recorded, newest first: what waits by when it was recorded, what ended by when it did',
@@ -44,7 +47,7 @@ export const ListSchema = {
     { additionalProperties: false }
   ),
   response: {
-    200: listOf(Type.Object(summary), {
+    200: listOf('EventList', EventSummary, {
       items: [example],
       next: 'mic4a1vk.pay_1900000109_4200432476202611243626934420.3c9909af.9d2f11'
     }),
@@ -52,42 +55,34 @@ export const ListSchema = {
   }
 }
 
-export const FindSchema = {
+export const GetEventSchema = {
   operationId: 'getEvent',
   tags: ['events'],
   summary: 'One event, and how its delivery went',
   params,
   response: {
-    200: Type.Object(
-      {
-        ...summary,
-        timestamp: Type.String({ format: 'date-time', description: 'when it happened' }),
-        data: Type.Object({}, { additionalProperties: true, description: 'as it is posted' })
-      },
-      {
-        examples: [
-          {
-            ...example,
-            timestamp: '2026-11-23T18:46:40.000Z',
-            data: {
-              api: 'v2',
-              mchid: '1900000109',
-              outTradeNo: 'T20261123_0001',
-              amount: { total: 4200, currency: 'CNY' }
-            }
-          }
-        ]
+    200: {
+      ...Type.Object({
+        ...EventSummary.properties,
+        timestamp: Type.String(),
+        data: Type.Object({}, { additionalProperties: true })
+      }),
+      'x-shown': {
+        $id: 'RecordedEvent',
+        allOf: [EventSummary, AnyEvent],
+        examples: [{ ...example, timestamp: '2026-11-23T18:46:40.000Z', data: PAYMENT_EXAMPLE }]
       }
-    ),
+    },
     ...problems('NOT_FOUND', ...INTERNAL_PROBLEMS)
   }
 }
 
-export const RedeliverSchema = {
+export const RedeliverEventSchema = {
   operationId: 'redeliverEvent',
   tags: ['events'],
   summary:
-    'Deliver an event at once, whatever its state, under the same webhook-id; where it had ended, with all its tries again',
+    'Deliver an event at once, whatever its state, under the same webhook-id; where it had ended, with all its tries ' +
+    'again',
   params,
   body: NoBody,
   response: {

@@ -28,7 +28,7 @@ export const OutRefundNo = Type.String({
 })
 
 /** Query values are texts. */
-export const Hint = Type.Object(
+export const PayHint = Type.Object(
   {
     mchid: Type.Optional({
       ...Mchid,
@@ -42,7 +42,14 @@ export const Hint = Type.Object(
   { additionalProperties: false }
 )
 
-export const Time = Type.String({ format: 'date-time' })
-export const Currency = Type.String({ description: 'CNY' })
+export const PaidAmount = Type.Object({
+  total: Type.Integer({ description: 'fen of the order: compare this' }),
+  payerTotal: Type.Optional(Type.Integer({ description: 'fen that the payer paid: less, by coupons' })),
+  currency: Type.String({ description: 'CNY' })
+})
+export const RefundAmount = Type.Object({
+  total: Type.Integer({ description: 'fen of the order' }),
+  refund: Type.Integer({ description: 'fen given back' })
+})
 
 export const PAY_PROBLEMS = [...INTERNAL_PROBLEMS, 'APP_UNKNOWN', 'PAY_REJECTED', ...WECHAT_PROBLEMS] as const

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { BODY_LIMIT_BYTES, noteFailure, noteOutcome, rawBody, takeRaw } from '../raw-door.ts'
-import { CheckSchema, PushSchema } from './schema.ts'
+import { CheckPushUrlSchema, PushSchema } from './schema.ts'
 
 const REFUSED = 403
 
@@ -26,14 +26,18 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     bodyLimit: BODY_LIMIT_BYTES
   }
 
-  app.get('/:appid', { ...options, exposeHeadRoute: false, schema: CheckSchema }, async function check(request, reply) {
-    const { appid } = request.params
-    request.appid = apps.knows(appid) ? appid : undefined
-    const { verdict, reason, cause, answer } = await pushes.check(appid, request.query)
-    noteOutcome(request, { verdict, reason })
-    if (verdict === 'failed') return send(reply, noteFailure(app, cause, request, reply), answer)
-    return send(reply, verdict === 'refused' ? REFUSED : 200, answer)
-  })
+  app.get(
+    '/:appid',
+    { ...options, exposeHeadRoute: false, schema: CheckPushUrlSchema },
+    async function check(request, reply) {
+      const { appid } = request.params
+      request.appid = apps.knows(appid) ? appid : undefined
+      const { verdict, reason, cause, answer } = await pushes.check(appid, request.query)
+      noteOutcome(request, { verdict, reason })
+      if (verdict === 'failed') return send(reply, noteFailure(app, cause, request, reply), answer)
+      return send(reply, verdict === 'refused' ? REFUSED : 200, answer)
+    }
+  )
 
   app.post('/:appid', { ...options, schema: PushSchema }, async function receive(request, reply) {
     const { appid } = request.params

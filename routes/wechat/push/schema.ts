@@ -12,7 +12,7 @@ const signed = {
 const params = Type.Object({ appid: Type.String() })
 const Refused = Type.String({ description: 'the same words for every refusal' })
 
-export const CheckSchema = {
+export const CheckPushUrlSchema = {
   operationId: 'checkPushUrl',
   tags: ['wechat'],
   summary: 'URL check of the message push',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { problems, TokenAnswer } from '../../../schemas.ts'
+import { IssuedTokens, problems } from '../../../schemas.ts'
 
 export const RefreshSchema = {
   operationId: 'refreshTokens',
@@ -18,7 +18,7 @@ export const RefreshSchema = {
     }
   ),
   response: {
-    200: TokenAnswer,
+    200: IssuedTokens,
     ...problems('REFRESH_INVALID', 'REFRESH_EXPIRED', 'REFRESH_REUSED', 'SESSION_REVOKED', 'REDIS_UNAVAILABLE')
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../_shared/bodies.ts'
-import { QuarantinedSchema, RetrySchema } from './schema.ts'
+import { QuarantinedSchema, RetryCallbackSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
@@ -14,7 +14,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     return callbacks.quarantine.list({ limit: Number(limit), ...query })
   })
 
-  app.post('/:id/retry', { config, schema: RetrySchema }, async function retry(request, reply) {
+  app.post('/:id/retry', { config, schema: RetryCallbackSchema }, async function retry(request, reply) {
     const { verdict, reason, id } = await callbacks.retry(request.params.id)
     request.verdict = { verdict, reason, webhookId: id }
     return reply.code(202).send({ verdict, ...(reason && { reason }), ...(id && { webhookId: id }) })

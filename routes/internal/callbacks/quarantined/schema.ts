@@ -1,16 +1,19 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, NoBody, problems } from '../../../schemas.ts'
-import { listOf, PLACE_CURSOR, pageFields, Time } from '../../list-schemas.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../../schemas.ts'
+import { listOf, PLACE_CURSOR, pageFields } from '../../list-schemas.ts'
 
-const Quarantined = Type.Object({
-  id: Type.String(),
-  identity: Type.String({ description: 'what it is about, as far as it says: the webhook-id it would get' }),
-  door: Type.String({ description: 'pay-v2, pay-v2-refund, pay-v3 or push' }),
-  reason: Type.String({ description: 'what contradicts, in a word' }),
-  firstSeen: Time,
-  lastSeen: Time,
-  times: Type.Integer({ description: 'how often it came' })
-})
+const Quarantined = Type.Object(
+  {
+    id: Type.String(),
+    identity: Type.String({ description: 'what it is about, as far as it says: the webhook-id it would get' }),
+    door: Type.String({ description: 'pay-v2, pay-v2-refund, pay-v3 or push' }),
+    reason: Type.String({ description: 'what contradicts, in a word' }),
+    firstSeen: Time,
+    lastSeen: Time,
+    times: Type.Integer({ description: 'how often it came' })
+  },
+  { $id: 'QuarantinedCallback' }
+)
 
 export const QuarantinedSchema = {
   operationId: 'listQuarantinedCallbacks',
@@ -18,7 +21,7 @@ export const QuarantinedSchema = {
   summary: 'Authentic callbacks that contradict our settings or our order, newest first; their bodies stay sealed',
   querystring: Type.Object(pageFields(PLACE_CURSOR), { additionalProperties: false }),
   response: {
-    200: listOf(Quarantined, {
+    200: listOf('QuarantinedCallbackList', Quarantined, {
       items: [
         {
           id: 'Q3cYpB0nT4mJ8xk1d2VfZw',
@@ -36,7 +39,7 @@ export const QuarantinedSchema = {
   }
 }
 
-export const RetrySchema = {
+export const RetryCallbackSchema = {
   operationId: 'retryQuarantinedCallback',
   tags: ['callbacks'],
   summary: 'Verify and record a callback in quarantine with the settings of today',

@@ -1,30 +1,33 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems } from '../../../schemas.ts'
-import { listOf, pageFields, Time } from '../../list-schemas.ts'
+import { INTERNAL_PROBLEMS, problems, Time } from '../../../schemas.ts'
+import { listOf, pageFields } from '../../list-schemas.ts'
 
 const Texts = (names: string[]) =>
   Type.Object(Object.fromEntries(names.map((name) => [name, Type.Optional(Type.String())])))
 
-const Refused = Type.Object({
-  time: Time,
-  door: Type.String({ description: 'pay-v2, pay-v2-refund, pay-v3 or push' }),
-  verdict: Type.String({ description: 'refused, unknown-merchant, or quarantined: authentic, and kept' }),
-  reason: Type.String({ description: 'what was wrong, in a word' }),
-  requestId: Type.String({ description: 'by which the log has it' }),
-  mchid: Type.Optional(Type.String({ description: 'whose address it came to' })),
-  appid: Type.Optional(Type.String({ description: 'whose address it came to' })),
-  bytes: Type.Optional(Type.Integer({ description: 'of the body, where it was read' })),
-  sha256: Type.Optional(Type.String({ description: 'of the body, in hex' })),
-  headers: Texts([
-    'wechatpay-serial',
-    'wechatpay-timestamp',
-    'wechatpay-nonce',
-    'content-type',
-    'content-length',
-    'user-agent'
-  ]),
-  query: Type.Optional(Texts(['timestamp', 'nonce', 'encrypt_type']))
-})
+const Refused = Type.Object(
+  {
+    time: Time,
+    door: Type.String({ description: 'pay-v2, pay-v2-refund, pay-v3 or push' }),
+    verdict: Type.String({ description: 'refused, unknown-merchant, or quarantined: authentic, and kept' }),
+    reason: Type.String({ description: 'what was wrong, in a word' }),
+    requestId: Type.String({ description: 'by which the log has it' }),
+    mchid: Type.Optional(Type.String({ description: 'whose address it came to' })),
+    appid: Type.Optional(Type.String({ description: 'whose address it came to' })),
+    bytes: Type.Optional(Type.Integer({ description: 'of the body, where it was read' })),
+    sha256: Type.Optional(Type.String({ description: 'of the body, in hex' })),
+    headers: Texts([
+      'wechatpay-serial',
+      'wechatpay-timestamp',
+      'wechatpay-nonce',
+      'content-type',
+      'content-length',
+      'user-agent'
+    ]),
+    query: Type.Optional(Texts(['timestamp', 'nonce', 'encrypt_type']))
+  },
+  { $id: 'RefusedCallback' }
+)
 
 export const RefusedSchema = {
   operationId: 'listRefusedCallbacks',
@@ -32,7 +35,7 @@ export const RefusedSchema = {
   summary: 'The last 1,000 callbacks that were refused, newest first; of a flood a part',
   querystring: Type.Object(pageFields('^\\d{1,15}-\\d{1,10}$'), { additionalProperties: false }),
   response: {
-    200: listOf(Refused, {
+    200: listOf('RefusedCallbackList', Refused, {
       items: [
         {
           time: '2026-11-23T18:46:41.120Z',

@@ -1,15 +1,15 @@
 import { Type } from '@sinclair/typebox'
 import { StringEnum } from '../../../_shared/string-enum.ts'
 import { problems } from '../../../schemas.ts'
-import { Hint, PAY_PROBLEMS } from '../schemas.ts'
+import { PAY_PROBLEMS, PayHint } from '../schemas.ts'
 
 export const BillSchema = {
   operationId: 'downloadBill',
   tags: ['payments'],
   summary: 'The bill of a day, as WeChat wrote it',
   description:
-    'Ready from about 10 h of the next day (Beijing) on; WeChat keeps three months. Amounts are yuan. A connection that breaks ' +
-    'off means that the bill is not the one WeChat announced, or not whole: throw away what came.',
+    'Ready from about 10 h of the next day (Beijing) on; WeChat keeps three months. Amounts are yuan. A connection ' +
+    'that breaks off means that the bill is not the one WeChat announced, or not whole: throw away what came.',
   params: Type.Object({ kind: StringEnum(['trade', 'fundflow']) }),
   querystring: Type.Object(
     {
@@ -19,7 +19,7 @@ export const BillSchema = {
         description: 'a day of Beijing, YYYY-MM-DD',
         examples: ['2026-11-22']
       }),
-      ...Hint.properties
+      ...PayHint.properties
     },
     { additionalProperties: false }
   ),

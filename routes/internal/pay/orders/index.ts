@@ -1,20 +1,20 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { CloseSchema, FindSchema, OrderSchema } from './schema.ts'
+import { CloseOrderSchema, CreateOrderSchema, FindOrderSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { prepay, orderBook } = app
 
-  app.post('/', { config, schema: OrderSchema }, async function order(request) {
+  app.post('/', { config, schema: CreateOrderSchema }, async function order(request) {
     return prepay.create(request.body)
   })
 
-  app.get('/:outTradeNo', { config, exposeHeadRoute: false, schema: FindSchema }, async function find(request) {
+  app.get('/:outTradeNo', { config, exposeHeadRoute: false, schema: FindOrderSchema }, async function find(request) {
     return orderBook.find(request.params.outTradeNo, request.query)
   })
 
-  app.post('/:outTradeNo/close', { config, schema: CloseSchema }, async function close(request, reply) {
+  app.post('/:outTradeNo/close', { config, schema: CloseOrderSchema }, async function close(request, reply) {
     await orderBook.close(request.params.outTradeNo, request.query)
     return reply.code(204).send(null)
   })

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { StringEnum } from '../../../_shared/string-enum.ts'
-import { Appid, NoBody, Openid, problems } from '../../../schemas.ts'
-import { Api, Currency, Fen, Hint, Mchid, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
+import { Appid, NoBody, Openid, problems, Time } from '../../../schemas.ts'
+import { Api, Fen, Mchid, OutTradeNo, PAY_PROBLEMS, PaidAmount, PayHint, PlainText } from '../schemas.ts'
 
 /** RFC 3339 with a zone. The format knows the calendar but takes looser spellings too, which Date does not read. */
 const Instant = Type.String({
@@ -10,7 +10,7 @@ const Instant = Type.String({
   description: 'when the order can no longer be paid, e.g. 2030-01-31T20:15:00+08:00'
 })
 
-export const OrderSchema = {
+export const CreateOrderSchema = {
   operationId: 'createOrder',
   tags: ['payments'],
   summary: 'Make an order and what wx.requestPayment needs for it',
@@ -27,6 +27,7 @@ export const OrderSchema = {
       api: Type.Optional({ ...Api, description: 'default v3 where its keys are configured' })
     },
     {
+      $id: 'OrderRequest',
       additionalProperties: false,
       examples: [
         {
@@ -55,6 +56,7 @@ export const OrderSchema = {
         )
       },
       {
+        $id: 'CreatedOrder',
         examples: [
           {
             prepayId: 'wx241124464000011a2b3c4d5e6f70000',
@@ -79,12 +81,12 @@ const State = StringEnum(['SUCCESS', 'REFUND', 'NOTPAY', 'CLOSED', 'REVOKED', 'U
   description: 'SUCCESS and REFUND were paid; a later answer never says less than an earlier one'
 })
 
-export const FindSchema = {
+export const FindOrderSchema = {
   operationId: 'findOrder',
   tags: ['payments'],
   summary: 'An order as WeChat has it now',
   params: OrderParams,
-  querystring: Hint,
+  querystring: PayHint,
   response: {
     200: Type.Object(
       {
@@ -94,18 +96,13 @@ export const FindSchema = {
         outTradeNo: Type.String(),
         transactionId: Type.Optional(Type.String({ description: "WeChat's number of the payment" })),
         state: State,
-        amount: Type.Optional(
-          Type.Object({
-            total: Type.Integer({ description: 'fen of the order' }),
-            payerTotal: Type.Optional(Type.Integer({ description: 'fen that the payer paid: less, by coupons' })),
-            currency: Currency
-          })
-        ),
+        amount: Type.Optional(PaidAmount),
         openid: Type.Optional(Type.String()),
         successTime: Type.Optional(Time),
         attach: Type.Optional(Type.String())
       },
       {
+        $id: 'Order',
         examples: [
           {
             api: 'v3',
@@ -125,12 +122,12 @@ export const FindSchema = {
   }
 }
 
-export const CloseSchema = {
+export const CloseOrderSchema = {
   operationId: 'closeOrder',
   tags: ['payments'],
   summary: 'Close an order, so that nobody can pay it any more; PAY_REJECTED where it is paid already',
   params: OrderParams,
-  querystring: Hint,
+  querystring: PayHint,
   body: NoBody,
   response: {
     204: Type.Null({ description: 'The order is closed.' }),

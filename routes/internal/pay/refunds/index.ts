@@ -1,12 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { FindRefundSchema, RefundSchema } from './schema.ts'
+import { CreateRefundSchema, FindRefundSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { refunds } = app
 
-  app.post('/', { config, schema: RefundSchema }, async function refund(request) {
+  app.post('/', { config, schema: CreateRefundSchema }, async function refund(request) {
     return refunds.create(request.body, request.query)
   })
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { StringEnum } from '../../../_shared/string-enum.ts'
-import { problems } from '../../../schemas.ts'
-import { Fen, Hint, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PlainText, Time } from '../schemas.ts'
+import { problems, Time } from '../../../schemas.ts'
+import { Fen, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PayHint, PlainText, RefundAmount } from '../schemas.ts'
 
 const Refund = Type.Object(
   {
@@ -14,14 +14,11 @@ const Refund = Type.Object(
         'SUCCESS and CLOSED are final (CLOSED: refund again under a new number); ' +
         'ABNORMAL waits for a person in the merchant platform'
     }),
-    amount: Type.Object({
-      total: Type.Integer({ description: 'fen of the order' }),
-      refund: Type.Integer({ description: 'fen given back' })
-    }),
+    amount: RefundAmount,
     successTime: Type.Optional(Time)
   },
   {
-    title: 'Refund',
+    $id: 'Refund',
     examples: [
       {
         outRefundNo: 'R20261123_0001',
@@ -35,11 +32,11 @@ const Refund = Type.Object(
   }
 )
 
-export const RefundSchema = {
+export const CreateRefundSchema = {
   operationId: 'createRefund',
   tags: ['payments'],
   summary: 'Give a payment back, in whole or in part; the same call again is the same refund',
-  querystring: Hint,
+  querystring: PayHint,
   body: Type.Object(
     {
       outTradeNo: Type.Optional(OutTradeNo),
@@ -55,6 +52,7 @@ export const RefundSchema = {
       reason: Type.Optional(PlainText(80, 'the payer reads it'))
     },
     {
+      $id: 'RefundRequest',
       additionalProperties: false,
       oneOf: [{ required: ['outTradeNo'] }, { required: ['transactionId'] }],
       examples: [{ outTradeNo: 'T20261123_0001', outRefundNo: 'R20261123_0001', amount: 1200, total: 4200 }]
@@ -68,6 +66,6 @@ export const FindRefundSchema = {
   tags: ['payments'],
   summary: 'A refund as WeChat has it now',
   params: Type.Object({ outRefundNo: OutRefundNo }),
-  querystring: Hint,
+  querystring: PayHint,
   response: { 200: Refund, ...problems(...PAY_PROBLEMS, 'NOT_FOUND') }
 }

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { noteOutcome, rawBody, takeRaw, V2_BODY_LIMIT_BYTES } from '../../raw-door.ts'
-import { NotifySchema, RefundSchema } from './schema.ts'
+import { NotifyV2Schema, RefundNoticeSchema } from './schema.ts'
 
 const XML = 'text/xml; charset=utf-8'
 
@@ -23,8 +23,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     config: { auth: 'wechat' as const, scope: 'callback' as const, door },
     bodyLimit: V2_BODY_LIMIT_BYTES
   })
-  app.post('/:mchid/notify', { ...options('pay-v2'), schema: NotifySchema }, receiveBy(paymentCallbacks))
-  app.post('/:mchid/refund', { ...options('pay-v2-refund'), schema: RefundSchema }, receiveBy(refundCallbacks))
+  app.post('/:mchid/notify', { ...options('pay-v2'), schema: NotifyV2Schema }, receiveBy(paymentCallbacks))
+  app.post('/:mchid/refund', { ...options('pay-v2-refund'), schema: RefundNoticeSchema }, receiveBy(refundCallbacks))
 }
 
 export default routes

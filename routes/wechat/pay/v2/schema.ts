@@ -26,12 +26,13 @@ const NOTICE = `<xml>
 const fail = (description: string) => Type.String({ description, examples: [FAIL] })
 const anyFail = fail('Nothing was recorded; WeChat sends again.')
 
-export const NotifySchema = {
+export const NotifyV2Schema = {
   operationId: 'receivePaymentV2',
   tags: ['wechat'],
   summary: 'Payment result, APIv2: signed XML',
   description:
-    'The field `sign` is MD5 or HMAC-SHA256 over all other fields and the APIv2 key; it is verified before anything else.',
+    'The field `sign` is MD5 or HMAC-SHA256 over all other fields and the APIv2 key; it is verified before anything ' +
+    'else.',
   consumes: ['text/xml'],
   produces: ['text/xml'],
   params: Type.Object({ mchid: Type.String({ description: 'of the merchant', examples: ['1900000109'] }) }),
@@ -58,15 +59,17 @@ const REFUND_NOTICE = `<xml>
 <req_info><![CDATA[pXgZ03XbF2kwAA5lM7fEio6xbiZTfgDvjw3LtMB1Zuo=]]></req_info>
 </xml>`
 
-export const RefundSchema = {
+export const RefundNoticeSchema = {
   operationId: 'receiveRefundV2',
   tags: ['wechat'],
   summary: 'Refund result, APIv2: XML with an encrypted `req_info`',
   description:
-    '`req_info` is AES-256-ECB under the MD5 of the APIv2 key, without a signature. So WeChat is asked whether it says the same: at once, or, where it does not answer within a second, later by a worker. Only what it confirms is recorded.',
+    '`req_info` is AES-256-ECB under the MD5 of the APIv2 key, without a signature. So WeChat is asked whether ' +
+    'it says the same: at once, or, where it does not answer within a second, later by a worker. Only what it ' +
+    'confirms is recorded.',
   consumes: ['text/xml'],
   produces: ['text/xml'],
-  params: NotifySchema.params,
+  params: NotifyV2Schema.params,
   'x-body': Type.String({ description: "WeChat's XML, at most 64 KiB", examples: [REFUND_NOTICE] }),
   response: {
     200: Type.String({

@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { BODY_LIMIT_BYTES, noteOutcome, rawBody, takeRaw } from '../../raw-door.ts'
-import { NotifySchema } from './schema.ts'
+import { NotifyV3Schema } from './schema.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
@@ -12,7 +12,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   takeRaw(app, { fail, refuseCompressed: (_request, reply) => fail(reply, 415) })
 
   const config = { auth: 'wechat' as const, scope: 'callback' as const, door: 'pay-v3' as const }
-  const options = { config, bodyLimit: BODY_LIMIT_BYTES, schema: NotifySchema }
+  const options = { config, bodyLimit: BODY_LIMIT_BYTES, schema: NotifyV3Schema }
   app.post('/:mchid/notify', options, async function notify(request, reply) {
     const { mchid } = request.params
     const message = { headers: request.headers, body: rawBody(request, { mchid }) }

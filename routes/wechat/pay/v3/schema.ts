@@ -21,12 +21,13 @@ const FAIL = { code: 'FAIL', message: '失败' }
 const fail = (description: string) => Type.Unsafe<typeof FAIL | string>({ const: FAIL, description, examples: [FAIL] })
 const anyFail = fail('Nothing was recorded; WeChat sends again.')
 
-export const NotifySchema = {
+export const NotifyV3Schema = {
   operationId: 'receiveNoticeV3',
   tags: ['wechat'],
   summary: 'Payment and refund results, APIv3: signed JSON with a sealed resource',
   description:
-    'The signature in the `Wechatpay-*` headers is verified over the bytes of the body before anything else; then the resource is opened with the APIv3 key.',
+    'The signature in the `Wechatpay-*` headers is verified over the bytes of the body before anything else; ' +
+    'then the resource is opened with the APIv3 key.',
   params: Type.Object({ mchid: Type.String({ description: 'of the merchant', examples: ['1900000109'] }) }),
   /** The body is read raw. */
   'x-body': Type.Unsafe({ type: 'object', description: "WeChat's JSON, at most 1 MiB", examples: [NOTICE] }),

@@ -10,6 +10,7 @@ const response = {
       expiresAt: Type.String({ format: 'date-time' })
     },
     {
+      $id: 'AccessToken',
       examples: [
         {
           accessToken: '86_yKbO2Hn1c0pQxWcV7tZ5mJ4sRfLd9uGaTe8iXo3B6vNqYwPzEk',
@@ -34,8 +35,8 @@ export const RenewSchema = {
   tags: ['apps'],
   summary: 'The access_token to use after WeChat refused one',
   description:
-    'For a caller that met 40001, 40014 or 42001. A new token is fetched only where the refused one is still the one held; ' +
-    'after any other the answer is the token that is held now.',
+    'For a caller that met 40001, 40014 or 42001. A new token is fetched only where the refused one is still the one ' +
+    'held; after any other the answer is the token that is held now.',
   params,
   body: Type.Object(
     {

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { Openid, problems } from '../../../../../schemas.ts'
-import { HeldSession, Time, USER_PROBLEMS, UserParams } from '../schemas.ts'
+import { Openid, problems, Time } from '../../../../../schemas.ts'
+import { HeldSession, USER_PROBLEMS, UserParams } from '../schemas.ts'
 
 const Held = Type.Object(
   {
@@ -21,6 +21,7 @@ const Held = Type.Object(
     )
   },
   {
+    $id: 'User',
     examples: [
       {
         appid: 'wx0123456789abcdef',

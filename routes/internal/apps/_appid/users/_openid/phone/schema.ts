@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import { StringEnum } from '../../../../../../_shared/string-enum.ts'
 import { problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
-import { DATA_PROBLEMS, PHONE_EXAMPLE, PhoneBody, PhoneNumber } from '../../../../../../user-data-schemas.ts'
+import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../../../../../user-data-schemas.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 export const UserPhoneSchema = {
@@ -13,12 +13,12 @@ export const UserPhoneSchema = {
   response: {
     200: Type.Object(
       {
-        ...PhoneNumber,
+        ...PHONE_FIELDS,
         source: StringEnum(['code', 'data'], {
           description: 'code: WeChat said so; data: the owner of the phone may have altered it'
         })
       },
-      { examples: [{ ...PHONE_EXAMPLE, source: 'code' }] }
+      { $id: 'ProvenPhoneNumber', examples: [{ ...PHONE_EXAMPLE, source: 'code' }] }
     ),
     ...problems(...USER_PROBLEMS, 'CODE_INVALID', ...DATA_PROBLEMS, ...WECHAT_PROBLEMS)
   }

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import { NoBody, problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
-export const CheckSchema = {
+export const CheckSessionKeySchema = {
   operationId: 'checkSessionKey',
   tags: ['users'],
   summary: "Ask WeChat whether the user's newest session_key still holds",
@@ -17,7 +17,7 @@ export const CheckSchema = {
   }
 }
 
-export const ResetSchema = {
+export const ResetSessionKeySchema = {
   operationId: 'resetSessionKey',
   tags: ['users'],
   summary: "Have WeChat replace the user's session_key; after a lost answer ask for a check, not for a reset again",

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../../_shared/bodies.ts'
 import { isoTime } from '../../../../../../_shared/time.ts'
-import { ListSchema, RevokeOneSchema, RevokeSchema } from './schema.ts'
+import { ListSessionsSchema, RevokeSessionSchema, RevokeSessionsSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
@@ -11,7 +11,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   ignoreBodies(app)
 
-  app.get('/', { config, schema: ListSchema }, async function list(request) {
+  app.get('/', { config, schema: ListSessionsSchema }, async function list(request) {
     const { appid, openid } = request.params
     const { limit, cursor } = request.query
     request.appid = apps.pick(appid).appid
@@ -26,14 +26,14 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     }
   })
 
-  app.delete('/', { config, schema: RevokeSchema }, async function revoke(request, reply) {
+  app.delete('/', { config, schema: RevokeSessionsSchema }, async function revoke(request, reply) {
     const { appid, openid } = request.params
     request.appid = apps.pick(appid).appid
     await sessions.closeAll({ appid, openid })
     return reply.code(204).send(null)
   })
 
-  app.delete('/:sessionId', { config, schema: RevokeOneSchema }, async function revokeOne(request, reply) {
+  app.delete('/:sessionId', { config, schema: RevokeSessionSchema }, async function revokeOne(request, reply) {
     const { appid, openid, sessionId } = request.params
     request.appid = apps.pick(appid).appid
     await sessions.close({ appid, openid, sid: sessionId })

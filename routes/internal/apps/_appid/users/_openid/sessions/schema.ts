@@ -3,14 +3,14 @@ import { problems } from '../../../../../../schemas.ts'
 import { listOf, pageFields } from '../../../../../list-schemas.ts'
 import { HeldSession, USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
-export const ListSchema = {
+export const ListSessionsSchema = {
   operationId: 'listSessions',
   tags: ['users'],
   summary: 'The sessions of a user, newest first',
   params: UserParams,
   querystring: Type.Object(pageFields('^[0-9a-z]{1,8}\\.[\\w-]{22}$'), { additionalProperties: false }),
   response: {
-    200: listOf(HeldSession, {
+    200: listOf('SessionList', HeldSession, {
       items: [
         {
           sessionId: 'Q3cYpB0nT4mJ8xk1d2VfZw',
@@ -24,7 +24,7 @@ export const ListSchema = {
   }
 }
 
-export const RevokeSchema = {
+export const RevokeSessionsSchema = {
   operationId: 'revokeSessions',
   tags: ['users'],
   summary: 'End all sessions of a user; their tokens are refused from the next request on',
@@ -32,7 +32,7 @@ export const RevokeSchema = {
   response: { 204: Type.Null({ description: 'No session of this user is left.' }), ...problems(...USER_PROBLEMS) }
 }
 
-export const RevokeOneSchema = {
+export const RevokeSessionSchema = {
   operationId: 'revokeSession',
   tags: ['users'],
   summary: 'End one session of a user; its tokens are refused from the next request on',
