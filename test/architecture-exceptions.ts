@@ -3,15 +3,12 @@ export const STILL = {
   /** Imports upwards, or from one protocol to another. */
   imports: [
     'lib/metrics/meters.ts → lib/callbacks/doors.ts',
-    'lib/pay/v2/answer.ts → lib/pay/xml.ts',
     'lib/pay/v2/api.ts → lib/pay/api.ts',
     'lib/pay/v2/bill.ts → lib/pay/bill-file.ts',
-    'lib/pay/v2/bill.ts → lib/pay/xml.ts',
     'lib/pay/v2/callback.ts → lib/pay/events.ts',
     'lib/pay/v2/callback.ts → lib/pay/merchants.ts',
     'lib/pay/v2/callback.ts → lib/pay/orders.ts',
     'lib/pay/v2/errors.ts → lib/pay/if-found.ts',
-    'lib/pay/v2/notice.ts → lib/pay/xml.ts',
     'lib/pay/v2/order-query.ts → lib/pay/api.ts',
     'lib/pay/v2/order-query.ts → lib/pay/v3/states.ts',
     'lib/pay/v2/prepay.ts → lib/pay/api.ts',
@@ -24,10 +21,8 @@ export const STILL = {
     'lib/pay/v2/refund-confirmation.ts → lib/pay/events.ts',
     'lib/pay/v2/refund-fields.ts → lib/pay/api.ts',
     'lib/pay/v2/refund-fields.ts → lib/pay/v3/states.ts',
-    'lib/pay/v2/refund-notice.ts → lib/pay/xml.ts',
     'lib/pay/v2/refunds.ts → lib/pay/api.ts',
     'lib/pay/v2/refunds.ts → lib/pay/refund-once.ts',
-    'lib/pay/v2/request.ts → lib/pay/xml.ts',
     'lib/pay/v3/answers.ts → lib/pay/api.ts',
     'lib/pay/v3/api.ts → lib/pay/api.ts',
     'lib/pay/v3/bill.ts → lib/pay/bill-file.ts',
@@ -124,11 +119,10 @@ export const STILL = {
     'makeNonce',
     'JsonObject',
     'Renewal',
-    'XmlRefusal',
     'Fault',
     'SettingsError',
     'decodeBase64'
   ],
   /** Files that keep something at module level. */
-  state: ['lib/pay/xml.ts', 'lib/settings/environment.ts', 'plugins/metrics/process-metrics.ts']
+  state: ['lib/settings/environment.ts', 'plugins/metrics/process-metrics.ts']
 }

@@ -3,7 +3,7 @@
  * (mini-program.md section 5.4).
  */
 import type { App } from '../settings.ts'
-import { quoteCdata } from '../xml/scan.ts'
+import { buildFlatXml } from '../xml/write.ts'
 import { encryptPush } from './encryption.ts'
 import type { PushFormat } from './message.ts'
 import type { OpenedPush } from './open.ts'
@@ -77,13 +77,6 @@ const transfer = ({ message }: OpenedPush, nowSeconds: number): Fields => ({
 type Fields = Readonly<Record<string, string | number>>
 
 function write(format: PushFormat, fields: Fields): Answer {
-  return { contentType: CONTENT_TYPES[format], body: format === 'json' ? JSON.stringify(fields) : writeXml(fields) }
-}
-
-/** Text in CDATA, numbers bare. */
-function writeXml(fields: Fields): string {
-  const elements = Object.entries(fields).map(([name, value]) => {
-    return `<${name}>${typeof value === 'number' ? value : quoteCdata(value)}</${name}>`
-  })
-  return `<xml>${elements.join('')}</xml>`
+  const body = format === 'json' ? JSON.stringify(fields) : buildFlatXml(Object.entries(fields))
+  return { contentType: CONTENT_TYPES[format], body }
 }

@@ -1,9 +1,9 @@
 /** What a push says: from the bytes of a verified message to a typed fact with an identity. */
 import { hash } from 'node:crypto'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
+import { parseNestedXml, type XmlRefusal } from '../xml/read.ts'
 import { cleanFields } from './clean.ts'
 import { decodePush } from './text.ts'
-import { parseNestedXml, type XmlProblem } from './xml.ts'
 
 export type PushFormat = 'json' | 'xml'
 
@@ -15,7 +15,7 @@ export interface PushFields {
   exact: JsonObject
 }
 
-export type ReadFields = ({ status: 'read' } & PushFields) | { status: 'unreadable'; reason: XmlProblem }
+export type ReadFields = ({ status: 'read' } & PushFields) | { status: 'unreadable'; reason: XmlRefusal }
 
 export interface PushMessage {
   /** The user it is about, or whoever sent it; empty where WeChat names none. */
@@ -64,7 +64,7 @@ export function readFields(body: Buffer): ReadFields {
   return { status: 'read', format, fields: cleanFields(read), exact: typeof asCame === 'string' ? read : asCame }
 }
 
-function parse(text: string, format: PushFormat): JsonObject | XmlProblem {
+function parse(text: string, format: PushFormat): JsonObject | XmlRefusal {
   if (format === 'json') return readJsonObject(text, JSON_LIMITS) ?? 'shape'
   const xml = parseNestedXml(text)
   return xml.status === 'parsed' ? xml.fields : xml.reason

@@ -2,7 +2,7 @@
  * What any APIv2 call answers: three nested verdicts in one flat XML, whatever the HTTP status
  * (pay.weixin.qq.com/doc/v2/merchant/4011986592).
  */
-import { parseFlatXml, type XmlRefusal } from '../xml.ts'
+import { parseFlatXml, type XmlRefusal } from '../../xml/read.ts'
 import { verifyV2 } from './sign.ts'
 
 /** Why an answer proves nothing: what was asked for is in doubt, and has to be queried. */

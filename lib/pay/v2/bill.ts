@@ -5,8 +5,9 @@
 import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
 import type { OpenIncoming } from '../../http/exchange.ts'
+import { MAX_XML_BYTES, parseFlatXml } from '../../xml/read.ts'
 import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
-import { MAX_XML_BYTES, parseFlatXml } from '../xml.ts'
+import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
 import type { BadV2, FailedV2 } from './answer.ts'
 import { asServiceErrorV2 } from './errors.ts'
 

@@ -2,7 +2,7 @@
  * The APIv2 payment notice (pay.weixin.qq.com/doc/v2/merchant/4011937248): from raw bytes to a typed fact, and the
  * answers it gets.
  */
-import { parseFlatXml, type XmlRefusal } from '../xml.ts'
+import { parseFlatXml, type XmlRefusal } from '../../xml/read.ts'
 import { fromBeijingTime } from './beijing-time.ts'
 import { verifyV2 } from './sign.ts'
 

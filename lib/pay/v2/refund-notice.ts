@@ -4,7 +4,7 @@
  * So what it says is to be confirmed by a query before anybody acts on it.
  */
 import { createDecipheriv, createSecretKey, hash } from 'node:crypto'
-import { parseFlatXml, type XmlRefusal } from '../xml.ts'
+import { parseFlatXml, type XmlRefusal } from '../../xml/read.ts'
 import { type RefundFieldV2, type RefundV2, readRefundV2 } from './refund-fields.ts'
 
 export interface RefundNoticeV2 extends RefundV2 {

@@ -1,5 +1,5 @@
 /** The body of any APIv2 call: flat XML, signed (unified order, query, close, refund). */
-import { buildFlatXml } from '../xml.ts'
+import { buildFlatXml } from '../../xml/write.ts'
 import { type SignTypeV2, signV2 } from './sign.ts'
 
 export interface SigningV2 {

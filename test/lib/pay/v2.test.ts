@@ -24,7 +24,8 @@ import {
   UNIFIED_ORDER_ADVICE,
   type UnifiedOrderV2
 } from '../../../lib/pay/v2/unified-order.ts'
-import { buildFlatXml, parseFlatXml } from '../../../lib/pay/xml.ts'
+import { parseFlatXml } from '../../../lib/xml/read.ts'
+import { buildFlatXml } from '../../../lib/xml/write.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')

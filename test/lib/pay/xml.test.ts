@@ -4,7 +4,8 @@
  */
 import fc from 'fast-check'
 import t from 'tap'
-import { buildFlatXml, type FlatXml, MAX_XML_BYTES, parseFlatXml } from '../../../lib/pay/xml.ts'
+import { type FlatXml, MAX_XML_BYTES, parseFlatXml } from '../../../lib/xml/read.ts'
+import { buildFlatXml } from '../../../lib/xml/write.ts'
 import { vectors } from '../../vectors.ts'
 
 const hostile = vectors('pay-xml-hostile')

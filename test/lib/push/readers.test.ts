@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { XMLParser } from 'fast-xml-parser'
 import t from 'tap'
 import { readFields, readMessage } from '../../../lib/push/message.ts'
-import { parseNestedXml } from '../../../lib/push/xml.ts'
+import { parseNestedXml } from '../../../lib/xml/read.ts'
 import { vectors } from '../../vectors.ts'
 
 interface Hostile {
