@@ -26,7 +26,6 @@ import payments from './plugins/payments.ts'
 import push from './plugins/push.ts'
 import rateLimit from './plugins/rate-limit.ts'
 import redis from './plugins/redis.ts'
-import refundConfirmations from './plugins/refund-confirmations.ts'
 import requestLog from './plugins/request-log.ts'
 import sessions from './plugins/sessions.ts'
 import tokens from './plugins/tokens.ts'
@@ -141,8 +140,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
     worker: roles.worker,
     now
   })
-  await app.register(refundConfirmations, { worker: roles.worker })
-  await app.register(push, { now })
+  await app.register(push)
   if (internalApiKeys.length > 0) await app.register(metrics)
   if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))
 }
@@ -153,7 +151,7 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
  */
 const doors = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
-  ignorePattern: /_shared|(schemas?|raw-door)\.ts$/,
+  ignorePattern: /_shared|schemas?\.ts$/,
   routeParams: true,
   ignoreFilter: (path: string) => !internal && path.startsWith('/internal')
 })

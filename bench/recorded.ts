@@ -1,7 +1,7 @@
 /** What the gateway has promised to hold: every event that waits in Redis, against every callback that was sent. */
 import { QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createEventRecorder } from '../lib/events/queue.ts'
-import { createOrders, type Orders } from '../lib/pay/orders.ts'
+import { Orders } from '../lib/pay/records.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { eventKeys, redisKeys } from '../lib/redis/keys.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
@@ -54,7 +54,7 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
   }
 
   return {
-    orders: createOrders(connection, names),
+    orders: new Orders(connection, names),
     expect: (id) => void expected.add(id),
     async prove() {
       const jobIds = await allWaiting()

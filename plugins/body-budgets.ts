@@ -77,8 +77,8 @@ export default fp<Partial<BodyBudgets>>(
   { name: 'body-budgets', dependencies: ['auth', 'bodies', 'clients', 'errors', 'meters'], fastify: '5.x' }
 )
 
-function doorOf({ auth, door }: Partial<FastifyContextConfig> = {}): keyof BodyBudgets {
-  if (door !== undefined) return door === 'push' ? 'push' : 'pay'
+function doorOf({ auth, channel }: Partial<FastifyContextConfig> = {}): keyof BodyBudgets {
+  if (channel !== undefined) return channel === 'push' ? 'push' : 'pay'
   return auth === 'internal' || auth === 'docs' ? 'internal' : 'api'
 }
 

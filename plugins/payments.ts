@@ -1,118 +1,106 @@
 /**
- * WeChat Pay: orders, refunds and bills for the merchant's backend, callbacks from WeChat, and questions where none
- * come.
+ * `app.pay`, WeChat Pay: orders, refunds and bills for the merchant's backend, and callbacks from WeChat. A worker also
+ * asks about orders that stayed silent, and has refund notices confirmed.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { retrying } from '../lib/callbacks/retry.ts'
-import type { ProxySettings } from '../lib/http/proxy.ts'
-import { Upstream } from '../lib/http/upstream.ts'
-import { type Bills, createBills } from '../lib/pay/bills.ts'
-import { followEvents } from '../lib/pay/follow.ts'
-import { createMerchants } from '../lib/pay/merchants.ts'
-import { createOrderBook, type OrderBook } from '../lib/pay/order-book.ts'
-import { createOrders } from '../lib/pay/orders.ts'
-import { createPrepay, type Prepay } from '../lib/pay/prepay.ts'
-import { createRefundRecords } from '../lib/pay/refund-records.ts'
-import { createRefunds, type Refunds } from '../lib/pay/refunds.ts'
-import { createPayApiV2 } from '../lib/pay/v2/api.ts'
-import { createPaymentCallbacks, type PaymentCallbacks } from '../lib/pay/v2/callback.ts'
-import { createRefundCallbacks, type RefundCallbacks } from '../lib/pay/v2/refund-callback.ts'
-import { createRefundConfirmations } from '../lib/pay/v2/refund-confirmations.ts'
-import { createSecureUpstreams } from '../lib/pay/v2/secure-upstreams.ts'
-import { createPaymentCallbacksV3, type PaymentCallbacksV3 } from '../lib/pay/v3/callback.ts'
-import { createPayV3, type PayV3 } from '../lib/pay/v3/pay-v3.ts'
-import type { Renewal } from '../lib/pay/v3/renewal.ts'
-import { createWatchList, NO_WATCH_LIST } from '../lib/pay/watch-list.ts'
-import { createWatchTimes } from '../lib/pay/watch-times.ts'
-import type { Merchant } from '../lib/settings.ts'
-import { reconcile } from './payments/reconciling.ts'
+import { ERRORS, type ErrorCode } from '../lib/errors.ts'
+import { Pay, type PayOptions } from '../lib/pay/index.ts'
+import type { ReconcileReport } from '../lib/pay/reconcile-worker.ts'
+import type { ConfirmationReport } from '../lib/pay/refund-confirmations.ts'
+import { throttle } from '../lib/util/throttle.ts'
 
-export interface PaymentsOptions {
-  merchants: readonly Merchant[]
-  origins: readonly string[]
-  timeoutMs: number
-  proxy: ProxySettings
-  publicUrl: string
-  reconcile: { enabled: boolean; firstMs: number }
+export interface PaymentsOptions
+  extends Pick<PayOptions, 'merchants' | 'origins' | 'timeoutMs' | 'proxy' | 'publicUrl' | 'reconcile' | 'now'> {
   worker: boolean
-  now: () => number
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    prepay: Prepay
-    orderBook: OrderBook
-    refunds: Refunds
-    bills: Bills
-    paymentCallbacks: PaymentCallbacks
-    refundCallbacks: RefundCallbacks
-    paymentCallbacksV3: PaymentCallbacksV3
-    payV3: PayV3
+    pay: Pay
   }
 }
 
+const MINUTE_MS = 60_000
+
 export default fp<PaymentsOptions>(
-  async (app: FastifyInstance, { origins, timeoutMs, proxy, publicUrl, now, ...options }) => {
-    const { redis, keys, sealer, meters, callbacks } = app
-    const { quarantine } = callbacks
-    const upstream = new Upstream({ origins, timeoutMs, proxy })
-    const secure = createSecureUpstreams({ origins, timeoutMs, proxy })
-    const v2 = createPayApiV2({ upstream, secureUpstreamFor: secure.of, meters, publicUrl, now })
-    const merchants = createMerchants(options.merchants)
-    const orders = createOrders(redis, keys)
-    const refundRecords = createRefundRecords(redis, keys)
-    const { enabled, firstMs } = options.reconcile
-    const watchList = enabled ? createWatchList(redis, keys) : NO_WATCH_LIST
-    const times = createWatchTimes(firstMs)
-    const events = followEvents(app.events, { orders, refunds: refundRecords, watchList })
-
-    app.decorate('paymentCallbacks', createPaymentCallbacks({ merchants, orders, events, quarantine, meters }))
-    const retriedV2 = createPaymentCallbacks({ merchants, orders, events, ...retrying })
-    callbacks.register('pay-v2', ({ owner, body }) => retriedV2.receive(owner, body))
-
-    let renewal: Renewal | undefined
-    const warnOfCertificates = (mchid: string, error: unknown) => {
+  async (app: FastifyInstance, { worker, ...options }) => {
+    const { redis, keys, sealer, meters, events, durability, callbacks: intake } = app
+    let isClosing = false
+    const onCertificateFailure = (mchid: string, error: unknown) => {
       const { code, detail } = app.asPublicError(error) as { code: string; detail?: string }
-      if (renewal?.stopped !== true)
-        app.log.warn({ mchid, code, detail }, "WeChat's platform certificates could not be fetched")
+      if (!isClosing) app.log.warn({ mchid, code, detail }, "WeChat's platform certificates could not be fetched")
     }
-    const payV3 = createPayV3({
-      ...{ merchants: options.merchants, upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, now },
-      onFailure: warnOfCertificates
-    })
-    app.decorate('payV3', payV3)
-    app.decorate(
-      'paymentCallbacksV3',
-      createPaymentCallbacksV3({ ...payV3, merchants, orders, events, quarantine, meters, now })
-    )
-    callbacks.register('pay-v3', app.paymentCallbacksV3.retry)
-    const confirmations = createRefundConfirmations(redis, keys.refundConfirmations, app.durability)
-    const refundDoor = {
-      ...{ merchants, orders, events, quarantine, confirmations, meters, now },
-      apis: { v2, v3: payV3.api }
-    }
-    app.decorate('refundCallbacks', createRefundCallbacks(refundDoor))
-    const retriedRefunds = createRefundCallbacks({ ...refundDoor, ...retrying })
-    callbacks.register('pay-v2-refund', ({ owner, body }) => retriedRefunds.receive(owner, body))
-    app.addHook('onClose', () => confirmations.close())
+    const common = { redis, keys, sealer, meters, events, durability, intake }
+    const pay = new Pay({ ...options, ...common, onCertificateFailure })
+    app.decorate('pay', pay)
 
-    const apis = { v2, v3: payV3.api }
-    const common = { merchants, apis, orders, now }
-    app.decorate('prepay', createPrepay({ ...common, watchList, times }))
-    app.decorate('orderBook', createOrderBook({ ...common, watchList }))
-    app.decorate('refunds', createRefunds({ ...common, records: refundRecords, watchList, times }))
-    app.decorate('bills', createBills(common))
-    // Before the connections to WeChat, and so closed after them: what is being asked then ends at once.
-    if (enabled && options.worker)
-      reconcile(app, { ...common, refunds: refundRecords, events, watchList, times, firstMs })
+    // Hooks of closing run in reverse: first the calls to WeChat end, so that what waits for one ends at once.
+    app.addHook('onClose', () => pay.closeQueue())
+    if (worker && options.reconcile.enabled) reconcile(app)
+    app.addHook('onClose', () => pay.close())
+    if (worker) confirmRefunds(app)
 
     // Nothing waits for it: the service starts without certificates, and without WeChat.
+    let stopRenewal = () => {}
     app.addHook('onReady', async () => {
-      renewal = payV3.startRenewal()
+      stopRenewal = pay.v3.startRenewal()
     })
-    app.addHook('preClose', async () => renewal?.stop())
-    app.addHook('onClose', () => Promise.all([upstream.close(), secure.close()]))
+    app.addHook('preClose', async () => {
+      isClosing = true
+      stopRenewal()
+    })
   },
-  { name: 'payments', dependencies: ['sessions', 'events', 'meters', 'callbacks'], fastify: '5.x' }
+  { name: 'payments', dependencies: ['sessions', 'events', 'meters', 'callbacks', 'redis'], fastify: '5.x' }
 )
+
+function reconcile(app: FastifyInstance): void {
+  const warn = throttle(MINUTE_MS, (cause) => app.log.warn({ cause }, 'asking WeChat about silent orders'))
+  let close = async () => {}
+  let closed: Promise<void> | undefined
+  app.addHook('onReady', async () => {
+    const worker = app.pay.reconcile(
+      (report) => logChecked(app, report, warn),
+      (error) => warn(error.code ?? error.name)
+    )
+    close = () => worker.close()
+  })
+  app.addHook('preClose', async () => {
+    closed = close()
+  })
+  app.addHook('onClose', () => closed ?? close())
+}
+
+/**
+ * Numbers of the merchant's own, nothing of a person. A WeChat that is away is one line a minute, a mismatch always
+ * one.
+ */
+function logChecked({ log }: FastifyInstance, report: ReconcileReport, warn: (cause: string) => void): void {
+  const { status, found = false, reason = '', ...entry } = report
+  if (found) log.info(entry, 'found by asking WeChat: no callback had come')
+  else if (status === 'failed' && isCode(reason)) warn(reason)
+  else if (status === 'failed') log.warn({ ...entry, reason }, 'what WeChat answers contradicts our record')
+}
+
+/** Else it is the name of what does not match. */
+const isCode = (reason: string): reason is ErrorCode => reason in ERRORS
+
+function confirmRefunds(app: FastifyInstance): void {
+  const redis = app.openWorkerRedis()
+  const worker = app.pay.confirmRefunds(redis, (report) => logSettled(app, report))
+  let closed: Promise<void> | undefined
+  app.addHook('preClose', async () => {
+    closed = worker.close()
+  })
+  app.addHook('onClose', async () => {
+    await (closed ?? worker.close())
+    redis.disconnect()
+  })
+}
+
+/** A webhook-id holds merchant and refund numbers, nothing of a person. */
+function logSettled({ log }: FastifyInstance, { mchid, verdict, reason, id }: ConfirmationReport): void {
+  const facts = { mchid, verdict, reason, webhookId: id }
+  if (verdict === 'quarantined') log.error(facts, 'a stored refund notice waits in quarantine')
+  else log.info(facts, 'stored refund notice settled')
+}

@@ -9,17 +9,15 @@ import { cursorOf, pageOfPlaces, placeOf } from '../redis/places.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { Sealer } from '../sessions/seal.ts'
-import type { CallbackDoor } from './doors.ts'
+import type { CallbackChannel, Texts } from './model.ts'
 
 /** As long as events are recognised as repeated, and far longer than WeChat repeats. */
 const LIFE_SECONDS = 32 * 86_400
 
-export type Texts = Readonly<Record<string, string>>
-
 export interface QuarantineEntry {
   /** What WeChat calls the thing, e.g. `pay_{mchid}_{transactionId}`. */
   identity: string
-  door: CallbackDoor
+  door: CallbackChannel
   reason: string
   /** The merchant or app whose address it came to. */
   owner: string
@@ -47,20 +45,6 @@ export interface QuarantineSummary {
   times: number
 }
 
-export interface Quarantine {
-  /** The newest of one identity is kept. */
-  put(entry: QuarantineEntry): Promise<void>
-}
-
-export interface QuarantineStore extends Quarantine {
-  /** Newest first, by when each came first. */
-  list(page: { limit: number; cursor?: string }): Promise<{ items: QuarantineSummary[]; next?: string }>
-  /** undefined: there is none. `unopenable`: none of the encryption keys opens it. */
-  find(id: string): Promise<KeptCallback | 'unopenable' | undefined>
-  /** Unless it came once more since. */
-  remove(id: string, receivedAt: number): Promise<void>
-}
-
 /** KEYS entry, index; ARGV id, now in ms, life in s, identity, door, reason, sealed. */
 const PUT = defineScript(
   2,
@@ -85,59 +69,68 @@ const SHOWN = ['identity', 'door', 'reason', 'first', 'last', 'times'] as const
 /** 22 characters of base64url. */
 const ID = /^[\w-]{22}$/
 
-export function createQuarantine(redis: Redis, keys: Keys, sealer: Sealer, now: () => number): QuarantineStore {
-  async function summary(id: string): Promise<QuarantineSummary | undefined> {
-    const fields = unlessWrongType(redis.hmget(keys.quarantined(id), ...SHOWN), () => [])
+export class Quarantine {
+  readonly #redis: Redis
+  readonly #keys: Keys
+  readonly #sealer: Sealer
+  readonly #now: () => number
+
+  constructor(redis: Redis, keys: Keys, sealer: Sealer, now: () => number) {
+    this.#redis = redis
+    this.#keys = keys
+    this.#sealer = sealer
+    this.#now = now
+  }
+
+  /** The newest of one identity is kept. */
+  async put({ identity, door, reason, owner, body, headers = {}, query = {} }: QuarantineEntry): Promise<void> {
+    const id = idOf(door, identity)
+    const place = this.#keys.quarantined(id)
+    const text = JSON.stringify({ owner, headers, query, body: body.toString('base64') })
+    const sealed = this.#sealer.seal(Buffer.from(text), place)
+    const args = [id, Math.floor(this.#now()), LIFE_SECONDS, identity, door, reason, sealed]
+    await runScript(this.#redis, PUT, [place, this.#keys.quarantine], args)
+  }
+
+  /** Newest first, by when each came first. */
+  async list({ limit, cursor }: { limit: number; cursor?: string }): Promise<QuarantinePage> {
+    const after = cursor === undefined ? undefined : placeOf(cursor)
+    const describe = (ids: string[]) => Promise.all(ids.map((id) => this.#summary(id)))
+    const { items, stop } = await pageOfPlaces(this.#redis, this.#keys.quarantine, { after, count: limit, describe })
+    return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: cursorOf(stop) }) }
+  }
+
+  /** undefined: there is none. `unopenable`: none of the encryption keys opens it. */
+  async find(id: string): Promise<KeptCallback | 'unopenable' | undefined> {
+    if (!ID.test(id)) return undefined
+    const place = this.#keys.quarantined(id)
+    const held = unlessWrongType(this.#redis.hmgetBuffer(place, 'sealed', 'last'), () => [])
+    const [known, [sealed, last]] = await Promise.all([this.#summary(id), held])
+    if (known === undefined || !sealed || !last) return undefined
+    const opened = this.#sealer.open(sealed, place)
+    if (opened === undefined) return 'unopenable'
+    const { owner, headers, query, body } = JSON.parse(String(opened))
+    const { identity, reason, door } = known
+    const message = { owner, headers, query, body: Buffer.from(body, 'base64') }
+    return { identity, door: door as CallbackChannel, reason, ...message, receivedAt: Number(last) }
+  }
+
+  /** Unless it came once more since. */
+  async remove(id: string, receivedAt: number): Promise<void> {
+    await runScript(this.#redis, REMOVE, [this.#keys.quarantined(id), this.#keys.quarantine], [id, receivedAt])
+  }
+
+  async #summary(id: string): Promise<QuarantineSummary | undefined> {
+    const fields = unlessWrongType(this.#redis.hmget(this.#keys.quarantined(id), ...SHOWN), () => [])
     const [identity, door, reason, first, last, times] = await fields
     if (!identity || !door || !reason) return undefined
     return { id, identity, door, reason, firstSeen: isoTime(first), lastSeen: isoTime(last), times: wholeOf(times) }
   }
+}
 
-  return {
-    async put({ identity, door, reason, owner, body, headers = {}, query = {} }) {
-      const id = idOf(door, identity)
-      const place = keys.quarantined(id)
-      const text = JSON.stringify({ owner, headers, query, body: body.toString('base64') })
-      const sealed = sealer.seal(Buffer.from(text), place)
-      const args = [id, Math.floor(now()), LIFE_SECONDS, identity, door, reason, sealed]
-      await runScript(redis, PUT, [place, keys.quarantine], args)
-    },
-
-    async list({ limit, cursor }) {
-      const after = cursor === undefined ? undefined : placeOf(cursor)
-      const describe = (ids: string[]) => Promise.all(ids.map(summary))
-      const { items, stop } = await pageOfPlaces(redis, keys.quarantine, { after, count: limit, describe })
-      return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: cursorOf(stop) }) }
-    },
-
-    async find(id) {
-      if (!ID.test(id)) return undefined
-      const place = keys.quarantined(id)
-      const held = unlessWrongType(redis.hmgetBuffer(place, 'sealed', 'last'), () => [])
-      const [known, fields] = await Promise.all([summary(id), held])
-      const [sealed, last] = fields
-      if (known === undefined || !sealed || !last) return undefined
-      const opened = sealer.open(sealed, place)
-      if (opened === undefined) return 'unopenable'
-      const { owner, headers, query, body } = JSON.parse(String(opened))
-      const { identity, reason } = known
-      const door = known.door as CallbackDoor
-      return {
-        identity,
-        door,
-        reason,
-        owner,
-        headers,
-        query,
-        body: Buffer.from(body, 'base64'),
-        receivedAt: Number(last)
-      }
-    },
-
-    async remove(id, receivedAt) {
-      await runScript(redis, REMOVE, [keys.quarantined(id), keys.quarantine], [id, receivedAt])
-    }
-  }
+interface QuarantinePage {
+  items: QuarantineSummary[]
+  next?: string
 }
 
 /** Any that JavaScript can write as a time. */

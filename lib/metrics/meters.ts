@@ -1,105 +1,11 @@
 /**
  * What the service tells about its own work, as plain calls: whoever works does not know how it is counted, or whether.
  */
-import type { CallbackDoor } from '../callbacks/doors.ts'
 import { type ErrorCode, ServiceError } from '../errors.ts'
 import { isRedisAway } from '../redis/trouble.ts'
 
 /** How something of ours ended: done, or refused with a code of the contract. */
 export type Outcome = 'ok' | ErrorCode
-
-/** Why a callback was not taken as it came; our words, never the sender's. */
-export const CALLBACK_REASONS = [
-  'signature',
-  // What may be wrong with XML.
-  'size',
-  'encoding',
-  'character',
-  'doctype',
-  'attribute',
-  'nested',
-  'duplicate',
-  'name',
-  'entity',
-  'shape',
-  // The field that is missing or not of its form.
-  'appid',
-  'mch_id',
-  'openid',
-  'out_trade_no',
-  'transaction_id',
-  'total_fee',
-  'refund_fee',
-  'cash_fee',
-  'time_end',
-  'body',
-  'id',
-  'event_type',
-  'create_time',
-  'resource',
-  'mchid',
-  'trade_state',
-  'payer.openid',
-  'amount.total',
-  'amount.payer_total',
-  'amount.refund',
-  'amount.currency',
-  'success_time',
-  'attach',
-  'bank_type',
-  'out_refund_no',
-  'refund_id',
-  'refund_status',
-  // What APIv3 looks at before anything else.
-  'header',
-  'wrong-door',
-  'timestamp',
-  'probe',
-  'serial',
-  // Sealed under another APIv3 key than ours.
-  'unopenable',
-  // The same of a v2 refund notice, which nothing else vouches for.
-  'req_info',
-  // Of a kind that is not ours.
-  'other-event',
-  // What the door for message push looks at.
-  'query',
-  'downgrade',
-  'encryption',
-  'format',
-  'replay',
-  'MsgType',
-  // What contradicts our settings or our order.
-  'wrong-merchant',
-  'wrong-appid',
-  'amount-mismatch',
-  'other-content',
-  // What WeChat itself, when asked, does not know.
-  'unknown-refund',
-  // What it did not confirm for days.
-  'unconfirmed'
-] as const
-export type CallbackReason = (typeof CALLBACK_REASONS)[number]
-
-/** The reason itself where it is listed; for any other `shape`, so that labels stay few. */
-export const reasonOf = (text: string): CallbackReason => CALLBACK_REASONS.find((reason) => reason === text) ?? 'shape'
-
-/** What became of a callback; `failed`: no verdict was reached, Redis being away. */
-export const CALLBACK_VERDICTS = [
-  'recorded',
-  'duplicate',
-  'not-success',
-  'other',
-  // The console's question whether the address of message push answers.
-  'checked',
-  // Stored, and to be confirmed by WeChat before it is recorded.
-  'unconfirmed',
-  'refused',
-  'unknown-merchant',
-  'quarantined',
-  'failed'
-] as const
-export type CallbackVerdict = (typeof CALLBACK_VERDICTS)[number]
 
 export interface Meters {
   /**
@@ -115,7 +21,8 @@ export interface Meters {
   accessTokenRenewal(appid: string, outcome: Outcome): void
   /** Which held session_key opened or verified data: 0 for the newest, -1 where none did. */
   sessionKeyTried(position: number): void
-  callback(door: CallbackDoor, verdict: CallbackVerdict, reason?: CallbackReason): void
+  /** The words are those of lib/callbacks/model.ts. */
+  callback(channel: string, verdict: string, reason?: string): void
   /** A session was looked up in Redis, found or not. */
   sessionRead(outcome: Outcome, seconds: number): void
 }

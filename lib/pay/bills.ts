@@ -1,23 +1,16 @@
 /** The bills of a day, as WeChat wrote them. */
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
-import type { BillRequest, PayApis } from './api.ts'
+import { beijingDate } from '../util/beijing-time.ts'
 import { apiOf, type Merchants } from './merchants.ts'
-import type { Hint } from './whose.ts'
+import type { BillRequest, PayApis } from './model.ts'
+import type { MerchantHint } from './resolve-merchant.ts'
 
 export type BillOutcome =
-  /** The stream ends with WECHAT_BAD_RESPONSE where the bill is not the one WeChat announced: nothing of it counts then. */
+  /** The stream ends with WECHAT_BAD_RESPONSE where the bill is not the one announced: nothing of it counts then. */
   | { status: 'open'; csv: Readable }
   /** The day has not begun yet in Beijing. */
   | { status: 'future' }
-
-export interface Bills {
-  /**
-   * Fund flow bills come by v3 only. Throws NOT_FOUND where WeChat has no bill of that day, WECHAT_BUSY while it makes it,
-   * APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes.
-   */
-  open(request: BillRequest, hint: Hint): Promise<BillOutcome>
-}
 
 export interface BillsOptions {
   merchants: Merchants
@@ -26,18 +19,24 @@ export interface BillsOptions {
   now: () => number
 }
 
-const BEIJING_OFFSET_MS = 8 * 3_600_000
+export class Bills {
+  readonly #options: BillsOptions
 
-export function createBills({ merchants, apis, now }: BillsOptions): Bills {
-  const today = () => new Date(now() + BEIJING_OFFSET_MS).toISOString().slice(0, 10)
-  return {
-    async open(request, { mchid, api }) {
-      const merchant = merchants.one(mchid)
-      if (request.date > today()) return { status: 'future' }
-      const { csv } = await apis[apiOf(merchant, api)].bill(merchant, request)
-      // A bill of one piece is known to be right or wrong before anything of it is passed on.
-      await once(csv, 'readable')
-      return { status: 'open', csv }
-    }
+  constructor(options: BillsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Fund flow bills come by v3 only. Throws NOT_FOUND where WeChat has no bill of that day, WECHAT_BUSY while it makes
+   * it, APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes.
+   */
+  async open(request: BillRequest, { mchid, api }: MerchantHint): Promise<BillOutcome> {
+    const { merchants, apis, now } = this.#options
+    const merchant = merchants.one(mchid)
+    if (request.date > beijingDate(now())) return { status: 'future' }
+    const { csv } = await apis[apiOf(merchant, api)].bill(merchant, request)
+    // A bill of one piece is known to be right or wrong before anything of it is passed on.
+    await once(csv, 'readable')
+    return { status: 'open', csv }
   }
 }

@@ -1,34 +1,36 @@
 /** The configured merchants, by mchid, and which of WeChat Pay's APIs each of them can use. */
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings.ts'
-import type { ApiName } from './api.ts'
+import type { ApiName } from './model.ts'
 
-export interface Merchants {
-  all: readonly Merchant[]
-  find(mchid: string): Merchant | undefined
-  /** The merchant and the app of an order; what was left out is whatever is the only one that fits. Throws APP_UNKNOWN. */
-  pick(mchid: string | undefined, appid: string | undefined): { merchant: Merchant; appid: string }
+export class Merchants {
+  readonly all: readonly Merchant[]
+  readonly #byMchid: ReadonlyMap<string, Merchant>
+
+  constructor(merchants: readonly Merchant[]) {
+    this.all = merchants
+    this.#byMchid = new Map(merchants.map((merchant) => [merchant.mchid, merchant]))
+  }
+
+  find(mchid: string): Merchant | undefined {
+    return this.#byMchid.get(mchid)
+  }
+
+  /**
+   * The merchant and the app of an order; what was left out is whatever is the only one that fits. Throws APP_UNKNOWN.
+   */
+  pick(mchid: string | undefined, appid: string | undefined): { merchant: Merchant; appid: string } {
+    const candidates = this.all
+      .filter((merchant) => mchid === undefined || merchant.mchid === mchid)
+      .flatMap((merchant) => merchant.appids.map((each) => ({ merchant, appid: each })))
+      .filter((candidate) => appid === undefined || candidate.appid === appid)
+    return onlyOf(candidates, 'Several merchants or apps fit; say which by mchid and appid')
+  }
+
   /** The merchant of something that is no order; left out, the only one there is. Throws APP_UNKNOWN. */
-  one(mchid: string | undefined): Merchant
-}
-
-export function createMerchants(merchants: readonly Merchant[]): Merchants {
-  const byMchid = new Map(merchants.map((merchant) => [merchant.mchid, merchant]))
-
-  return {
-    all: merchants,
-    find: (mchid) => byMchid.get(mchid),
-    pick(mchid, appid) {
-      const candidates = merchants
-        .filter((merchant) => mchid === undefined || merchant.mchid === mchid)
-        .flatMap((merchant) => merchant.appids.map((each) => ({ merchant, appid: each })))
-        .filter((candidate) => appid === undefined || candidate.appid === appid)
-      return onlyOf(candidates, 'Several merchants or apps fit; say which by mchid and appid')
-    },
-    one(mchid) {
-      const candidates = mchid === undefined ? merchants : merchants.filter((merchant) => merchant.mchid === mchid)
-      return onlyOf(candidates, 'There are several merchants; say which by mchid')
-    }
+  one(mchid: string | undefined): Merchant {
+    const candidates = mchid === undefined ? this.all : this.all.filter((merchant) => merchant.mchid === mchid)
+    return onlyOf(candidates, 'There are several merchants; say which by mchid')
   }
 }
 
@@ -42,7 +44,10 @@ function onlyOf<T>(candidates: readonly T[], message: string): T {
 const hasKeysOf = ({ apiV2Key, apiV3Key }: Merchant, api: ApiName): boolean =>
   (api === 'v3' ? apiV3Key : apiV2Key) !== undefined
 
-/** The api that was asked for, else v3 where its keys are configured, else v2. Throws PAY_REJECTED where its keys are not. */
+/**
+ * The api that was asked for, else v3 where its keys are configured, else v2. Throws PAY_REJECTED where its keys are
+ * not.
+ */
 export function apiOf(merchant: Merchant, wanted: ApiName | undefined): ApiName {
   const api = wanted ?? (hasKeysOf(merchant, 'v3') ? 'v3' : 'v2')
   if (hasKeysOf(merchant, api)) return api
@@ -51,7 +56,10 @@ export function apiOf(merchant: Merchant, wanted: ApiName | undefined): ApiName 
   })
 }
 
-/** For what was made by `api`: the same one while its keys are configured, else the other. They share orders and refunds (pay.md 0). */
+/**
+ * For what was made by `api`: the same one while its keys are configured, else the other. They share orders and refunds
+ * (docs/wechat/pay.md 0).
+ */
 export function apiLike(merchant: Merchant, api: ApiName): ApiName {
   return hasKeysOf(merchant, api) ? api : apiOf(merchant, undefined)
 }

@@ -1,8 +1,8 @@
 /** Orders for wx.requestPayment: recorded here first, then made at WeChat, then signed for the phone. */
 import { ServiceError } from '../errors.ts'
-import type { ApiName, PayApis, PayParams } from './api.ts'
 import { apiLike, apiOf, type Merchants, withApp } from './merchants.ts'
-import { type OrderRecord, type Orders, sameOrder } from './orders.ts'
+import type { ApiName, OrderRecord, PayApis, PayParams } from './model.ts'
+import { type Orders, sameOrder } from './records.ts'
 import type { WatchList } from './watch-list.ts'
 import type { WatchTimes } from './watch-times.ts'
 
@@ -25,14 +25,6 @@ export interface Prepaid {
   payParams: PayParams
 }
 
-export interface Prepay {
-  /**
-   * The same call again gives the same order; another amount, app, user or text under the same number is refused.
-   * Throws APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes. After WECHAT_TIMEOUT or WECHAT_BUSY the same call is safe.
-   */
-  create(request: PrepayRequest): Promise<Prepaid>
-}
-
 export interface PrepayOptions {
   merchants: Merchants
   orders: Orders
@@ -43,27 +35,37 @@ export interface PrepayOptions {
   now: () => number
 }
 
-export function createPrepay({ merchants, orders, apis, watchList, times, now }: PrepayOptions): Prepay {
+export class Prepay {
+  readonly #options: PrepayOptions
+
+  constructor(options: PrepayOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The same call again gives the same order; another amount, app, user or text under the same number is refused.
+   * Throws APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes. After WECHAT_TIMEOUT or WECHAT_BUSY the same call is safe.
+   */
+  async create(request: PrepayRequest): Promise<Prepaid> {
+    const { merchants, orders, apis, now } = this.#options
+    const { merchant, appid } = merchants.pick(request.mchid, request.appid)
+    const wanted = recordOf(request, apiOf(merchant, request.api), appid, merchant.mchid, now())
+    const { record, fresh } = await this.#remember(wanted)
+    // Who leaves the choice to us gets the order as it was made, also where another api would be chosen today.
+    const api = request.api ?? record.api
+    if (!sameOrder(record, { ...wanted, api })) throw otherContent()
+    const outcome = await apis[apiLike(merchant, api)].prepay(withApp(merchant, appid), record)
+    if (outcome.status === 'made') return { prepayId: outcome.prepayId, payParams: outcome.payParams }
+    if (fresh && !outcome.mayExist) await orders.forget(record)
+    throw outcome.error
+  }
+
   /** Both writes go out together. What WeChat refuses to make has no record, and so nobody asks for it. */
-  async function remember(wanted: OrderRecord): Promise<{ record: OrderRecord; fresh: boolean }> {
+  async #remember(wanted: OrderRecord): Promise<{ record: OrderRecord; fresh: boolean }> {
+    const { orders, watchList, times, now } = this.#options
     const entry = { kind: 'order', mchid: wanted.mchid, number: wanted.outTradeNo } as const
     const [known] = await Promise.all([orders.remember(wanted), watchList.add(entry, times.first('order', now()))])
     return known
-  }
-
-  return {
-    async create(request) {
-      const { merchant, appid } = merchants.pick(request.mchid, request.appid)
-      const wanted = recordOf(request, apiOf(merchant, request.api), appid, merchant.mchid, now())
-      const { record, fresh } = await remember(wanted)
-      // Who leaves the choice to us gets the order as it was made, also where another api would be chosen today.
-      const api = request.api ?? record.api
-      if (!sameOrder(record, { ...wanted, api })) throw otherContent()
-      const outcome = await apis[apiLike(merchant, api)].prepay(withApp(merchant, appid), record)
-      if (outcome.status === 'made') return { prepayId: outcome.prepayId, payParams: outcome.payParams }
-      if (fresh && !outcome.mayExist) await orders.forget(record)
-      throw outcome.error
-    }
   }
 }
 

@@ -6,7 +6,10 @@ import type { WatchTimes } from './watch-times.ts'
 
 /** At once, of one instance. WeChat takes some 600 queries a second of a merchant. */
 const PARALLEL = 10
-/** Who takes an entry has it for so long, and as long as what is added waits; a query and its repetitions end far sooner. */
+/**
+ * Who takes an entry has it for so long, and as long as what is added waits; a query and its repetitions end far
+ * sooner.
+ */
 const HELD_MS = 60_000
 /** What another instance adds or gives back is seen after so long at the latest. */
 const LONGEST_SLEEP_MS = 5000

@@ -1,14 +1,26 @@
-/** What WeChat never told us is asked for: how an open order or refund of ours stands, and the event of what came of it. */
+/**
+ * What WeChat never told us is asked for: how an open order or refund of ours stands, and the event of what came of it.
+ */
 
 import { ServiceError } from '../errors.ts'
 import type { EventRecorder } from '../events/queue.ts'
-import type { OrderStatus, PayApis, RefundStatus } from './api.ts'
-import { contradictsOrder, contradictsRefund } from './contradiction.ts'
-import { isWechatId, type Payment, paymentEvent, refundEvent } from './events.ts'
-import { ifFound } from './if-found.ts'
+import { mismatchOfOrder, mismatchOfRefund } from './match.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
-import { endMsOf, isPaid, type OrderRecord, type Orders } from './orders.ts'
-import { isFinal, type RefundRecord, type RefundRecords } from './refund-records.ts'
+import {
+  ifFound,
+  isFinal,
+  isPaid,
+  isWechatId,
+  type OrderRecord,
+  type OrderStatus,
+  type PayApis,
+  type Payment,
+  paymentEvent,
+  type RefundRecord,
+  type RefundStatus,
+  refundEvent
+} from './model.ts'
+import { endMsOf, type Orders, type RefundRecords } from './records.ts'
 import type { Watched } from './watch-list.ts'
 import type { Waiting } from './watch-times.ts'
 
@@ -87,7 +99,7 @@ async function checkOrder(order: OrderRecord, options: ReconcileOptions): Promis
   const asked = apis[apiLike(merchant, order.api)].query(withApp(merchant, order.appid), outTradeNo)
   const status = await ifFound(asked)
   if (status === undefined) return absent(order, now())
-  const reason = contradictsOrder(order, status, merchant.appids)
+  const reason = mismatchOfOrder(order, status, merchant.appids)
   if (reason !== undefined) return { status: 'failed', reason }
   if (isPaid(status.state)) return recordPayment(order, status, options)
   await orders.advance(mchid, outTradeNo, status.state)
@@ -106,7 +118,10 @@ async function recordPayment(order: OrderRecord, status: OrderStatus, options: R
   return { status: 'settled', found: recorded === 'recorded' }
 }
 
-/** Of an order that is refunded by now APIv2 promises no more than its number: our record has the rest (pay.md A5). */
+/**
+ * Of an order that is refunded by now APIv2 promises no more than its number: our record has the rest
+ * (docs/wechat/pay.md A5).
+ */
 function paymentOf({ api, openid, totalFen, currency }: OrderRecord, status: OrderStatus, nowMs: number) {
   const { transactionId } = status
   if (transactionId === undefined || !isWechatId(transactionId)) return undefined
@@ -128,7 +143,7 @@ async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Pro
   const asked = apis[apiLike(merchant, refund.api)].queryRefund(await inNameOf(refund, options), outRefundNo)
   const status = await ifFound(asked)
   if (status === undefined) return absent(refund, now())
-  const reason = contradictsRefund(refund, status)
+  const reason = mismatchOfRefund(refund, status)
   if (reason !== undefined) return { status: 'failed', reason }
   await refunds.advance(mchid, outRefundNo, status.state)
   return recordRefund(refund, status, options)

@@ -1,25 +1,15 @@
-/** One refund under its number, whatever is lost on the way: nobody is told that it was refused while WeChat may have made it (pay.md A11, B12). */
+/**
+ * One refund under its number, whatever is lost on the way: nobody is told that it was refused while WeChat may have
+ * made it (docs/wechat/pay.md A11, B12).
+ */
 import { type ErrorCode, ServiceError } from '../errors.ts'
-import type { RefundOutcome, RefundRequest, RefundStatus } from './api.ts'
-import { ifFound } from './if-found.ts'
+import type { Merchant } from '../settings.ts'
+import { ifFound, type PayApi, type RefundRequest, type RefundStatus, type RefundTry } from './model.ts'
 
-/** What one call came to. */
-export type RefundTry =
+export type RefundOutcome =
   | { status: 'made'; refund: RefundStatus }
-  | {
-      status: 'refused'
-      error: ServiceError
-      /** WeChat may have made the refund by this very call. */
-      mayBeDone: boolean
-      /** By this call or one before it: the answer does not say. */
-      queryFirst: boolean
-    }
-
-export interface RefundCalls {
-  ask(): Promise<RefundTry>
-  /** Throws NOT_FOUND where WeChat has none of this number, and what hinders the query. */
-  query(): Promise<RefundStatus>
-}
+  /** `mayExist`: WeChat may have made it, or make it yet; only the same number is safe. */
+  | { status: 'refused'; error: ServiceError; mayExist: boolean }
 
 /** Failures after which WeChat may have done what it was asked. */
 const UNCLEAR: ReadonlySet<ErrorCode> = new Set([
@@ -29,35 +19,23 @@ const UNCLEAR: ReadonlySet<ErrorCode> = new Set([
   'WECHAT_BAD_RESPONSE'
 ])
 
-/** `isKnown`: what WeChat said is documented to mean that it did nothing. */
-export function refusedTry(error: ServiceError, isKnown: boolean): RefundTry {
-  const mayBeDone = UNCLEAR.has(error.code)
-  return { status: 'refused', error, mayBeDone, queryFirst: mayBeDone || !isKnown }
-}
-
-/** A call that throws where it got no answer, or none that can be used. */
-export async function tried(call: () => Promise<RefundTry>): Promise<RefundTry> {
-  try {
-    return await call()
-  } catch (error) {
-    if (error instanceof ServiceError) return refusedTry(error, true)
-    throw error
-  }
-}
-
 /** Asks; where it is unclear what came of it queries, and asks once more only where WeChat has none of this number. */
-export async function refundOnce(request: RefundRequest, { ask, query }: RefundCalls): Promise<RefundOutcome> {
-  const first = await ask()
+export async function refundOnce(api: PayApi, merchant: Merchant, request: RefundRequest): Promise<RefundOutcome> {
+  const first = await api.refund(merchant, request)
   if (first.status === 'made') return first
-  if (!first.queryFirst) return refused(first.error)
-  const found = await look(query, request)
+  const mayBeDone = isUnclear(first)
+  if (!mayBeDone && !first.queryFirst) return refused(first.error)
+  const found = await look(() => api.queryRefund(merchant, request.outRefundNo), request)
   if (found.status === 'found') return { status: 'made', refund: found.refund }
   if (found.status === 'another') return refused(numberTaken())
-  if (found.status === 'unknown') return undecided(first.mayBeDone ? first.error : found.error)
-  if (!first.mayBeDone) return refused(first.error)
-  const second = await ask()
+  if (found.status === 'unknown') return undecided(mayBeDone ? first.error : found.error)
+  if (!mayBeDone) return refused(first.error)
+  const second = await api.refund(merchant, request)
   return second.status === 'made' ? second : undecided(second.error)
 }
+
+const isUnclear = ({ error, mayBeDone }: RefundTry & { status: 'refused' }): boolean =>
+  mayBeDone ?? UNCLEAR.has(error.code)
 
 type Found =
   | { status: 'found'; refund: RefundStatus }
@@ -65,7 +43,7 @@ type Found =
   | { status: 'none' }
   | { status: 'unknown'; error: ServiceError }
 
-async function look(query: RefundCalls['query'], request: RefundRequest): Promise<Found> {
+async function look(query: () => Promise<RefundStatus>, request: RefundRequest): Promise<Found> {
   try {
     const refund = await ifFound(query())
     if (refund === undefined) return { status: 'none' }

@@ -1,6 +1,6 @@
 /**
- * Open orders and refunds of ours, and when WeChat is to be asked about each: one sorted set for all instances. Who takes an
- * entry has it for a while only, so that what a dying instance held is taken by another.
+ * Open orders and refunds of ours, and when WeChat is to be asked about each: one sorted set for all instances. Who
+ * takes an entry has it for a while only, so that what a dying instance held is taken by another.
  */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
@@ -19,18 +19,21 @@ export interface WatchList {
   /** Nobody need ask any more. */
   remove(entry: Watched): Promise<void>
   /**
-   * What was taken until `untilMs` is asked for again at `dueMs`, or by nobody where that is undefined; unless it was removed,
-   * or added once more, meanwhile.
+   * What was taken until `untilMs` is asked for again at `dueMs`, or by nobody where that is undefined; unless it was
+   * removed, or added once more, meanwhile.
    */
   giveBack(entry: Watched, untilMs: number, dueMs: number | undefined): Promise<void>
   /**
-   * Takes what is due, at most `most`, until `untilMs`, which has to be later than anything that is added meanwhile. `nextMs`:
-   * when the first of the others is due.
+   * Takes what is due, at most `most`, until `untilMs`, which has to be later than anything that is added meanwhile.
+   * `nextMs`: when the first of the others is due.
    */
   take(nowMs: number, untilMs: number, most: number): Promise<{ entries: Watched[]; nextMs: number | undefined }>
 }
 
-/** KEYS list · ARGV now, until, most: the entries that were taken, then when the first of the others is due, or nothing. */
+/**
+ * KEYS list · ARGV now, until, most: the entries that were taken, then when the first of the others is due, or
+ * nothing.
+ */
 const TAKE = defineScript(
   1,
   `
@@ -67,22 +70,34 @@ export const NO_WATCH_LIST: WatchList = {
   take: async () => ({ entries: [], nextMs: undefined })
 }
 
-export function createWatchList(redis: Redis, keys: Keys): WatchList {
-  const key = keys.watched
-  return {
-    async add(entry, dueMs) {
-      await redis.zadd(key, 'LT', dueMs, write(entry))
-    },
-    async remove(entry) {
-      await redis.zrem(key, write(entry))
-    },
-    async giveBack(entry, untilMs, dueMs) {
-      await runScript(redis, GIVE_BACK, [key], [write(entry), untilMs, dueMs ?? ''])
-    },
-    async take(nowMs, untilMs, most) {
-      const answer = await runScript(redis, TAKE, [key], [nowMs, untilMs, most])
-      const [taken, next] = answer as [string[], string | null]
-      return { entries: taken.map(read), nextMs: next === null ? undefined : Number(next) }
-    }
+export class RedisWatchList implements WatchList {
+  readonly #redis: Redis
+  readonly #key: string
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#redis = redis
+    this.#key = keys.watched
+  }
+
+  async add(entry: Watched, dueMs: number): Promise<void> {
+    await this.#redis.zadd(this.#key, 'LT', dueMs, write(entry))
+  }
+
+  async remove(entry: Watched): Promise<void> {
+    await this.#redis.zrem(this.#key, write(entry))
+  }
+
+  async giveBack(entry: Watched, untilMs: number, dueMs: number | undefined): Promise<void> {
+    await runScript(this.#redis, GIVE_BACK, [this.#key], [write(entry), untilMs, dueMs ?? ''])
+  }
+
+  async take(
+    nowMs: number,
+    untilMs: number,
+    most: number
+  ): Promise<{ entries: Watched[]; nextMs: number | undefined }> {
+    const answer = await runScript(this.#redis, TAKE, [this.#key], [nowMs, untilMs, most])
+    const [taken, next] = answer as [string[], string | null]
+    return { entries: taken.map(read), nextMs: next === null ? undefined : Number(next) }
   }
 }

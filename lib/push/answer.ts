@@ -1,6 +1,6 @@
 /**
  * What WeChat is answered: `success`, the form of virtual payment, or a reply, encrypted where the push was
- * (mini-program.md section 5.4).
+ * (docs/wechat/mini-program.md 5.4).
  */
 import type { App } from '../settings.ts'
 import { buildFlatXml } from '../xml/write.ts'

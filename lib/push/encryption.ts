@@ -1,4 +1,7 @@
-/** How safe mode encrypts: AES-256-CBC, padded to 32 bytes, the appid behind the message (mini-program.md section 5.3). */
+/**
+ * How safe mode encrypts: AES-256-CBC, padded to 32 bytes, the appid behind the message (docs/wechat/mini-program.md
+ * 5.3).
+ */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 
 const BLOCK_BYTES = 32

@@ -1,5 +1,5 @@
 /** What a push says: from the bytes of a verified message to a typed fact with an identity. */
-import { hash } from 'node:crypto'
+import { contentHash } from '../util/ids.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
 import { parseNestedXml, type XmlRefusal } from '../xml/read.ts'
 import { cleanFields } from './clean.ts'
@@ -117,12 +117,12 @@ function firstText(fields: JsonObject, name: string): string {
 }
 
 /**
- * Sender, time and event are among the fields, and so is what else tells two of them apart that came from the
- * platform in the same second (mini-program.md section 5.5). Numbers count like their text, and order does not count.
+ * Sender, time and event are among the fields, and so is what else tells two of them apart that came from the platform
+ * in the same second (docs/wechat/mini-program.md 5.5). Numbers count like their text, and order does not count.
  */
 function hashOf(exact: JsonObject, isXpay: boolean): string {
   const lasting = Object.entries(exact).filter(([name]) => name !== COUNTER && !(isXpay && name === REQUEST))
-  return hash('sha256', JSON.stringify(canonical(Object.fromEntries(lasting)))).slice(0, 32)
+  return contentHash(JSON.stringify(canonical(Object.fromEntries(lasting))))
 }
 
 function canonical(value: unknown): unknown {

@@ -1,7 +1,7 @@
-/** Verifies and opens one push: from the query and the raw bytes to a message (mini-program.md section 5.2). */
-import { hash } from 'node:crypto'
+/** Verifies and opens one push: from the query and the raw bytes to a message (docs/wechat/mini-program.md 5.2). */
 import { IDENTITY_LIFE_MS } from '../events/queue.ts'
 import type { App } from '../settings.ts'
+import { contentHash } from '../util/ids.ts'
 import type { JsonObject } from '../util/json.ts'
 import { decryptPush } from './encryption.ts'
 import { findEncrypted } from './envelope.ts'
@@ -48,7 +48,7 @@ export interface UnreadablePush extends Authentic {
   contentHash: string
 }
 
-export type Opened = OpenedPush | UnreadablePush | { status: 'refused'; reason: PushRefusal }
+export type PushOpening = OpenedPush | UnreadablePush | { status: 'refused'; reason: PushRefusal }
 
 export interface PushQuery {
   timestamp: string
@@ -94,7 +94,7 @@ export function signedParameters(query: Readonly<Record<string, unknown>>): Reco
 }
 
 /** Opens a push for `app`: encrypted where the app has an AES key, and only then. Never throws. */
-export function openPush(app: App, query: PushQuery | undefined, body: Buffer, nowMs: number): Opened {
+export function openPush(app: App, query: PushQuery | undefined, body: Buffer, nowMs: number): PushOpening {
   const { pushToken, pushAesKey } = app
   if (pushToken === undefined) return refused('appid')
   if (query === undefined) return refused('query')
@@ -105,12 +105,16 @@ export function openPush(app: App, query: PushQuery | undefined, body: Buffer, n
   return opened.status !== 'refused' && !isTimely(opened, query, nowMs) ? refused('timestamp') : opened
 }
 
-function openPlain(token: string, query: PushQuery, body: Buffer): Opened {
+function openPlain(token: string, query: PushQuery, body: Buffer): PushOpening {
   if (!verifyPush([token, query.timestamp, query.nonce], query.signature)) return refused('signature')
   return describe(body, query, false)
 }
 
-function openEncrypted(keys: { appid: string; token: string; aesKey: string }, query: PushQuery, body: Buffer): Opened {
+function openEncrypted(
+  keys: { appid: string; token: string; aesKey: string },
+  query: PushQuery,
+  body: Buffer
+): PushOpening {
   if (query.encryptType !== 'aes') return refused('downgrade')
   const found = findEncrypted(body)
   if (found === undefined) return refused('format')
@@ -124,10 +128,10 @@ function openEncrypted(keys: { appid: string; token: string; aesKey: string }, q
   return decrypted.appid === keys.appid ? describe(decrypted.message, query, true) : refused('appid')
 }
 
-function describe(bytes: Buffer, { timestamp, nonce, signature = '' }: PushQuery, encrypted: boolean): Opened {
+function describe(bytes: Buffer, { timestamp, nonce, signature = '' }: PushQuery, encrypted: boolean): PushOpening {
   const authentic = { encrypted, nonce, signature }
   const unreadable = (reason: UnreadablePush['reason']): UnreadablePush => {
-    return { status: 'unreadable', reason, contentHash: hash('sha256', bytes).slice(0, 32), ...authentic }
+    return { status: 'unreadable', reason, contentHash: contentHash(bytes), ...authentic }
   }
   const read = readFields(bytes)
   if (read.status === 'unreadable')
@@ -154,4 +158,4 @@ function isTimely(opened: OpenedPush | UnreadablePush, { timestamp }: PushQuery,
   return ageSeconds <= (opened.encrypted ? ENCRYPTED_XPAY_SECONDS : PLAIN_XPAY_SECONDS)
 }
 
-const refused = (reason: PushRefusal): Opened => ({ status: 'refused', reason })
+const refused = (reason: PushRefusal): PushOpening => ({ status: 'refused', reason })

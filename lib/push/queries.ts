@@ -2,19 +2,11 @@
  * What each query of plain mode was used for: its signature covers the query alone, so who saw one could send any body
  * with it.
  */
-import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
+import { contentHash } from '../util/ids.ts'
 import { PLAIN_XPAY_SECONDS } from './open.ts'
-
-export interface PushQueries {
-  /**
-   * Whether this signature comes for the first time, or for the same use again: a message, by its hash, or `URL_CHECK`.
-   * Throws where Redis is away.
-   */
-  bind(appid: string, signature: string, use: string): Promise<boolean>
-}
 
 /** What the query of a URL check is good for, as often as the console asks. */
 export const URL_CHECK = 'check'
@@ -36,11 +28,21 @@ const BIND = defineScript(
   `
 )
 
-export function createPushQueries(redis: Redis, keys: Keys): PushQueries {
-  return {
-    async bind(appid, signature, use) {
-      const place = keys.pushQuery(appid, hash('sha256', signature).slice(0, 32))
-      return (await runScript(redis, BIND, [place], [use, LIFE_SECONDS])) === use
-    }
+export class PushQueries {
+  readonly #redis: Redis
+  readonly #keys: Keys
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#redis = redis
+    this.#keys = keys
+  }
+
+  /**
+   * Whether this signature comes for the first time, or for the same use again: a message, by its hash, or `URL_CHECK`.
+   * Throws where Redis is away.
+   */
+  async bind(appid: string, signature: string, use: string): Promise<boolean> {
+    const place = this.#keys.pushQuery(appid, contentHash(signature))
+    return (await runScript(this.#redis, BIND, [place], [use, LIFE_SECONDS])) === use
   }
 }

@@ -1,4 +1,6 @@
-/** The signature of message push: SHA-1 over sorted parts, the Token among them (mini-program.md sections 5.1, 5.2). */
+/**
+ * The signature of message push: SHA-1 over sorted parts, the Token among them (docs/wechat/mini-program.md 5.1, 5.2).
+ */
 import { hash, timingSafeEqual } from 'node:crypto'
 
 const SIGNATURE = /^[0-9a-f]{40}$/

@@ -2,13 +2,13 @@
 
 import { createHash, createHmac, createPublicKey, type KeyObject } from 'node:crypto'
 import type { EncryptionKey, JwtKey } from '../settings.ts'
+import { decodeCanonicalBase64 } from '../util/base64.ts'
 import { missing } from './environment.ts'
 import type { Faults } from './faults.ts'
 import { notesOf } from './notes.ts'
 import { readPrivateKey, unescapePem } from './pem.ts'
 import { checkDistinct, readEach, readOne } from './reader.ts'
 import { Environment } from './schema.ts'
-import { decodeBase64 } from './text.ts'
 
 const PEM = /-----BEGIN ([A-Z ]+)-----.*?-----END \1-----/gs
 
@@ -29,7 +29,7 @@ export function readJwtKeys(env: Environment, faults: Faults): JwtKey[] {
 
 function readEncryptionKey(entry: string): EncryptionKey | undefined {
   const [, id, encoded] = /^([A-Za-z0-9_-]{1,16}):(.+)$/.exec(entry) ?? []
-  const key = decodeBase64(encoded ?? '')
+  const key = decodeCanonicalBase64(encoded ?? '')
   return id === undefined || key?.length !== 32 ? undefined : { id, key }
 }
 

@@ -1,6 +1,7 @@
 /** Readers of single values: each answers what the text means, or undefined where it breaks the setting's rule. */
 
 import { isIP } from 'node:net'
+import { decodeCanonicalBase64 } from '../util/base64.ts'
 
 const ORIGIN = /^https?:\/\/[^\s/?#@\\]+\/?$/i
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
@@ -30,18 +31,12 @@ export function readProxy(text: string): string | undefined {
 }
 
 export function readWebhookSecret(text: string): string | undefined {
-  const size = decodeBase64(WEBHOOK_SECRET.exec(text)?.[1] ?? '')?.length ?? 0
+  const size = decodeCanonicalBase64(WEBHOOK_SECRET.exec(text)?.[1] ?? '')?.length ?? 0
   return size >= 24 && size <= 64 ? text : undefined
 }
 
 export function readRole(text: string): 'api' | 'worker' | undefined {
   return text === 'api' || text === 'worker' ? text : undefined
-}
-
-/** Standard base64 in its one canonical form; Buffer.from alone skips whatever it does not know. */
-export function decodeBase64(text: string): Buffer | undefined {
-  const bytes = Buffer.from(text, 'base64')
-  return bytes.toString('base64') === text ? bytes : undefined
 }
 
 /** A whole number from 1 to `max`, in plain digits. */

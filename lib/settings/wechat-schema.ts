@@ -1,12 +1,12 @@
 /** The schema of apps and merchants: the judge of `WECHAT_CONFIG_FILE` and of the `WECHAT_*` variables alike. */
 
 import { FormatRegistry, type Static, Type } from '@sinclair/typebox'
+import { decodeCanonicalBase64 } from '../util/base64.ts'
 import type { Notes } from './notes.ts'
 import { readRsaCertificate, readRsaPrivateKey, readRsaPublicKey } from './pem.ts'
-import { decodeBase64 } from './text.ts'
 
 FormatRegistry.Set('wxgate-32-bytes', (text) => Buffer.byteLength(text) === 32)
-FormatRegistry.Set('wxgate-base64-32', (text) => decodeBase64(text)?.length === 32)
+FormatRegistry.Set('wxgate-base64-32', (text) => decodeCanonicalBase64(text)?.length === 32)
 FormatRegistry.Set('wxgate-rsa-private', (text) => readRsaPrivateKey(text) !== undefined)
 FormatRegistry.Set('wxgate-rsa-public', (text) => readRsaPublicKey(text) !== undefined)
 FormatRegistry.Set('wxgate-certificate', (text) => readRsaCertificate(text) !== undefined)

@@ -1,6 +1,12 @@
-/** Base64 that came a long way: through forms, URLs and hands. */
+/** Base64: in its one canonical form, and as it comes through forms, URLs and hands. */
 
 const LINE_BREAKS = /[\r\n\t]+/g
+
+/** The bytes of standard base64 in its one canonical form; undefined for anything else. */
+export function decodeCanonicalBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : undefined
+}
 
 /**
  * The bytes of base64 in either alphabet, padded or not. Percent-encoding is undone, spaces are the `+` that form

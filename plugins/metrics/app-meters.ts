@@ -64,7 +64,7 @@ export function createAppMeters({ appids, version }: AppMetersOptions): AppMeter
     refresh: (appid, outcome) => refreshes.inc({ appid: boundAppid(appid), outcome }),
     accessTokenRenewal: (appid, outcome) => renewals.inc({ appid: boundAppid(appid), outcome }),
     sessionKeyTried: (position) => sessionKeys.inc({ position: boundPosition(position) }),
-    callback: (door, verdict, reason) => callbacks.inc({ door, verdict, reason: boundReason(reason) }),
+    callback: (channel, verdict, reason) => callbacks.inc({ door: channel, verdict, reason: boundReason(reason) }),
     sessionRead: (_outcome, seconds) => sessionReads.observe(seconds),
     delivery: (outcome) => deliveries.inc({ outcome })
   }

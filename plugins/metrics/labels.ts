@@ -1,8 +1,8 @@
 /** What may stand in a label: every one has a list that is known before the first request, and one word for all else. */
 import { STATUS_CODES } from 'node:http'
 import { errorCodes } from 'fastify'
+import { CALLBACK_REASONS } from '../../lib/callbacks/model.ts'
 import { ERRORS } from '../../lib/errors.ts'
-import { CALLBACK_REASONS } from '../../lib/metrics/meters.ts'
 import { ERR_CODES_V2 } from '../../lib/pay/v2/errors.ts'
 import { ERROR_CODES_V3 } from '../../lib/pay/v3/errors.ts'
 import { KEPT_SESSION_KEYS } from '../../lib/sessions/session-keys.ts'

@@ -1,11 +1,12 @@
 /** WeChat Pay by APIv2, in the shape that both APIs share. */
 import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings.ts'
-import type { Bill, BillRequest, OrderStatus, PayApi } from '../api.ts'
+import { makeNonce } from '../../util/ids.ts'
+import type { Bill, BillRequest, OrderStatus, PayApi } from '../model.ts'
 import { billErrorV2, readBillV2 } from './bill.ts'
-import { type CallerOptionsV2, type CallerV2, createCallerV2, firstAppOf, keyOf, makeNonce } from './call.ts'
+import { type CallerOptionsV2, type CallerV2, createCallerV2, firstAppOf, keyOf } from './call.ts'
 import { unusableAnswer } from './errors.ts'
-import { readOrderV2 } from './order-query.ts'
+import { readOrderV2 } from './facts.ts'
 import { payParamsFor, refusedPrepay, unifiedOrderCall } from './prepay.ts'
 import { createRefundsV2 } from './refunds.ts'
 import { buildRequestV2, type SigningV2 } from './request.ts'
@@ -18,8 +19,8 @@ export interface PayApiOptionsV2 extends CallerOptionsV2 {
 }
 
 /**
- * Everything is asked for in the name of the merchant's first app, but for an order, which names its own. Where the app of an
- * order is known and the merchant has several, hand over `{ ...merchant, appids: [appid] }`.
+ * Everything is asked for in the name of the merchant's first app, but for an order, which names its own. Where the app
+ * of an order is known and the merchant has several, hand over `{ ...merchant, appids: [appid] }`.
  *
  * Beside the codes of PayApi, WECHAT_CONFIG_INVALID also means that a setting of ours is missing; the message names it.
  */
@@ -44,7 +45,7 @@ export function createPayApiV2({ publicUrl, now, ...options }: PayApiOptionsV2):
 }
 
 async function query(caller: CallerV2, merchant: Merchant, outTradeNo: string): Promise<OrderStatus> {
-  const fields = await caller.ask(merchant, '/pay/orderquery', { out_trade_no: outTradeNo })
+  const fields = await caller.query(merchant, '/pay/orderquery', { out_trade_no: outTradeNo })
   const read = readOrderV2(fields, outTradeNo)
   if (read.status === 'malformed') throw unusableAnswer('orderquery', read.reason)
   return read.order
@@ -53,7 +54,7 @@ async function query(caller: CallerV2, merchant: Merchant, outTradeNo: string): 
 /** Closing what is closed is done; what is paid stays so, and is refused as PAY_REJECTED. */
 async function close(caller: CallerV2, merchant: Merchant, outTradeNo: string): Promise<void> {
   try {
-    await caller.ask(merchant, '/pay/closeorder', { out_trade_no: outTradeNo })
+    await caller.query(merchant, '/pay/closeorder', { out_trade_no: outTradeNo })
   } catch (error) {
     if (!(error instanceof ServiceError && error.wechat?.code === 'ORDERCLOSED')) throw error
   }

@@ -1,13 +1,13 @@
 /**
- * The bill of APIv2 (pay.md A7): CSV, packed or not, without any signature. Failures come as XML at the same address, so the
- * first bytes tell which it is.
+ * The bill of APIv2 (docs/wechat/pay.md A7): CSV, packed or not, without any signature. Failures come as XML at the
+ * same address, so the first bytes tell which it is.
  */
 import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
+import { collect, FileCheck, openChecked, peek } from '../../http/checked-file.ts'
 import type { OpenIncoming } from '../../http/exchange.ts'
 import { MAX_XML_BYTES, parseFlatXml } from '../../xml/read.ts'
-import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
-import { BILL_IN_THE_MAKING, BillCheck, collect, NO_BILL, openBill, peek } from '../bill-file.ts'
+import { BILL_IN_THE_MAKING, NO_BILL } from '../model.ts'
 import type { BadV2, FailedV2 } from './answer.ts'
 import { asServiceErrorV2 } from './errors.ts'
 
@@ -16,14 +16,14 @@ export type BillAnswerV2 = { status: 'ok'; csv: Readable } | FailedV2 | BadV2
 const XML_START = Buffer.from('<xml>')
 
 /**
- * Reads the beginning of an answer, and all of a failure, which has WeChat's words. Nobody vouches for either but the connection,
- * so a file is one only with HTTP 200: what stands between us and WeChat has its own words for failures.
+ * Reads the beginning of an answer, and all of a failure, which has WeChat's words. Nobody vouches for either but the
+ * connection, so a file is one only with HTTP 200: what stands between us and WeChat has its own words for failures.
  */
 export async function readBillV2({ status, body }: OpenIncoming): Promise<BillAnswerV2> {
   const { start, all } = await peek(body, XML_START.length)
   if (start.equals(XML_START)) return readFailure(await collect(all, MAX_XML_BYTES))
   const isText = start.length > 0 && start[0] !== XML_START[0]
-  if (status === 200 && isText) return { status: 'ok', csv: openBill(all, isGzip(start), new TextCheck()) }
+  if (status === 200 && isText) return { status: 'ok', csv: openChecked(all, isGzip(start), new TextCheck()) }
   body.destroy()
   return { status: 'bad', reason: 'shape' }
 }
@@ -49,7 +49,7 @@ function readFailure(body: Buffer): FailedV2 | BadV2 {
 }
 
 /** Nothing more is known of it: that gzip's own checksum is right, and that it is text to its last character. */
-class TextCheck extends BillCheck {
+class TextCheck extends FileCheck {
   readonly #decoder = new TextDecoder('utf-8', { fatal: true })
 
   protected override look(piece: Buffer): void {

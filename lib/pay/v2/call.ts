@@ -1,19 +1,18 @@
 /** One call to APIv2: signed, posted, counted, and its answer read; repeated only where WeChat asks for it. */
-import { randomBytes } from 'node:crypto'
 import { ServiceError } from '../../errors.ts'
 import type { OpenIncoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import type { Merchant } from '../../settings.ts'
+import { makeNonce } from '../../util/ids.ts'
 import { type AnswerV2, type ExpectedV2, readAnswerV2 } from './answer.ts'
 import { asksAgain, asServiceErrorV2, type FailureV2, outcomeOfV2 } from './errors.ts'
+import type { Fields } from './facts.ts'
 import { buildRequestV2, type SigningV2 } from './request.ts'
 
 /** The algorithm of everything that we sign. */
 export const SIGN_TYPE = 'HMAC-SHA256'
 const HEADERS = { 'content-type': 'text/xml; charset=utf-8', 'user-agent': 'wxgate' }
-
-export type Fields = ReadonlyMap<string, string>
 
 export interface CallV2<T extends { status: 'ok' } | FailureV2> {
   path: string
@@ -32,10 +31,15 @@ export interface FileCallV2<T extends { status: 'ok' } | FailureV2> extends Pick
   open(answer: OpenIncoming): Promise<T>
 }
 
-/** Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and WECHAT_CONFIG_INVALID. */
+/**
+ * Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and
+ * WECHAT_CONFIG_INVALID.
+ */
 export interface CallerV2 {
   sendOnce<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: CallV2<T>): Promise<T>
-  /** As `sendOnce`, and whether the call was repeated: once, unchanged, after WeChat said that the fault was its own. */
+  /**
+   * As `sendOnce`, and whether the call was repeated: once, unchanged, after WeChat said that the fault was its own.
+   */
   send<T extends { status: 'ok' } | FailureV2>(
     merchant: Merchant,
     call: CallV2<T>
@@ -43,10 +47,10 @@ export interface CallerV2 {
   /** Once: a file is nothing that WeChat asks to repeat. */
   openFile<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: FileCallV2<T>): Promise<T>
   /**
-   * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as `send`, and
-   * throws the error that any answer but a success stands for.
+   * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as
+   * `send`, and throws the error that any answer but a success stands for.
    */
-  ask(merchant: Merchant, path: string, fields: Readonly<Record<string, string | undefined>>): Promise<Fields>
+  query(merchant: Merchant, path: string, fields: Readonly<Record<string, string | undefined>>): Promise<Fields>
 }
 
 export interface CallerOptionsV2 {
@@ -68,7 +72,7 @@ export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOp
       const answer = await via.send({ method: 'POST', path, headers: HEADERS, body })
       return read(answer.body, { appid, mchid: merchant.mchid, key })
     }
-    return observedCall(meters, apiOf(path), post, outcomeOfV2)
+    return observedCall(meters, nameOf(path), post, outcomeOfV2)
   }
 
   const send: CallerV2['send'] = async (merchant, call) => {
@@ -83,11 +87,11 @@ export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOp
     async openFile(merchant, { path, build, open }) {
       const body = build({ key: keyOf(merchant), signType: SIGN_TYPE })
       const post = async () => open(await upstream.open({ method: 'POST', path, headers: HEADERS, body }))
-      return observedCall(meters, apiOf(path), post, outcomeOfV2)
+      return observedCall(meters, nameOf(path), post, outcomeOfV2)
     },
-    async ask(merchant, path, fields) {
+    async query(merchant, path, fields) {
       const { answer } = await send(merchant, simpleCall(merchant, path, fields))
-      if (answer.status !== 'ok') throw asServiceErrorV2(apiOf(path), answer)
+      if (answer.status !== 'ok') throw asServiceErrorV2(nameOf(path), answer)
       return answer.fields
     }
   }
@@ -105,11 +109,8 @@ export function simpleCall(
   return { path, appid, build, read: readAnswerV2 }
 }
 
-/** 32 characters. */
-export const makeNonce = (): string => randomBytes(16).toString('hex')
-
 /** The last part of a path, by which calls are counted and named. */
-export const apiOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
+export const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1)
 
 /** The APIv2 key. Throws WECHAT_CONFIG_INVALID. */
 export function keyOf({ apiV2Key }: Merchant): string {

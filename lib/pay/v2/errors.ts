@@ -1,6 +1,9 @@
-/** What the failures of APIv2 mean for our caller, and which of them ask for the same call again (pay.md A3, A5 to A7). */
+/**
+ * What the failures of APIv2 mean for our caller, and which of them ask for the same call again (docs/wechat/pay.md A3,
+ * A5 to A7).
+ */
 import { type ErrorCode, ServiceError } from '../../errors.ts'
-import { NO_ORDER, NO_REFUND } from '../if-found.ts'
+import { NO_ORDER, NO_REFUND } from '../model.ts'
 import type { BadV2, FailedV2, RefusedV2 } from './answer.ts'
 
 /** Every answer that is no success. */
@@ -17,7 +20,7 @@ const DENIED: Meaning = { error: 'PAY_REJECTED' }
 const BUSY: Meaning = { error: 'WECHAT_BUSY' }
 const CONFIGURATION: Meaning = { error: 'WECHAT_CONFIG_INVALID' }
 
-/** Every err_code that pay.md lists. A code that is not here is a refusal, too. */
+/** Every err_code that docs/wechat/pay.md lists. A code that is not here is a refusal, too. */
 export const ERR_CODES_V2: ReadonlyMap<string, Meaning> = new Map([
   ['SYSTEMERROR', BUSY],
   ['BIZERR_NEED_RETRY', BUSY],

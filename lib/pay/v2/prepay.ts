@@ -1,7 +1,7 @@
-/** Making an order by APIv2, and signing what the phone needs to pay it (pay.md A3, A4). */
-import type { PrepayOutcome } from '../api.ts'
-import type { OrderRecord } from '../orders.ts'
-import { type CallV2, makeNonce, SIGN_TYPE } from './call.ts'
+/** Making an order by APIv2, and signing what the phone needs to pay it (docs/wechat/pay.md A3, A4). */
+import { makeNonce } from '../../util/ids.ts'
+import type { OrderRecord, PrepayOutcome } from '../model.ts'
+import { type CallV2, SIGN_TYPE } from './call.ts'
 import { asServiceErrorV2, type FailureV2 } from './errors.ts'
 import { type PayParamsV2, payParamsV2 } from './pay-params.ts'
 import {
@@ -16,8 +16,8 @@ import {
 const PAYER_IP = '127.0.0.1'
 
 /**
- * Refused so, WeChat did not make the order of this call: it has none of the number, or one of other content. After anything
- * else, and a code not listed, it may have made it.
+ * Refused so, WeChat did not make the order of this call: it has none of the number, or one of other content. After
+ * anything else, and a code not listed, it may have made it.
  */
 const NOT_MADE: ReadonlySet<UnifiedOrderAdvice | undefined> = new Set([
   'payer',

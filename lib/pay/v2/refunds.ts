@@ -1,10 +1,10 @@
-/** Refunds by APIv2 (pay.md A6, A11): asked for over the merchant's certificate, and queried where it is unclear what came of it. */
+/** Refunds by APIv2 (docs/wechat/pay.md A6, A11), asked for over the merchant's certificate. */
+import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings.ts'
-import type { PayApi, RefundRequest, RefundStatus } from '../api.ts'
-import { type RefundTry, refundOnce, refusedTry, tried } from '../refund-once.ts'
-import { apiOf, type CallerV2, type Fields, simpleCall } from './call.ts'
+import type { PayApi, RefundRequest, RefundStatus, RefundTry } from '../model.ts'
+import { type CallerV2, nameOf, simpleCall } from './call.ts'
 import { asServiceErrorV2, ERR_CODES_V2, type FailureV2, unusableAnswer } from './errors.ts'
-import { type RefundNamesV2, readRefundV2 } from './refund-fields.ts'
+import { type Fields, type RefundNamesV2, rawOf, readRefundV2 } from './facts.ts'
 
 const REFUND = '/secapi/pay/refund'
 const QUERY = '/pay/refundquery'
@@ -13,37 +13,34 @@ const MOST_IN_AN_ANSWER = 50
 
 export interface RefundOptionsV2 {
   caller: CallerV2
-  /** Where WeChat tells how a refund ends; always sent, so that no setting in its platform decides. */
+  /** Where WeChat notifies how a refund ends; always sent, so that no setting in its platform decides. */
   notifyUrlOf: (mchid: string) => string
 }
 
 export function createRefundsV2({ caller, notifyUrlOf }: RefundOptionsV2): Pick<PayApi, 'refund' | 'queryRefund'> {
-  function ask(merchant: Merchant, request: RefundRequest): Promise<RefundTry> {
+  async function refund(merchant: Merchant, request: RefundRequest): Promise<RefundTry> {
     const fields = { ...fieldsOf(request), notify_url: notifyUrlOf(merchant.mchid) }
-    return tried(async () => {
+    try {
       const answer = await caller.sendOnce(merchant, { ...simpleCall(merchant, REFUND, fields), secure: true })
-      if (answer.status !== 'ok') return refusedTry(asServiceErrorV2(apiOf(REFUND), answer), isKnown(answer))
-      const refund = statusOf(REFUND, merchant, answer.fields, { suffix: '' })
-      if (refund.outRefundNo !== request.outRefundNo) throw unusableAnswer(apiOf(REFUND), 'out_refund_no')
-      return { status: 'made', refund }
-    })
+      if (answer.status !== 'ok')
+        return { status: 'refused', error: asServiceErrorV2(nameOf(REFUND), answer), queryFirst: !isKnown(answer) }
+      const made = statusOf(REFUND, merchant, answer.fields, { suffix: '' })
+      if (made.outRefundNo !== request.outRefundNo) throw unusableAnswer(nameOf(REFUND), 'out_refund_no')
+      return { status: 'made', refund: made }
+    } catch (error) {
+      if (error instanceof ServiceError) return { status: 'refused', error, queryFirst: false }
+      throw error
+    }
   }
 
   async function queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus> {
-    const fields = await caller.ask(merchant, QUERY, { out_refund_no: outRefundNo })
+    const fields = await caller.query(merchant, QUERY, { out_refund_no: outRefundNo })
     const suffix = suffixOf(fields, outRefundNo)
-    if (suffix === undefined) throw unusableAnswer(apiOf(QUERY), 'out_refund_no')
+    if (suffix === undefined) throw unusableAnswer(nameOf(QUERY), 'out_refund_no')
     return statusOf(QUERY, merchant, fields, { suffix, state: 'refund_status', successTime: 'refund_success_time' })
   }
 
-  return {
-    queryRefund,
-    refund: (merchant, request) =>
-      refundOnce(request, {
-        ask: () => ask(merchant, request),
-        query: () => queryRefund(merchant, request.outRefundNo)
-      })
-  }
+  return { refund, queryRefund }
 }
 
 /** What is not signed, or not in WeChat's list, says nothing certain about the refund. */
@@ -65,7 +62,6 @@ function suffixOf(fields: Fields, outRefundNo: string): string | undefined {
 
 function statusOf(path: string, { mchid }: Merchant, fields: Fields, names: RefundNamesV2): RefundStatus {
   const read = readRefundV2(fields, names)
-  if (read.status === 'malformed') throw unusableAnswer(apiOf(path), read.reason)
-  const { sign: _sign, ...raw } = Object.fromEntries(fields)
-  return { api: 'v2', mchid, ...read.refund, raw }
+  if (read.status === 'malformed') throw unusableAnswer(nameOf(path), read.reason)
+  return { api: 'v2', mchid, ...read.refund, raw: rawOf(fields) }
 }

@@ -1,4 +1,7 @@
-/** Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (pay.md A6). */
+/**
+ * Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (docs/wechat/pay.md
+ * A6).
+ */
 import { ServiceError } from '../../errors.ts'
 import type { ProxySettings } from '../../http/proxy.ts'
 import { Upstream } from '../../http/upstream.ts'
@@ -7,36 +10,35 @@ import type { Merchant } from '../../settings.ts'
 /** WeChat takes 150 refunds a second, of all that a merchant has. */
 const CONNECTIONS = 8
 
-export interface SecureUpstreams {
-  /**
-   * The connections of this merchant, made when first asked for. Throws WECHAT_CONFIG_INVALID where a setting is
-   * missing.
-   */
-  of(merchant: Merchant): Upstream
-  close(): Promise<void>
-}
-
 export interface SecureUpstreamOptions {
   origins: readonly string[]
   timeoutMs: number
   proxy?: ProxySettings | undefined
 }
 
-export function createSecureUpstreams({ origins, timeoutMs, proxy }: SecureUpstreamOptions): SecureUpstreams {
-  const byMchid = new Map<string, Upstream>()
+export class SecureUpstreams {
+  readonly #options: SecureUpstreamOptions
+  readonly #byMchid = new Map<string, Upstream>()
 
-  return {
-    of(merchant) {
-      const known = byMchid.get(merchant.mchid)
-      if (known !== undefined) return known
-      const connect = identityOf(merchant)
-      const made = new Upstream({ origins, timeoutMs, proxy, connectionsPerOrigin: CONNECTIONS, connect })
-      byMchid.set(merchant.mchid, made)
-      return made
-    },
-    async close() {
-      await Promise.all([...byMchid.values()].map((upstream) => upstream.close()))
-    }
+  constructor(options: SecureUpstreamOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The connections of this merchant, made when first asked for. Throws WECHAT_CONFIG_INVALID where a setting is
+   * missing.
+   */
+  of(merchant: Merchant): Upstream {
+    const known = this.#byMchid.get(merchant.mchid)
+    if (known !== undefined) return known
+    const connect = identityOf(merchant)
+    const made = new Upstream({ ...this.#options, connectionsPerOrigin: CONNECTIONS, connect })
+    this.#byMchid.set(merchant.mchid, made)
+    return made
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#byMchid.values()].map((upstream) => upstream.close()))
   }
 }
 

@@ -2,8 +2,9 @@
  * APIv2 unified order for mini-programs: the request and its answer (pay.weixin.qq.com/doc/v2/merchant/4011940985). No
  * network here.
  */
+
+import { toBeijingTime } from '../../util/beijing-time.ts'
 import { type BadV2, type ExpectedV2, type FailedV2, type RefusedV2, readAnswerV2 } from './answer.ts'
-import { toBeijingTime } from './beijing-time.ts'
 import { buildRequestV2, type SigningV2 } from './request.ts'
 
 export interface UnifiedOrderV2 {

@@ -1,9 +1,8 @@
 /** What APIv3 answers to calls that went well, as the contract names it. Read these only after `verifyV3`. */
-import type { OrderStatus } from '../api.ts'
-import { FieldReader, type JsonObject, parseJsonObject } from './fields.ts'
-import { readCurrency } from './payment.ts'
-import { type RefundV3, readRefundV3 } from './refund.ts'
-import { ORDER_STATES } from './states.ts'
+
+import { ORDER_STATES, type OrderStatus } from '../model.ts'
+import { FieldReader, type JsonFields, parseJsonObject, readAmount } from './fields.ts'
+import { type RefundFactsV3, readRefundV3 } from './notices/refund.ts'
 
 /** `reason` is the place of the fault, such as `amount.total`, or `body`. */
 export interface BadAnswerV3 {
@@ -16,7 +15,7 @@ export type AnswerV3<T> = { status: 'ok'; answer: T } | BadAnswerV3
 export interface OrderV3 extends OrderStatus {
   api: 'v3'
   /** `readPaymentV3` makes the payment of it where state is SUCCESS or REFUND. */
-  raw: JsonObject
+  raw: JsonFields
 }
 
 export interface BillAnswerV3 {
@@ -50,7 +49,7 @@ export function readOrderV3(body: Buffer, { mchid }: { mchid: string }): AnswerV
 }
 
 /** The answer to a refund, which only means that it was accepted, and to its query. */
-export function readRefundAnswerV3(body: Buffer): AnswerV3<RefundV3> {
+export function readRefundAnswerV3(body: Buffer): AnswerV3<RefundFactsV3> {
   const raw = parseJsonObject(body)
   if (raw === undefined) return { status: 'bad', reason: 'body' }
   const read = readRefundV3(raw, 'status')
@@ -66,18 +65,10 @@ export function readBillV3(body: Buffer): AnswerV3<BillAnswerV3> {
   })
 }
 
-function readAnswer<T>(body: Buffer, read: (fields: FieldReader, raw: JsonObject) => T): AnswerV3<T> {
+function readAnswer<T>(body: Buffer, read: (fields: FieldReader, raw: JsonFields) => T): AnswerV3<T> {
   const raw = parseJsonObject(body)
   if (raw === undefined) return { status: 'bad', reason: 'body' }
   const fields = new FieldReader(raw)
   const answer = read(fields, raw)
   return fields.fault === undefined ? { status: 'ok', answer } : { status: 'bad', reason: fields.fault }
-}
-
-function readAmount(fields: FieldReader): { total: number; payerTotal?: number; currency: string } {
-  return {
-    total: fields.fen('amount.total'),
-    ...(fields.has('amount.payer_total') && { payerTotal: fields.fen('amount.payer_total') }),
-    currency: readCurrency(fields)
-  }
 }

@@ -1,10 +1,10 @@
 /** WeChat Pay by APIv3, in the shape that both APIs share. */
 import type { Merchant } from '../../settings.ts'
-import type { Bill, BillRequest, OrderStatus, PayApi } from '../api.ts'
-import type { AccountsV3 } from './accounts.ts'
+import type { Bill, BillRequest, OrderStatus, PayApi } from '../model.ts'
 import { readBillV3, readOrderV3 } from './answers.ts'
 import { openBillV3 } from './bill.ts'
 import type { ClientV3 } from './client.ts'
+import type { AccountsV3 } from './credentials.ts'
 import { asServiceErrorV3, unusableAnswerV3 } from './errors.ts'
 import { prepayV3 } from './prepay.ts'
 import { createRefundsV3 } from './refunds.ts'
@@ -20,7 +20,9 @@ export interface PayApiOptionsV3 {
   now: () => number
 }
 
-/** Beside the codes of PayApi, WECHAT_CONFIG_INVALID also means that a setting of ours is missing; the message names it. */
+/**
+ * Beside the codes of PayApi, WECHAT_CONFIG_INVALID also means that a setting of ours is missing; the message names it.
+ */
 export function createPayApiV3({ accounts, client, sender, publicUrl, now }: PayApiOptionsV3): PayApi {
   const notifyUrlOf = (mchid: string) => `${publicUrl}/wechat/pay/v3/${mchid}/notify`
 
@@ -38,7 +40,7 @@ export function createPayApiV3({ accounts, client, sender, publicUrl, now }: Pay
   async function close(merchant: Merchant, outTradeNo: string): Promise<void> {
     const body = { mchid: merchant.mchid }
     const path = `${orderPath(outTradeNo)}/close`
-    const outcome = await client.ask(accounts.of(merchant), { call: 'close', method: 'POST', path, body })
+    const outcome = await client.send(accounts.of(merchant), { call: 'close', method: 'POST', path, body })
     if (outcome.status === 'failed' && outcome.error.wechat?.code !== 'ORDER_CLOSED') throw outcome.error
   }
 

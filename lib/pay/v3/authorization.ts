@@ -1,6 +1,6 @@
 /** The Authorization header of an APIv3 request (pay.weixin.qq.com/doc/v3/merchant/4012365336). */
 import type { CredentialsV3 } from './credentials.ts'
-import { signV3 } from './sign.ts'
+import { signV3 } from './signature.ts'
 
 export interface RequestV3 {
   method: 'GET' | 'POST'

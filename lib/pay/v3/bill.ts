@@ -1,11 +1,11 @@
 /**
- * The bill file of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071227). It is not signed: what vouches for it is the hash in
- * the signed answer that named it, of the text before compression.
+ * The bill file of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071227). It is not signed: what vouches for it is the
+ * hash in the signed answer that named it, of the text before compression.
  */
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
-import { BillCheck, openBill } from '../bill-file.ts'
+import { FileCheck, openChecked } from '../../http/checked-file.ts'
 
 export interface BillFile {
   /** SHA-1 in hex. */
@@ -14,11 +14,14 @@ export interface BillFile {
   isGzip: boolean
 }
 
-/** The bill as CSV text, unpacked where it is packed. Fails with WECHAT_BAD_RESPONSE where the file is not what the answer promised. */
+/**
+ * The bill as CSV text, unpacked where it is packed. Fails with WECHAT_BAD_RESPONSE where the file is not what the
+ * answer promised.
+ */
 export const openBillV3 = (file: Readable, { hashValue, isGzip }: BillFile): Readable =>
-  openBill(file, isGzip, new HashCheck(hashValue))
+  openChecked(file, isGzip, new HashCheck(hashValue))
 
-class HashCheck extends BillCheck {
+class HashCheck extends FileCheck {
   readonly #hash = createHash('sha1')
   readonly #expected: string
 

@@ -8,10 +8,11 @@
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import { readRsaCertificate, serialOf } from '../../settings/pem.ts'
+import { isPlainObject } from '../../util/json.ts'
 import type { CredentialsV3 } from './credentials.ts'
-import { FieldReader, isJsonObject, parseJsonObject } from './fields.ts'
+import { FieldReader, parseJsonObject } from './fields.ts'
 import { openResource } from './resource.ts'
-import { type PlatformKeys, type RefusalV3, type SignedV3, verifyV3 } from './verify.ts'
+import { type PlatformKeys, type RefusalV3, type SignedV3, verifyV3 } from './signature.ts'
 
 export interface PlatformCertificate {
   /** 40 hex digits in upper case, leading zeros kept: what `Wechatpay-Serial` says. */
@@ -65,7 +66,7 @@ export function readCertificatesV3(answer: SignedV3, { apiV3Key, known, nowMs }:
 
 /** Opens one entry of the list. It proves that the APIv3 key is right, and no more. */
 export function openCertificateV3(entry: unknown, apiV3Key: KeyObject): PlatformCertificate | CertificateFault {
-  if (!isJsonObject(entry) || !isJsonObject(entry.encrypt_certificate)) return 'shape'
+  if (!isPlainObject(entry) || !isPlainObject(entry.encrypt_certificate)) return 'shape'
   const fields = new FieldReader(entry)
   const serial = fields.text('serial_no').toUpperCase().padStart(40, '0')
   const listed = { from: fields.time('effective_time'), to: fields.time('expire_time') }

@@ -1,11 +1,14 @@
-/** Calls to APIv3 whose answers are verified, and repeated where WeChat asks for it and it is safe (pay.md B3, B15). */
+/**
+ * Calls to APIv3 whose answers are verified, and repeated where WeChat asks for it and it is safe (docs/wechat/pay.md
+ * B3, B15).
+ */
 import { ServiceError } from '../../errors.ts'
 import type { Incoming } from '../../http/exchange.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { asServiceErrorV3, meaningV3, readErrorBodyV3 } from './errors.ts'
 import type { PlatformKeyStore } from './platform-keys.ts'
 import type { OutgoingV3, SenderV3 } from './send.ts'
-import type { SignedV3 } from './verify.ts'
+import type { SignedV3 } from './signature.ts'
 
 export type OutcomeV3 =
   /** Signed by WeChat; the body of a 204 is empty. */
@@ -21,12 +24,12 @@ export type OutcomeV3 =
 
 export interface ClientV3 {
   /**
-   * One call, signed anew at each repetition: up to twice where WeChat says that the fault was its own, or probes whether we
-   * verify, and once on the next host where the connection broke. A refund is not repeated here. None begins later than
-   * `timeoutMs` after the first. Fails only where Redis is away and the answer names an unknown certificate.
+   * One call, signed anew at each repetition: up to twice where WeChat says that the fault was its own, or probes
+   * whether we verify, and once on the next host where the connection broke. A refund is not repeated here. None begins
+   * later than `timeoutMs` after the first. Fails only where Redis is away and the answer names an unknown certificate.
    */
-  ask(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3>
-  /** As `ask`, for the body. Throws the error of a failure. */
+  send(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3>
+  /** As `send`, for the body. Throws the error of a failure. */
   get(credentials: CredentialsV3, request: OutgoingV3): Promise<Buffer>
 }
 
@@ -62,7 +65,7 @@ export function createClientV3({ sender, platformKeys, timeoutMs }: ClientOption
     return { ...unclear(new ServiceError('WECHAT_BAD_RESPONSE', { detail })), again: reason === 'probe' ? 'yes' : 'no' }
   }
 
-  async function ask(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3> {
+  async function send(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3> {
     const giveUpAt = performance.now() + timeoutMs
     let mayBeDone = false
     for (let attempt = 0; ; attempt++) {
@@ -75,9 +78,9 @@ export function createClientV3({ sender, platformKeys, timeoutMs }: ClientOption
   }
 
   return {
-    ask,
+    send,
     async get(credentials, request) {
-      const outcome = await ask(credentials, request)
+      const outcome = await send(credentials, request)
       if (outcome.status === 'ok') return outcome.body
       throw outcome.error
     }

@@ -1,5 +1,6 @@
 /** What a merchant needs for APIv3, as key objects made once: Node.js makes one of a plain key at every use. */
 import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
+import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings.ts'
 
 export interface CredentialsV3 {
@@ -14,7 +15,9 @@ export interface CredentialsV3 {
   publicKey?: { id: string; key: KeyObject }
 }
 
-/** undefined for a merchant without the keys of APIv3. Throws where a PEM is none, which the settings have ruled out. */
+/**
+ * undefined for a merchant without the keys of APIv3. Throws where a PEM is none, which the settings have ruled out.
+ */
 export function readCredentialsV3(merchant: Merchant): CredentialsV3 | undefined {
   const { mchid, certSerial, privateKey, apiV3Key, publicKeyId, publicKey } = merchant
   if (apiV3Key === undefined || certSerial === undefined || privateKey === undefined) return undefined
@@ -32,4 +35,30 @@ export function createApiV3Key(text: string): KeyObject {
   const key = Buffer.from(text)
   if (key.length !== 32) throw new RangeError('an APIv3 key has exactly 32 bytes')
   return createSecretKey(key)
+}
+
+/** The credentials of all merchants that use APIv3. */
+export class AccountsV3 {
+  readonly all: readonly CredentialsV3[]
+  readonly #byMchid: ReadonlyMap<string, CredentialsV3>
+
+  constructor(merchants: readonly Merchant[]) {
+    this.all = merchants.map(readCredentialsV3).filter((credentials) => credentials !== undefined)
+    this.#byMchid = new Map(this.all.map((credentials) => [credentials.mchid, credentials]))
+  }
+
+  find(mchid: string): CredentialsV3 | undefined {
+    return this.#byMchid.get(mchid)
+  }
+
+  /** Throws WECHAT_CONFIG_INVALID where the merchant has no keys for APIv3; the message names the settings. */
+  of({ mchid }: Pick<Merchant, 'mchid'>): CredentialsV3 {
+    const credentials = this.find(mchid)
+    if (credentials !== undefined) return credentials
+    throw new ServiceError('WECHAT_CONFIG_INVALID', {
+      message:
+        'This merchant has no keys for api v3: set WECHAT_PAY_API_V3_KEY (apiV3Key), ' +
+        'WECHAT_PAY_CERT_SERIAL (certSerial) and WECHAT_PAY_PRIVATE_KEY (privateKey), or use api v2'
+    })
+  }
 }

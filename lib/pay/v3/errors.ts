@@ -1,7 +1,9 @@
-/** What APIv3's errors mean for us (pay.md B15): the code for our caller, and whether the call may be repeated. */
+/**
+ * What APIv3's errors mean for us (docs/wechat/pay.md B15): the code for our caller, and whether the call may be
+ * repeated.
+ */
 import { type ErrorCode, ServiceError } from '../../errors.ts'
-import { BILL_IN_THE_MAKING, NO_BILL } from '../bill-file.ts'
-import { NO_ORDER, NO_REFUND } from '../if-found.ts'
+import { BILL_IN_THE_MAKING, NO_BILL, NO_ORDER, NO_REFUND } from '../model.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'
 
 /** Which kind of call was answered: the same code asks for different steps. */
@@ -66,10 +68,10 @@ const MEANINGS: ReadonlyMap<string, MeaningV3> = new Map([
   ['SERVICE_UNAVAILABLE', BUSY]
 ])
 
-/** Every code that pay.md lists. */
+/** Every code that docs/wechat/pay.md lists. */
 export const ERROR_CODES_V3: readonly string[] = [...MEANINGS.keys()]
 
-/** Where there is no code, or one that pay.md does not list, the status has to say it. */
+/** Where there is no code, or one that docs/wechat/pay.md does not list, the status has to say it. */
 function meaningOfStatus(status: number, hasCode: boolean): MeaningV3 {
   if (status === 202) return LATER
   if (status === 401) return CONFIGURATION
@@ -78,7 +80,10 @@ function meaningOfStatus(status: number, hasCode: boolean): MeaningV3 {
   return hasCode ? DENIED : SENSELESS
 }
 
-/** What an answer that is no success means for this kind of call. A refund whose fate is unclear, or refused with a code not listed, is queried before anything else. */
+/**
+ * What an answer that is no success means for this kind of call. A refund whose fate is unclear, or refused with a code
+ * not listed, is queried before anything else.
+ */
 export function meaningV3(call: CallV3, status: number, code: string | undefined): MeaningV3 {
   const listed = MEANINGS.get(code ?? '')
   const meaning = listed ?? meaningOfStatus(status, code !== undefined)
@@ -86,7 +91,10 @@ export function meaningV3(call: CallV3, status: number, code: string | undefined
   return call === 'refund' && isUnclear ? { ...meaning, queryFirst: true } : meaning
 }
 
-/** The body of an error, or of a 202. Not signed, so believed no more than the connection; undefined where it is no such JSON. */
+/**
+ * The body of an error, or of a 202. Not signed, so believed no more than the connection; undefined where it is no such
+ * JSON.
+ */
 export function readErrorBodyV3(body: Buffer): ErrorBodyV3 | undefined {
   const json = parseJsonObject(body)
   if (json === undefined) return undefined

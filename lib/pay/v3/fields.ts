@@ -1,33 +1,28 @@
 /** The fields of APIv3's JSON: read one by one, and the first that is not what it should be is named. */
 import { isUtf8 } from 'node:buffer'
-import { readJsonObject } from '../../util/json.ts'
-import { toIsoUtc } from './rfc3339.ts'
+import { fromRfc3339 } from '../../util/beijing-time.ts'
+import { isPlainObject, readJsonObject } from '../../util/json.ts'
+import { isWechatId, type PayNotice } from '../model.ts'
 
-export type JsonObject = Readonly<Record<string, unknown>>
+export type JsonFields = Readonly<Record<string, unknown>>
 
 /** Where JSON.parse may have rounded a number. */
 const LONG_NUMBER = /[:[,]\s*-?\d{16}/
 
 /** undefined unless the bytes are UTF-8 and JSON and the value is an object. Whole numbers beyond 2^53 come as text. */
-export function parseJsonObject(bytes: Buffer): JsonObject | undefined {
+export function parseJsonObject(bytes: Buffer): JsonFields | undefined {
   if (!isUtf8(bytes)) return undefined
   const text = bytes.toString('utf8')
   try {
     const value: unknown = JSON.parse(text)
-    if (!isJsonObject(value)) return undefined
+    if (!isPlainObject(value)) return undefined
     return LONG_NUMBER.test(text) ? (readJsonObject(text) ?? value) : value
   } catch {
     return undefined
   }
 }
 
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 const MAX_FEN = 9_999_999_999
-/** Up to 32 digits today. These become part of names, so they must not hold what separates those. */
-const ID = /^[\w-]{1,64}$/
 
 /**
  * Reads required and optional fields by their place, such as `amount.total`. What is not right is read as empty and
@@ -36,16 +31,16 @@ const ID = /^[\w-]{1,64}$/
 export class FieldReader {
   /** The place of the first field that is absent or not what it should be. */
   fault: string | undefined
-  readonly #json: JsonObject
+  readonly #json: JsonFields
 
-  constructor(json: JsonObject) {
+  constructor(json: JsonFields) {
     this.#json = json
   }
 
   /** undefined where the field is absent, null or an empty text: WeChat writes all three for "none". */
   #find(place: string): unknown {
     let value: unknown = this.#json
-    for (const name of place.split('.')) value = isJsonObject(value) ? value[name] : undefined
+    for (const name of place.split('.')) value = isPlainObject(value) ? value[name] : undefined
     return value === null || value === '' ? undefined : value
   }
 
@@ -66,7 +61,7 @@ export class FieldReader {
   /** WeChat's number of a payment or refund. */
   id(place: string): string {
     const value = this.text(place)
-    return this.#note(place, ID.test(value) ? value : undefined, '')
+    return this.#note(place, isWechatId(value) ? value : undefined, '')
   }
 
   /** The first group of a pattern that the whole text fits. */
@@ -90,6 +85,36 @@ export class FieldReader {
 
   /** RFC 3339 as ISO 8601 in UTC. */
   time(place: string): string {
-    return this.#note(place, toIsoUtc(this.text(place)), '')
+    return this.#note(place, fromRfc3339(this.text(place)), '')
   }
+}
+
+/** Why a message is not what it should be: `reason` is the place of the fault, such as `amount.total`, or `body`. */
+export interface MalformedV3 {
+  status: 'malformed'
+  reason: string
+}
+
+/**
+ * The order's amount, and what the payer paid, which can be less by coupons. WeChat's default is CNY, in requests too.
+ */
+export function readAmount(fields: FieldReader): { total: number; payerTotal?: number; currency: string } {
+  return {
+    total: fields.fen('amount.total'),
+    ...(fields.has('amount.payer_total') && { payerTotal: fields.fen('amount.payer_total') }),
+    currency: fields.has('amount.currency') ? fields.text('amount.currency') : 'CNY'
+  }
+}
+
+/** What every callback says of itself. */
+export interface EnvelopeV3 {
+  eventType: string
+  /** ISO 8601, UTC. */
+  createTime: string | undefined
+}
+
+/** A kind of callback: by which event types it comes, and how its opened resource is read. */
+export interface NoticeKindV3 {
+  eventTypes: readonly string[]
+  read(raw: JsonFields, envelope: EnvelopeV3): PayNotice
 }

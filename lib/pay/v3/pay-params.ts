@@ -1,6 +1,6 @@
 /** What the page hands to wx.requestPayment for an APIv3 order (pay.weixin.qq.com/doc/v3/merchant/4012365341). */
 import type { KeyObject } from 'node:crypto'
-import { signV3 } from './sign.ts'
+import { signV3 } from './signature.ts'
 
 export interface PayParamsInputV3 {
   appid: string
@@ -21,7 +21,10 @@ export interface PayParamsV3 {
   paySign: string
 }
 
-/** Signs the parameters of one payment. The appid is signed but not handed over; with signType it is the other way round. */
+/**
+ * Signs the parameters of one payment. The appid is signed but not handed over; with signType it is the other way
+ * round.
+ */
 export function payParamsV3({ appid, prepayId, privateKey, timeStamp, nonceStr }: PayParamsInputV3): PayParamsV3 {
   const prepay = `prepay_id=${prepayId}`
   const paySign = signV3([appid, timeStamp, nonceStr, prepay], privateKey)

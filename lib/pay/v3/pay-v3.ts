@@ -5,21 +5,21 @@ import type { Meters } from '../../metrics/meters.ts'
 import type { Keys } from '../../redis/keys.ts'
 import type { Sealer } from '../../sessions/seal.ts'
 import type { Merchant } from '../../settings.ts'
-import type { PayApi } from '../api.ts'
-import { type AccountsV3, createAccountsV3 } from './accounts.ts'
+import type { PayApi } from '../model.ts'
 import { createPayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificate-record.ts'
 import { createClientV3 } from './client.ts'
+import { AccountsV3 } from './credentials.ts'
 import { PlatformKeyStore } from './platform-keys.ts'
-import { type Renewal, startRenewal } from './renewal.ts'
+import { startRenewal } from './renewal.ts'
 import { createSenderV3 } from './send.ts'
 
 export interface PayV3 {
   api: PayApi
   accounts: AccountsV3
   platformKeys: PlatformKeyStore
-  /** From now on the platform certificates are kept fresh. */
-  startRenewal(): Renewal
+  /** From now on the platform certificates are kept fresh, until what it answers is called. */
+  startRenewal(): () => void
 }
 
 export interface PayOptionsV3 {
@@ -41,7 +41,7 @@ export interface PayOptionsV3 {
 
 export function createPayV3(options: PayOptionsV3): PayV3 {
   const { upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, onFailure, now } = options
-  const accounts = createAccountsV3(options.merchants)
+  const accounts = new AccountsV3(options.merchants)
   const sender = createSenderV3({ upstream, meters, now })
   const records = new CertificateRecords({ redis, keys, sealer })
   const platformKeys = new PlatformKeyStore({ redis, keys, records, sender, timeoutMs, onFailure, now })

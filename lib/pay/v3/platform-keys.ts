@@ -13,7 +13,7 @@ import { platformKeysV3, readCertificatesV3 } from './certificates.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { asServiceErrorV3 } from './errors.ts'
 import type { SenderV3 } from './send.ts'
-import { isCertificateSerial, type PlatformKeys, type SignedV3, type VerificationV3, verifyV3 } from './verify.ts'
+import { isCertificateSerial, type PlatformKeys, type SignedV3, type VerificationV3, verifyV3 } from './signature.ts'
 
 /** WeChat waits for our answer; where it is a refusal the callback comes again. */
 const LONGEST_WAIT_MS = 1500

@@ -1,13 +1,13 @@
-/** Making an order by APIv3, and signing what the phone needs to pay it (pay.md B9, B10). */
-import type { PrepayOutcome } from '../api.ts'
-import type { OrderRecord } from '../orders.ts'
+/** Making an order by APIv3, and signing what the phone needs to pay it (docs/wechat/pay.md B9, B10). */
+
+import { toBeijingRfc3339 } from '../../util/beijing-time.ts'
+import { makeNonce } from '../../util/ids.ts'
+import type { OrderRecord, PrepayOutcome } from '../model.ts'
 import { readPrepayV3 } from './answers.ts'
 import type { ClientV3 } from './client.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { unusableAnswerV3 } from './errors.ts'
 import { payParamsV3 } from './pay-params.ts'
-import { toBeijingRfc3339 } from './rfc3339.ts'
-import { makeNonce } from './send.ts'
 
 export interface PrepayContextV3 {
   client: ClientV3
@@ -23,7 +23,7 @@ export async function prepayV3(
 ): Promise<PrepayOutcome> {
   const path = '/v3/pay/transactions/jsapi'
   const body = orderFields(order, notifyUrl)
-  const outcome = await client.ask(credentials, { call: 'prepay', method: 'POST', path, body })
+  const outcome = await client.send(credentials, { call: 'prepay', method: 'POST', path, body })
   if (outcome.status === 'failed') return { status: 'refused', error: outcome.error, mayExist: outcome.mayBeDone }
   const read = readPrepayV3(outcome.body)
   if (read.status === 'bad')

@@ -1,10 +1,10 @@
-/** Refunds by APIv3 (pay.md B12): asked for, and queried where it is unclear what came of it. */
-import type { PayApi, RefundRequest, RefundStatus } from '../api.ts'
-import { type RefundTry, refundOnce, tried } from '../refund-once.ts'
-import type { AccountsV3 } from './accounts.ts'
+/** Refunds by APIv3 (docs/wechat/pay.md B12). */
+import type { ServiceError } from '../../errors.ts'
+
+import type { PayApi, RefundRequest, RefundStatus, RefundTry } from '../model.ts'
 import { readRefundAnswerV3 } from './answers.ts'
 import type { ClientV3 } from './client.ts'
-import type { CredentialsV3 } from './credentials.ts'
+import type { AccountsV3 } from './credentials.ts'
 import { unusableAnswerV3 } from './errors.ts'
 
 const PATH = '/v3/refund/domestic/refunds'
@@ -12,37 +12,29 @@ const PATH = '/v3/refund/domestic/refunds'
 export interface RefundOptionsV3 {
   accounts: AccountsV3
   client: ClientV3
-  /** Where WeChat tells how a refund ends; always sent, so that no setting in its platform decides. */
+  /** Where WeChat notifies how a refund ends; always sent, so that no setting in its platform decides. */
   notifyUrlOf: (mchid: string) => string
 }
 
-export function createRefundsV3({
-  accounts,
-  client,
-  notifyUrlOf
-}: RefundOptionsV3): Pick<PayApi, 'refund' | 'queryRefund'> {
-  async function ask(credentials: CredentialsV3, request: RefundRequest): Promise<RefundTry> {
-    const { mchid } = credentials
-    const body = refundFields(request, notifyUrlOf(mchid))
-    const outcome = await client.ask(credentials, { call: 'refund', method: 'POST', path: PATH, body })
-    if (outcome.status === 'failed') return { ...outcome, status: 'refused' }
-    return tried(async () => ({ status: 'made', refund: statusOf(mchid, outcome.body, request.outRefundNo) }))
-  }
-
-  async function query(credentials: CredentialsV3, outRefundNo: string): Promise<RefundStatus> {
-    const path = `${PATH}/${encodeURIComponent(outRefundNo)}`
-    const body = await client.get(credentials, { call: 'refund-query', method: 'GET', path })
-    return statusOf(credentials.mchid, body, outRefundNo)
-  }
+export function createRefundsV3(options: RefundOptionsV3): Pick<PayApi, 'refund' | 'queryRefund'> {
+  const { accounts, client, notifyUrlOf } = options
 
   return {
-    queryRefund: async (merchant, outRefundNo) => query(accounts.of(merchant), outRefundNo),
-    async refund(merchant, request) {
-      const credentials = accounts.of(merchant)
-      return refundOnce(request, {
-        ask: () => ask(credentials, request),
-        query: () => query(credentials, request.outRefundNo)
-      })
+    async refund(merchant, request): Promise<RefundTry> {
+      const { mchid } = merchant
+      const body = refundFields(request, notifyUrlOf(mchid))
+      const call = { call: 'refund', method: 'POST', path: PATH, body } as const
+      const outcome = await client.send(accounts.of(merchant), call)
+      if (outcome.status === 'failed') return { ...outcome, status: 'refused' }
+      const read = readStatus(mchid, outcome.body, request.outRefundNo)
+      return read.status === 'read' ? { status: 'made', refund: read.refund } : { ...read, queryFirst: true }
+    },
+    async queryRefund(merchant, outRefundNo) {
+      const path = `${PATH}/${encodeURIComponent(outRefundNo)}`
+      const body = await client.get(accounts.of(merchant), { call: 'refund-query', method: 'GET', path })
+      const read = readStatus(merchant.mchid, body, outRefundNo)
+      if (read.status === 'read') return read.refund
+      throw read.error
     }
   }
 }
@@ -58,9 +50,13 @@ function refundFields(request: RefundRequest, notifyUrl: string) {
   }
 }
 
-function statusOf(mchid: string, body: Buffer, outRefundNo: string): RefundStatus {
+function readStatus(
+  mchid: string,
+  body: Buffer,
+  outRefundNo: string
+): { status: 'read'; refund: RefundStatus } | { status: 'refused'; error: ServiceError } {
   const read = readRefundAnswerV3(body)
-  if (read.status === 'bad') throw unusableAnswerV3('refund', read.reason)
-  if (read.answer.outRefundNo !== outRefundNo) throw unusableAnswerV3('refund', 'out_refund_no')
-  return { api: 'v3', mchid, ...read.answer }
+  if (read.status === 'bad') return { status: 'refused', error: unusableAnswerV3('refund', read.reason) }
+  if (read.answer.outRefundNo === outRefundNo) return { status: 'read', refund: { api: 'v3', mchid, ...read.answer } }
+  return { status: 'refused', error: unusableAnswerV3('refund', 'out_refund_no') }
 }

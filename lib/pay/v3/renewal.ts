@@ -8,14 +8,11 @@ const CHECK_MS = 60_000
 /** While any are missing or old. How often WeChat is asked then is for the store to say. */
 const RETRY_MS = 2000
 
-export interface Renewal {
-  /** Ends the timer; a request under way ends with its connection. */
-  stop(): void
-  readonly stopped: boolean
-}
-
-/** Looks at once, then every minute, sooner while it lacks any; and always a little later, so that instances do not stay in step. */
-export function startRenewal(store: Pick<PlatformKeyStore, 'renew'>, accounts: readonly CredentialsV3[]): Renewal {
+/**
+ * Looks at once, then every minute, sooner while it lacks any; and always a little later, so that instances do not stay
+ * in step. Answers what stops it; a request under way ends with its connection.
+ */
+export function startRenewal(store: Pick<PlatformKeyStore, 'renew'>, accounts: readonly CredentialsV3[]): () => void {
   const stopping = new AbortController()
   const { signal } = stopping
   // With a public key, certificates matter only where a message names one.
@@ -33,10 +30,5 @@ export function startRenewal(store: Pick<PlatformKeyStore, 'renew'>, accounts: r
     run().catch(() => {
       // Stopped while it paused: renew() itself never throws.
     })
-  return {
-    stop: () => stopping.abort(),
-    get stopped() {
-      return signal.aborted
-    }
-  }
+  return () => stopping.abort()
 }

@@ -1,6 +1,9 @@
-/** AEAD_AES_256_GCM, in which WeChat seals callback resources and platform certificates (pay.weixin.qq.com/doc/v3/merchant/4012071382). */
+/**
+ * AEAD_AES_256_GCM, in which WeChat seals callback resources and platform certificates
+ * (pay.weixin.qq.com/doc/v3/merchant/4012071382).
+ */
 import { createDecipheriv, type KeyObject } from 'node:crypto'
-import { decodeBase64 } from '../../settings/text.ts'
+import { decodeCanonicalBase64 } from '../../util/base64.ts'
 
 const TAG_BYTES = 16
 
@@ -15,15 +18,15 @@ export interface SealedV3 {
 }
 
 /**
- * Opens what was sealed under the APIv3 key. undefined where the algorithm is another one, a field is no text, or the tag, all
- * 16 bytes of it, does not fit.
+ * Opens what was sealed under the APIv3 key. undefined where the algorithm is another one, a field is no text, or the
+ * tag, all 16 bytes of it, does not fit.
  */
 export function openResource(sealed: SealedV3, apiV3Key: KeyObject): Buffer | undefined {
   const { algorithm, ciphertext, nonce } = sealed
   const data = sealed.associated_data ?? ''
   if (algorithm !== 'AEAD_AES_256_GCM' || typeof data !== 'string') return undefined
   if (typeof ciphertext !== 'string' || typeof nonce !== 'string') return undefined
-  const bytes = decodeBase64(ciphertext)
+  const bytes = decodeCanonicalBase64(ciphertext)
   if (bytes === undefined || bytes.length < TAG_BYTES) return undefined
   return decrypt(bytes, nonce, data, apiV3Key)
 }

@@ -1,10 +1,10 @@
 /** One request to APIv3: signed, sent, counted. Nobody has verified what comes back. */
-import { randomBytes } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import { collect } from '../../http/checked-file.ts'
 import type { Incoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
-import { collect } from '../bill-file.ts'
+import { makeNonce } from '../../util/ids.ts'
 import { authorizationV3 } from './authorization.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { type CallV3, readErrorBodyV3 } from './errors.ts'
@@ -23,8 +23,8 @@ export interface OutgoingV3 {
 
 export interface SenderV3 {
   /**
-   * Signs anew and sends. `attempt`, from 0: each goes to the next host first. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT and
-   * WECHAT_BAD_RESPONSE as Upstream does; HTTP errors are answers.
+   * Signs anew and sends. `attempt`, from 0: each goes to the next host first. Throws WECHAT_UNREACHABLE,
+   * WECHAT_TIMEOUT and WECHAT_BAD_RESPONSE as Upstream does; HTTP errors are answers.
    */
   send(credentials: CredentialsV3, request: OutgoingV3, attempt?: number): Promise<Incoming>
   /** Asks once for the file at `path`, of any length; where there is none the answer says why. Throws as `send`. */
@@ -54,7 +54,7 @@ export function createSenderV3({ upstream, meters, now }: SenderOptionsV3): Send
       { ...request, timestamp: Math.floor(now() / 1000), nonce: makeNonce() },
       credentials
     ),
-    // Answers are then signed with this key (pay.md B5).
+    // Answers are then signed with this key (docs/wechat/pay.md B5).
     ...(credentials.publicKey && { 'wechatpay-serial': credentials.publicKey.id })
   })
 
@@ -80,9 +80,6 @@ export function createSenderV3({ upstream, meters, now }: SenderOptionsV3): Send
     }
   }
 }
-
-/** 32 characters. */
-export const makeNonce = (): string => randomBytes(16).toString('hex')
 
 /** How a call is counted: the end of its path is often a number of the merchant's. */
 export const meterNameV3 = (call: CallV3, isFile = false): string => `v3-${call}${isFile ? '-file' : ''}`

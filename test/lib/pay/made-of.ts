@@ -1,5 +1,6 @@
 /** The refund of an outcome that has to be one. */
-import type { RefundOutcome, RefundStatus } from '../../../lib/pay/api.ts'
+import type { RefundStatus } from '../../../lib/pay/model.ts'
+import type { RefundOutcome } from '../../../lib/pay/refund-once.ts'
 
 export function madeOf(outcome: RefundOutcome): RefundStatus {
   if (outcome.status === 'made') return outcome.refund

@@ -2,6 +2,7 @@
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { refundOnce } from '../../../lib/pay/refund-once.ts'
 import { type Fields, sign } from '../../routes/wechat/notices.ts'
 import { madeOf } from './made-of.ts'
 import { failure, fakeWechat, KEY, MERCHANT, refusal, signed, silence } from './v2-wechat.ts'
@@ -163,7 +164,7 @@ t.test('close() is done where the order is closed, and says so where it is paid'
 t.test('refund() asks by the secure connections, and names where its notice is to come', async (t) => {
   const { v2, asked, identified, answer } = await fakeWechat(t)
   answer(signed(ACCEPTED))
-  const { raw, ...refund } = madeOf(await v2.refund(MERCHANT, REQUEST))
+  const { raw, ...refund } = madeOf(await refundOnce(v2, MERCHANT, REQUEST))
   t.same(refund, {
     api: 'v2',
     mchid: '1900000109',
@@ -191,7 +192,7 @@ t.test('refund() asks by the secure connections, and names where its notice is t
   ])
   t.ok(asked.every(({ fields }) => signHolds(fields)))
   answer(signed(ACCEPTED))
-  await v2.refund(MERCHANT, { ...REQUEST, transactionId: '4200002400202501011234567890' })
+  await refundOnce(v2, MERCHANT, { ...REQUEST, transactionId: '4200002400202501011234567890' })
   t.match(asked[0]?.fields, { transaction_id: '4200002400202501011234567890' })
   t.notOk('out_trade_no' in (asked[0]?.fields ?? {}), 'one of the two')
 })
@@ -208,40 +209,48 @@ t.test('refund() of unclear fate is queried by its number, and repeated only whe
   }
   for (const [name, fault] of Object.entries(unclear)) {
     answer(fault, signed(FOUND))
-    t.match(madeOf(await v2.refund(MERCHANT, REQUEST)), { state: 'SUCCESS', refundId: FOUND.refund_id_1 ?? '' }, name)
+    t.match(
+      madeOf(await refundOnce(v2, MERCHANT, REQUEST)),
+      { state: 'SUCCESS', refundId: FOUND.refund_id_1 ?? '' },
+      name
+    )
     t.same(pathsAsked(), ['/secapi/pay/refund', '/pay/refundquery'], name)
 
     answer(fault, refusal('REFUNDNOTEXIST'), signed(ACCEPTED))
     identified.length = 0
-    t.match(madeOf(await v2.refund(MERCHANT, REQUEST)), { state: 'PROCESSING' }, name)
+    t.match(madeOf(await refundOnce(v2, MERCHANT, REQUEST)), { state: 'PROCESSING' }, name)
     t.same(pathsAsked(), ['/secapi/pay/refund', '/pay/refundquery', '/secapi/pay/refund'], name)
     t.equal(identified.length, 2, 'the query needs no certificate')
     const [first, , second] = asked.map(({ fields: { nonce_str: _, sign: __, ...rest } }) => rest)
     t.same(second, first, 'unchanged')
   }
   answer(refusal('SYSTEMERROR'), refusal('REFUNDNOTEXIST'), refusal('SYSTEMERROR'), signed(ACCEPTED))
-  t.match(await v2.refund(MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
+  t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
   t.equal(asked.length, 3, 'once, not for ever')
   answer(refusal('SYSTEMERROR'), failure('x'), signed(ACCEPTED))
-  t.match(await v2.refund(MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
+  t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
   t.equal(asked.length, 2, 'not repeated while nobody knows')
   answer(refusal('SYSTEMERROR'), signed({ ...FOUND, refund_fee_1: '29' }))
   const another = { error: { code: 'PAY_REJECTED', message: /another refund/ }, mayExist: false }
-  t.match(await v2.refund(MERCHANT, REQUEST), another)
+  t.match(await refundOnce(v2, MERCHANT, REQUEST), another)
   answer(signed({ ...ACCEPTED, out_refund_no: 'R2' }), signed(FOUND))
-  t.match(madeOf(await v2.refund(MERCHANT, REQUEST)), { outRefundNo: 'R1' }, 'the answer of another number is none')
+  t.match(
+    madeOf(await refundOnce(v2, MERCHANT, REQUEST)),
+    { outRefundNo: 'R1' },
+    'the answer of another number is none'
+  )
 })
 
 t.test('refund() that is refused in words nobody knows is queried, and what is found decides', async (t) => {
   const { v2, asked, answer } = await fakeWechat(t)
   for (const strange of [refusal('SOMETHING_NEW'), failure('certificate error')]) {
     answer(strange, signed(FOUND))
-    t.match(madeOf(await v2.refund(MERCHANT, REQUEST)), { state: 'SUCCESS' })
+    t.match(madeOf(await refundOnce(v2, MERCHANT, REQUEST)), { state: 'SUCCESS' })
     answer(strange, refusal('REFUNDNOTEXIST'), signed(ACCEPTED))
-    t.match(await v2.refund(MERCHANT, REQUEST), { error: { code: /^(PAY|WECHAT)_REJECTED$/ }, mayExist: false })
+    t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code: /^(PAY|WECHAT)_REJECTED$/ }, mayExist: false })
     t.equal(asked.length, 2, 'what was refused is not repeated')
     answer(strange, refusal('SOMETHING_NEW'))
-    t.match(await v2.refund(MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
+    t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code: 'WECHAT_BUSY' }, mayExist: true })
   }
 })
 
@@ -256,11 +265,11 @@ t.test('refund() that WeChat refuses is asked for once', async (t) => {
   ] as const
   for (const [word, code] of codes) {
     answer(refusal(word))
-    t.match(await v2.refund(MERCHANT, REQUEST), { error: { code, wechat: { code: word } }, mayExist: false })
+    t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code, wechat: { code: word } }, mayExist: false })
     t.equal(asked.length, 1, word)
   }
   answer(refusal('INVALID_REQ_TOO_MUCH'))
-  t.match(await v2.refund(MERCHANT, REQUEST), { error: { code: 'WECHAT_RATE_LIMITED', retryAfterSeconds: 60 } })
+  t.match(await refundOnce(v2, MERCHANT, REQUEST), { error: { code: 'WECHAT_RATE_LIMITED', retryAfterSeconds: 60 } })
 })
 
 t.test('queryRefund() finds ours among the refunds of an answer', async (t) => {

@@ -2,9 +2,10 @@
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
-import type { PayApi } from '../../../lib/pay/api.ts'
+import type { PayApi } from '../../../lib/pay/model.ts'
+import { refundOnce } from '../../../lib/pay/refund-once.ts'
 import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
-import { createSecureUpstreams } from '../../../lib/pay/v2/secure-upstreams.ts'
+import { SecureUpstreams } from '../../../lib/pay/v2/secure-upstreams.ts'
 import type { Merchant } from '../../../lib/settings.ts'
 import { makeCertified, makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index.ts'
 import { madeOf } from './made-of.ts'
@@ -36,11 +37,11 @@ async function secureSandbox(t: Test): Promise<{ v2: PayApi; sandbox: Sandbox }>
   t.teardown(() => sandbox.close())
   const options = { origins: [sandbox.tlsOrigin ?? ''], timeoutMs: 5000 }
   const upstream = new Upstream(options)
-  const secure = createSecureUpstreams(options)
+  const secure = new SecureUpstreams(options)
   t.teardown(() => Promise.all([upstream.close(), secure.close()]))
   const v2 = createPayApiV2({
     upstream,
-    secureUpstreamFor: secure.of,
+    secureUpstreamFor: (merchant) => secure.of(merchant),
     meters: { upstreamCall: () => undefined },
     publicUrl: 'https://wx.example.test',
     now: Date.now
@@ -68,7 +69,7 @@ t.test('refund() shows the certificate of its merchant, and queries show none', 
   const { v2, sandbox } = await secureSandbox(t)
   for (const made of [own, other, own]) {
     const outRefundNo = `R${made.secrets.mchid}`
-    t.match(madeOf(await v2.refund(merchantOf(made), { ...REQUEST, outRefundNo })), {
+    t.match(madeOf(await refundOnce(v2, merchantOf(made), { ...REQUEST, outRefundNo })), {
       state: 'PROCESSING',
       outRefundNo
     })
@@ -89,7 +90,7 @@ t.test('refund() with the certificate of another is turned away, and no refund i
   const { v2, sandbox } = await secureSandbox(t)
   const { cert, privateKey } = merchantOf(other)
   const impostor = { ...merchantOf(own), ...(cert && { cert }), ...(privateKey && { privateKey }) }
-  t.match(await v2.refund(impostor, REQUEST), { error: { code: 'WECHAT_BAD_RESPONSE' } })
+  t.match(await refundOnce(v2, impostor, REQUEST), { error: { code: 'WECHAT_BAD_RESPONSE' } })
   t.same(sandbox.order(REQUEST.outTradeNo, own.secrets.mchid).refunds, [])
 })
 
@@ -101,7 +102,7 @@ t.test('refund() says which setting is missing, and asks nobody', async (t) => {
     [{ ...(cert && { cert }) }, /WECHAT_PAY_PRIVATE_KEY/]
   ] as const) {
     const error = { code: 'WECHAT_CONFIG_INVALID', message: missing }
-    t.match(await v2.refund({ ...bare, ...half }, REQUEST), { error, mayExist: false })
+    t.match(await refundOnce(v2, { ...bare, ...half }, REQUEST), { error, mayExist: false })
   }
   t.same(sandbox.calls(), [])
 })

@@ -10,13 +10,14 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
 import { type ErrorCode, ServiceError } from '../../../lib/errors.ts'
+import { ORDER_STATES, REFUND_STATES } from '../../../lib/pay/model.ts'
+import { orderStateOfV2, refundStateOfV2 } from '../../../lib/pay/v2/facts.ts'
 import { readBillV3, readOrderV3, readPrepayV3, readRefundAnswerV3 } from '../../../lib/pay/v3/answers.ts'
 import { openBillV3 } from '../../../lib/pay/v3/bill.ts'
 import { openCertificateV3, platformKeysV3, readCertificatesV3 } from '../../../lib/pay/v3/certificates.ts'
 import { createApiV3Key } from '../../../lib/pay/v3/credentials.ts'
 import { asServiceErrorV3, type CallV3, meaningV3, type RepeatV3, readErrorBodyV3 } from '../../../lib/pay/v3/errors.ts'
-import { readPaymentV3 } from '../../../lib/pay/v3/payment.ts'
-import { ORDER_STATES, orderStateOfV2, REFUND_STATES, refundStateOfV2 } from '../../../lib/pay/v3/states.ts'
+import { readPaymentV3 } from '../../../lib/pay/v3/notices/payment.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')
@@ -51,7 +52,7 @@ t.test('readOrderV3() reads a paid order as the contract shows it', async (t) =>
     bankType: 'OTHERS'
   }
   t.strictSame(orderOf(paid), { status: 'ok', answer: { ...facts, raw: paid } })
-  t.match(readPaymentV3(paid), { status: 'payment', payment: { totalFen: 100, payerFen: 90 } })
+  t.match(readPaymentV3(paid), { status: 'payment', payment: { amount: { total: 100, payerTotal: 90 } } })
   t.match(orderOf({ ...paid, trade_state: 'REFUND' }), { status: 'ok', answer: { state: 'REFUND' } })
 })
 

@@ -4,8 +4,8 @@
  */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import type { RefundRequest } from '../../../lib/pay/api.ts'
-import type { OrderRecord } from '../../../lib/pay/orders.ts'
+import type { OrderRecord, RefundRequest } from '../../../lib/pay/model.ts'
+import { refundOnce } from '../../../lib/pay/refund-once.ts'
 import type { Sandbox } from '../../../sandbox/index.ts'
 import { freePort } from '../../../tools/free-port.ts'
 import { APPID, MCHID } from '../../helper.ts'
@@ -39,7 +39,7 @@ const called = (pay: Sandbox, api: string) => pay.calls().filter((call) => call.
 async function world(t: Test, options: { mode?: Mode; env?: Record<string, string> } = {}) {
   const env = { ...NO_WORKER, WECHAT_TIMEOUT_MS: '1000', ...options.env }
   const { app, pay } = await buildV3(t, { ...options, env })
-  return { app, pay, api: app.payV3.api }
+  return { app, pay, api: app.pay.v3.api }
 }
 
 /** The order made, and paid without telling anybody. */
@@ -96,7 +96,7 @@ t.test(
   'refund() and queryRefund(): accepted, repeated under the same number, and refused with other content',
   async (t) => {
     const { api, pay } = await paid(t)
-    const accepted = madeOf(await api.refund(merchant, refund))
+    const accepted = madeOf(await refundOnce(api, merchant, refund))
     t.match(accepted, {
       api: 'v3',
       mchid: MCHID,
@@ -105,8 +105,8 @@ t.test(
       state: 'PROCESSING',
       amount: { total: 100, refund: 40 }
     })
-    t.match(madeOf(await api.refund(merchant, refund)), { refundId: accepted.refundId })
-    t.match(await api.refund(merchant, { ...refund, amount: 41 }), {
+    t.match(madeOf(await refundOnce(api, merchant, refund)), { refundId: accepted.refundId })
+    t.match(await refundOnce(api, merchant, { ...refund, amount: 41 }), {
       error: { code: 'PAY_REJECTED', message: /was used for another refund/ },
       mayExist: false
     })
@@ -132,13 +132,13 @@ t.test('a refund whose fate is unclear is queried first, and asked for again onl
     pay.clearCalls()
     pay.fault({ api: 'v3_refund', ...fault })
     const request = { ...refund, outRefundNo: `R${index}`, amount: 1 }
-    t.match(madeOf(await api.refund(merchant, request)), { state: 'PROCESSING', amount: { refund: 1 } }, name)
+    t.match(madeOf(await refundOnce(api, merchant, request)), { state: 'PROCESSING', amount: { refund: 1 } }, name)
     t.equal(called(pay, 'v3_refund').length, asked, name)
     t.equal(called(pay, 'v3_refund_query').length, 1, name)
   }
   pay.clearCalls()
   pay.fault({ api: 'v3_refund', errcode: 'NOT_ENOUGH', processed: false })
-  const clear = await api.refund(merchant, { ...refund, outRefundNo: 'R99', amount: 1 })
+  const clear = await refundOnce(api, merchant, { ...refund, outRefundNo: 'R99', amount: 1 })
   t.match(clear, { error: { code: 'PAY_REJECTED' }, mayExist: false })
   t.equal(pay.calls().length, 1, 'what is clear is not queried')
 })
@@ -211,7 +211,7 @@ t.test('the next host serves while the first cannot be reached', async (t) => {
   t.ok(app)
   const refusing = `http://127.0.0.1:${await freePort()}`
   const two = await buildV3(t, { env: { ...NO_WORKER, WECHAT_PAY_ORIGIN: `${refusing},${pay.origin}` } })
-  t.match(await two.app.payV3.api.query(merchant, order.outTradeNo), { state: 'SUCCESS' })
+  t.match(await two.app.pay.v3.api.query(merchant, order.outTradeNo), { state: 'SUCCESS' })
   t.match(await api.query(merchant, order.outTradeNo), { state: 'SUCCESS' })
 })
 

@@ -2,13 +2,13 @@
 import { createCipheriv, createPublicKey, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
+import type { Event } from '../../../lib/events/queue.ts'
+import { type Known, mismatchOf } from '../../../lib/pay/match.ts'
+import type { PayNotice } from '../../../lib/pay/model.ts'
 import { createApiV3Key } from '../../../lib/pay/v3/credentials.ts'
 import { parseJsonObject } from '../../../lib/pay/v3/fields.ts'
-import { judgeNotSuccessV3, judgePaymentV3, judgeRefundV3, type KnownV3 } from '../../../lib/pay/v3/judge.ts'
-import { failReplyV3, type NoticeV3, readNoticeV3 } from '../../../lib/pay/v3/notice.ts'
-import { readPaymentV3 } from '../../../lib/pay/v3/payment.ts'
-import { toIsoUtc } from '../../../lib/pay/v3/rfc3339.ts'
-import { verifyV3 } from '../../../lib/pay/v3/verify.ts'
+import { failReplyV3, readNoticeV3 } from '../../../lib/pay/v3/notices.ts'
+import { verifyV3 } from '../../../lib/pay/v3/signature.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')
@@ -16,11 +16,15 @@ const { cases } = vectors('pay-v3-notify')
 const apiV3Key = createApiV3Key(keys.apiV3Key)
 const payment = findCase('payment, platform certificate').expected.resource
 const refund = findCase('refund success').expected.resource
-const ours: KnownV3 = { mchid: keys.mchid, appids: [keys.appid] }
-const envelope = {
-  id: 'EV-2025010108010500001',
-  eventType: 'TRANSACTION.SUCCESS',
-  createTime: '2025-01-01T00:01:06.000Z'
+const ours: Known = { mchid: keys.mchid, appids: [keys.appid] }
+const id = 'EV-2025010108010500001'
+const createTime = '2025-01-01T00:01:06.000Z'
+
+const STATUS_BY_EVENT: Record<string, string> = {
+  'TRANSACTION.SUCCESS': 'event',
+  'REFUND.SUCCESS': 'event',
+  'REFUND.CLOSED': 'event',
+  'REFUND.ABNORMAL': 'event'
 }
 
 /** Our words, and what the vectors call the same. */
@@ -34,7 +38,7 @@ const VECTOR_WORDS: Record<string, string> = {
   other: 'accept'
 }
 
-t.test('verifyV3(), readNoticeV3() and the judges give the verdict of every vector', async (t) => {
+t.test('verifyV3(), readNoticeV3() and mismatchOf() give the verdict of every vector', async (t) => {
   const seen: Record<string, number> = {}
   for (const { name, input, expected } of cases) {
     const message = { headers: input.headers, body: Buffer.from(input.body) }
@@ -42,7 +46,7 @@ t.test('verifyV3(), readNoticeV3() and the judges give the verdict of every vect
     const order = input.order && { totalFen: input.order.total, currency: input.order.currency }
     const known = { mchid: input.mchid, appids: input.appids, order: order ?? undefined }
     const notice = readNoticeV3(message.body, createApiV3Key(input.apiV3Key))
-    const verdict = verified.status === 'refused' ? verified.reason : judge(notice, known)
+    const verdict = verified.status === 'refused' ? verified.reason : verdictOf(notice, known)
     t.equal(VECTOR_WORDS[verdict] ?? verdict, expected.verdict, name)
     seen[verdict] = (seen[verdict] ?? 0) + 1
   }
@@ -67,32 +71,34 @@ t.test('readNoticeV3() keeps every field of an opened vector as it came', async 
   const opened = cases.filter((each: { expected: object }) => 'resource' in each.expected)
   for (const { name, input, expected } of opened) {
     const notice = readNoticeV3(Buffer.from(input.body), apiV3Key)
-    t.strictSame(rawOf(notice), expected.resource, name)
-    t.match(notice, { envelope: { id: expected.eventId, eventType: expected.eventType } }, name)
+    t.strictSame(rawOf(notice), notice.status === 'other' ? undefined : expected.resource, name)
+    t.equal(notice.status, STATUS_BY_EVENT[expected.eventType] ?? 'other', name)
   }
   t.equal(opened.length, 17)
 })
 
 t.test('readNoticeV3() tells the facts of a payment with their types', async (t) => {
   const facts = {
+    api: 'v3',
     appid: 'wx2421b1c4370ec43b',
     mchid: '1900000109',
     openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
     outTradeNo: 'T20250101_0001',
     transactionId: '4200002400202501011234567890',
-    totalFen: 100,
-    currency: 'CNY',
-    successTime: '2025-01-01T00:01:05.000Z'
+    successTime: '2025-01-01T00:01:05.000Z',
+    orderKnown: true
   }
-  const more = { payerFen: 90, attach: '甲&乙', bankType: 'OTHERS' }
-  t.strictSame(paymentOf({}), { status: 'payment', envelope, payment: { ...facts, ...more, raw: payment } })
+  const amount = { total: 100, currency: 'CNY' }
+  const more = { amount: { ...amount, payerTotal: 90 }, attach: '甲&乙', bankType: 'OTHERS' }
+  t.strictSame(factsOf(paymentOf({})), { ...facts, ...more, raw: payment })
   const fewer = { attach: '', bank_type: null, amount: { total: 100 } }
   const raw = { ...payment, ...fewer }
-  t.strictSame(paymentOf(fewer), { status: 'payment', envelope, payment: { ...facts, raw } })
+  t.strictSame(factsOf(paymentOf(fewer)), { ...facts, amount, raw })
 })
 
 t.test('readNoticeV3() tells the facts of a refund with their types', async (t) => {
   const facts = {
+    api: 'v3',
     outTradeNo: 'T20250101_0001',
     transactionId: '4200002400202501011234567890',
     outRefundNo: 'R20250101_0001',
@@ -102,15 +108,16 @@ t.test('readNoticeV3() tells the facts of a refund with their types', async (t) 
   }
   const success = refundOf('REFUND.SUCCESS', {})
   const successTime = '2025-01-02T01:10:11.000Z'
-  t.match(success, { status: 'refund', envelope: { eventType: 'REFUND.SUCCESS' } })
-  t.strictSame(success.status === 'refund' && success.refund, { ...facts, state: 'SUCCESS', successTime, raw: refund })
+  t.match(eventOf(success), { type: 'refund.succeeded', timestamp: successTime })
+  t.strictSame(factsOf(success), { ...facts, successTime, raw: refund })
   for (const state of ['CLOSED', 'ABNORMAL']) {
     const notice = refundOf(`REFUND.${state}`, { refund_status: state })
     const raw = { ...refund, refund_status: state }
-    t.strictSame(notice.status === 'refund' && notice.refund, { ...facts, state, raw }, 'a time is of success only')
+    t.strictSame(factsOf(notice), { ...facts, raw }, 'a time is of success only')
+    t.match(eventOf(notice), { type: `refund.${state.toLowerCase()}`, timestamp: createTime })
   }
   const { success_time: _time, ...timeless } = refund
-  t.match(noticeOf('REFUND.SUCCESS', timeless), { status: 'refund', refund: { state: 'SUCCESS' } })
+  t.match(eventOf(noticeOf('REFUND.SUCCESS', timeless)), { type: 'refund.succeeded', timestamp: createTime })
 })
 
 t.test('readNoticeV3() names the first field that is not what it should be: row 14', async (t) => {
@@ -144,8 +151,8 @@ t.test('readNoticeV3() names the first field that is not what it should be: row 
     ])
   ]
   for (const [place, change] of faults) t.strictSame(paymentOf(change), malformed(place), JSON.stringify(change))
-  t.match(paymentOf({ amount: { total: 9_999_999_999 } }), { status: 'payment', payment: { totalFen: 9_999_999_999 } })
-  t.match(paymentOf({ amount: { total: 0 } }), { status: 'payment', payment: { totalFen: 0 } })
+  t.match(factsOf(paymentOf({ amount: { total: 9_999_999_999 } })), { amount: { total: 9_999_999_999 } })
+  t.match(factsOf(paymentOf({ amount: { total: 0 } })), { amount: { total: 0 } })
 })
 
 t.test('readNoticeV3() names the first field of a refund that is not what it should be: row 14', async (t) => {
@@ -190,56 +197,53 @@ t.test('readNoticeV3() calls what is no callback malformed, and names the place:
 
 t.test('readNoticeV3() tells what does not open from what opens to nonsense: row 15', async (t) => {
   const body = callback('TRANSACTION.SUCCESS', JSON.stringify(payment))
-  t.equal(readNoticeV3(body, apiV3Key).status, 'payment')
-  t.strictSame(readNoticeV3(body, createApiV3Key(keys.otherApiV3Key)), { status: 'unopenable', envelope })
+  t.equal(readNoticeV3(body, apiV3Key).status, 'event')
+  t.strictSame(readNoticeV3(body, createApiV3Key(keys.otherApiV3Key)), malformed('unopenable'))
   const empty = Buffer.from('{"event_type":"TRANSACTION.SUCCESS","resource":{}}')
-  t.strictSame(readNoticeV3(empty, apiV3Key), { status: 'unopenable', envelope: { eventType: 'TRANSACTION.SUCCESS' } })
+  t.strictSame(readNoticeV3(empty, apiV3Key), malformed('unopenable'))
 })
 
-t.test('judgePaymentV3() compares merchant, app, amount and currency: rows 16 to 19', async (t) => {
-  const read = readPaymentV3(payment)
-  t.equal(read.status, 'payment')
-  const judged = (change: object, known: Partial<KnownV3> = {}) =>
-    read.status === 'payment' && judgePaymentV3({ ...read.payment, ...change }, { ...ours, ...known })
+t.test('mismatchOf() compares merchant, app, amount and currency of a payment: rows 16 to 19', async (t) => {
+  const notice = paymentOf({})
+  t.equal(notice.status, 'event')
+  const matched = (change: object, known: Partial<Known> = {}) =>
+    notice.status === 'event' && (mismatchOf({ ...notice.said, ...change }, { ...ours, ...known }) ?? 'accept')
   const order = { totalFen: 100, currency: 'CNY' }
-  t.equal(judged({}), 'accept', 'an order unknown to us')
-  t.equal(judged({}, { order }), 'accept')
-  t.equal(judged({ mchid: '1900000110' }, { order }), 'wrong-merchant')
-  t.equal(judged({}, { appids: [] }), 'wrong-appid')
-  t.equal(judged({ appid: 'wx0' }), 'wrong-appid')
-  t.equal(judged({ totalFen: 99 }, { order }), 'amount-mismatch')
-  t.equal(judged({ totalFen: 90 }, { order }), 'amount-mismatch', 'not what the payer paid')
-  t.equal(judged({ currency: 'USD' }, { order }), 'amount-mismatch')
+  t.equal(matched({}), 'accept', 'an order unknown to us')
+  t.equal(matched({}, { order }), 'accept')
+  t.equal(matched({ mchid: '1900000110' }, { order }), 'wrong-merchant')
+  t.equal(matched({}, { appids: [] }), 'wrong-appid')
+  t.equal(matched({ appid: 'wx0' }), 'wrong-appid')
+  t.equal(matched({ total: 99 }, { order }), 'amount-mismatch')
+  t.equal(matched({ total: 90 }, { order }), 'amount-mismatch', 'not what the payer paid')
+  t.equal(matched({ currency: 'USD' }, { order }), 'amount-mismatch')
 })
 
-t.test('judgeRefundV3() compares merchant and order amount: rows 16, 18, 19 and 23', async (t) => {
+t.test('mismatchOf() compares merchant and order amount of a refund: rows 16, 18, 19 and 23', async (t) => {
   const notice = refundOf('REFUND.SUCCESS', {})
-  const judged = (known: Partial<KnownV3>) =>
-    notice.status === 'refund' && judgeRefundV3(notice.refund, { ...ours, ...known })
-  t.equal(judged({}), 'accept', 'an order unknown to us, a refund before its payment')
-  t.equal(judged({ order: { totalFen: 100, currency: 'CNY' } }), 'accept')
-  t.equal(judged({ order: { totalFen: 99, currency: 'CNY' } }), 'amount-mismatch')
-  t.equal(judged({ mchid: '1900000110' }), 'wrong-merchant')
+  const matched = (known: Partial<Known>) => verdictOf(notice, { ...ours, ...known })
+  t.equal(matched({}), 'accept', 'an order unknown to us, a refund before its payment')
+  t.equal(matched({ order: { totalFen: 100, currency: 'CNY' } }), 'accept')
+  t.equal(matched({ order: { totalFen: 99, currency: 'CNY' } }), 'amount-mismatch')
+  t.equal(matched({ mchid: '1900000110' }), 'wrong-merchant')
 })
 
 t.test('readNoticeV3() takes no other state for a success: row 21', async (t) => {
   const { mchid, appid } = keys
-  const outTradeNo = 'T20250101_0001'
-  for (const state of ['NOTPAY', 'REFUND', 'CLOSED', 'success', 'SUCCESS ']) {
-    const notice = { mchid, appid, outTradeNo, state }
-    t.strictSame(paymentOf({ trade_state: state }), { status: 'not-success', envelope, notice }, state)
-  }
+  const said = { mchid, appid }
+  for (const state of ['NOTPAY', 'REFUND', 'CLOSED', 'success', 'SUCCESS '])
+    t.strictSame(paymentOf({ trade_state: state }), { status: 'not-success', said }, state)
   const bare = noticeOf('TRANSACTION.SUCCESS', { mchid, appid, trade_state: 'NOTPAY' })
-  t.strictSame(bare, { status: 'not-success', envelope, notice: { mchid, appid, state: 'NOTPAY' } })
+  t.strictSame(bare, { status: 'not-success', said })
   const processing = refundOf('REFUND.SUCCESS', { refund_status: 'PROCESSING' })
-  t.match(processing, { status: 'not-success', notice: { mchid, outTradeNo, state: 'PROCESSING' } })
-  t.equal(judge(bare, ours), 'accept')
-  t.equal(judge(bare, { ...ours, appids: [] }), 'wrong-appid')
-  t.equal(judge(processing, ours), 'accept')
-  t.equal(judge(processing, { ...ours, mchid: '1900000110' }), 'wrong-merchant')
+  t.strictSame(processing, { status: 'not-success', said: { mchid } })
+  t.equal(verdictOf(bare, ours), 'accept')
+  t.equal(verdictOf(bare, { ...ours, appids: [] }), 'wrong-appid')
+  t.equal(verdictOf(processing, ours), 'accept')
+  t.equal(verdictOf(processing, { ...ours, mchid: '1900000110' }), 'wrong-merchant')
 })
 
-t.test('readNoticeV3() hands on what it does not know, opened: row 22', async (t) => {
+t.test('readNoticeV3() calls what it does not know other: row 22', async (t) => {
   for (const eventType of [
     'TRANSACTION.FUTURE',
     'COUPON.USE',
@@ -249,14 +253,14 @@ t.test('readNoticeV3() hands on what it does not know, opened: row 22', async (t
     'toString'
   ]) {
     const notice = noticeOf(eventType, { hello: 1 })
-    t.strictSame(notice, { status: 'other', envelope: { ...envelope, eventType }, raw: { hello: 1 } }, eventType)
+    t.strictSame(notice, { status: 'other' }, eventType)
   }
 })
 
 t.test('readNoticeV3() is not misled by names that JavaScript knows', async (t) => {
   const text = JSON.stringify(payment).replace('{', '{"__proto__":{"attach":"x","amount":{"total":1}},')
   const notice = readNoticeV3(callback('TRANSACTION.SUCCESS', text), apiV3Key)
-  t.match(notice, { status: 'payment', payment: { totalFen: 100, attach: '甲&乙' } })
+  t.match(factsOf(notice), { amount: { total: 100 }, attach: '甲&乙' })
   const hidden = readNoticeV3(callback('TRANSACTION.SUCCESS', `{"__proto__":${JSON.stringify(payment)}}`), apiV3Key)
   t.strictSame(hidden, malformed('trade_state'))
 })
@@ -303,22 +307,6 @@ t.test('parseJsonObject() keeps all digits of whole numbers, wherever they stand
     t.equal(parseJsonObject(Buffer.from(text)), undefined, text)
 })
 
-t.test('toIsoUtc() reads RFC 3339, and nothing that is no date', async (t) => {
-  t.equal(toIsoUtc('2018-06-08T10:34:56+08:00'), '2018-06-08T02:34:56.000Z')
-  t.equal(toIsoUtc('2024-02-29T23:59:59.123456-01:00'), '2024-03-01T00:59:59.123Z')
-  t.equal(toIsoUtc('2025-01-01T00:00:00Z'), '2025-01-01T00:00:00.000Z')
-  const none = ['', 'now', '2025-01-01', '2025-01-01T00:00:00', '2025-01-01T00:00+08:00', '20250101T000000Z']
-  const moved = ['2025-02-29T00:00:00Z', '2025-02-30T00:00:00+08:00', '2025-01-01T24:00:00Z', '2025-13-01T00:00:00Z']
-  const zones = [
-    '2025-01-01T00:00:00+24:00',
-    '2025-01-01T00:00:00+0800',
-    '2025-01-01T00:00:00 +08:00',
-    '2025-01-01 00:00:00Z'
-  ]
-  for (const text of [...none, ...moved, ...zones, '2025-01-01T00:00:60Z', '2025-01-01T00:00:00Z\n'])
-    t.equal(toIsoUtc(text), undefined, text)
-})
-
 // The files of vectors are JSON of many shapes.
 function findCase(wanted: string) {
   return cases.find(({ name }: { name: string }) => name === wanted)
@@ -333,32 +321,21 @@ function trustOf(trust: Record<string, string>): Map<string, KeyObject> {
   )
 }
 
-/** What a door would make of a notice: the judge's word, else the reader's. */
-function judge(notice: NoticeV3, known: KnownV3): string {
-  switch (notice.status) {
-    case 'payment':
-      return judgePaymentV3(notice.payment, known)
-    case 'refund':
-      return judgeRefundV3(notice.refund, known)
-    case 'not-success':
-      return judgeNotSuccessV3(notice.notice, known)
-    default:
-      return notice.status
-  }
+/** What becomes of a notice: whether it matches, else the word of its reader. */
+function verdictOf(notice: PayNotice, known: Known): string {
+  if (notice.status === 'event' || notice.status === 'not-success') return mismatchOf(notice.said, known) ?? 'accept'
+  return notice.status === 'malformed' && notice.reason === 'unopenable' ? 'unopenable' : notice.status
 }
 
-function rawOf(notice: NoticeV3): unknown {
-  switch (notice.status) {
-    case 'payment':
-      return notice.payment.raw
-    case 'refund':
-      return notice.refund.raw
-    case 'other':
-      return notice.raw
-    default:
-      return notice.status
-  }
+function eventOf(notice: PayNotice): Event {
+  if (notice.status !== 'event') throw new Error(`no event: ${notice.status}`)
+  return notice.event(true, '')
 }
+
+/** What the event of a notice says. */
+const factsOf = (notice: PayNotice): Record<string, unknown> => ({ ...eventOf(notice).data })
+
+const rawOf = (notice: PayNotice): unknown => (notice.status === 'event' ? factsOf(notice).raw : undefined)
 
 /** A callback as WeChat seals it. */
 function callback(event_type: string, text: string | Buffer, change: object = {}): Buffer {
@@ -368,19 +345,18 @@ function callback(event_type: string, text: string | Buffer, change: object = {}
     'base64'
   )
   const resource = { algorithm: 'AEAD_AES_256_GCM', ciphertext, nonce, associated_data: 'transaction' }
-  const { id } = envelope
   return Buffer.from(JSON.stringify({ id, create_time: '2025-01-01T08:01:06+08:00', event_type, resource, ...change }))
 }
 
-function noticeOf(eventType: string, resource: object): NoticeV3 {
+function noticeOf(eventType: string, resource: object): PayNotice {
   return readNoticeV3(callback(eventType, JSON.stringify(resource)), apiV3Key)
 }
 
-function paymentOf(change: object): NoticeV3 {
+function paymentOf(change: object): PayNotice {
   return noticeOf('TRANSACTION.SUCCESS', { ...payment, ...change })
 }
 
-function refundOf(eventType: string, change: object): NoticeV3 {
+function refundOf(eventType: string, change: object): PayNotice {
   return noticeOf(eventType, { ...refund, ...change })
 }
 

@@ -19,8 +19,7 @@ import { authorizationV3 } from '../../../lib/pay/v3/authorization.ts'
 import { createApiV3Key, readCredentialsV3 } from '../../../lib/pay/v3/credentials.ts'
 import { payParamsV3 } from '../../../lib/pay/v3/pay-params.ts'
 import { openResource } from '../../../lib/pay/v3/resource.ts'
-import { joinLines } from '../../../lib/pay/v3/sign.ts'
-import { isCertificateSerial, type SignedV3, verifyV3 } from '../../../lib/pay/v3/verify.ts'
+import { isCertificateSerial, joinLines, type SignedV3, verifyV3 } from '../../../lib/pay/v3/signature.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')

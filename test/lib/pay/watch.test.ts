@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { endMsOf } from '../../../lib/pay/orders.ts'
 import type { Checked } from '../../../lib/pay/reconcile.ts'
 import { type ReconcileReport, startReconciling } from '../../../lib/pay/reconcile-worker.ts'
-import { createWatchList, type Watched, type WatchList } from '../../../lib/pay/watch-list.ts'
-import { createWatchTimes, type Waiting } from '../../../lib/pay/watch-times.ts'
+import { endMsOf } from '../../../lib/pay/records.ts'
+import { RedisWatchList, type Watched, type WatchList } from '../../../lib/pay/watch-list.ts'
+import { type Waiting, WatchTimes } from '../../../lib/pay/watch-times.ts'
 import { connectPrompt } from '../../../lib/redis/connect.ts'
 import { redisKeys } from '../../../lib/redis/keys.ts'
 import { sharedRedis } from '../../helper.ts'
@@ -19,7 +19,7 @@ async function openList(t: Test): Promise<WatchList> {
   const redis = connectPrompt(url, () => undefined)
   t.teardown(() => redis.disconnect())
   await once(redis, 'ready')
-  return createWatchList(redis, redisKeys(`t${randomBytes(4).toString('hex')}`))
+  return new RedisWatchList(redis, redisKeys(`t${randomBytes(4).toString('hex')}`))
 }
 
 const order = (number: string): Watched => ({ kind: 'order', mchid: '1900000109', number })
@@ -75,7 +75,7 @@ t.test('an order is asked for at growing intervals, and a refund by its own', (t
     ['order', [0.5, 1.5, 3.5, 8.5, 18.5, 48.5, 108.5, 288.5, 648.5, 1368.5, 2088.5]],
     ['refund', [1, 6, 16, 36, 66, 126, 306, 666, 1386, 2106]]
   ] as const) {
-    const times = createWatchTimes(30_000, () => 0)
+    const times = new WatchTimes(30_000, () => 0)
     const due = [times.first(kind, 0)]
     while (due.length < minutes.length)
       due.push(times.next({ kind, createdAtMs: 0, endMs: 7 * DAY }, due.at(-1) ?? 0) ?? 0)
@@ -89,7 +89,7 @@ t.test('an order is asked for at growing intervals, and a refund by its own', (t
 })
 
 t.test('an order is asked for until WeChat closed it, and a while longer; no answer is never the end', (t) => {
-  const times = createWatchTimes(30_000, () => 0)
+  const times = new WatchTimes(30_000, () => 0)
   const waiting = (timeExpire?: string): Waiting => {
     const endMs = endMsOf({ createdAt: 0, ...(timeExpire && { timeExpire }) })
     return { kind: 'order', createdAtMs: 0, endMs }
@@ -107,7 +107,7 @@ t.test('an order is asked for until WeChat closed it, and a while longer; no ans
   t.equal(times.next(waiting('2099-01-01T00:00:00Z'), 91 * DAY), undefined, 'as long as WeChat lets it live')
   t.equal(times.next({ kind: 'refund', createdAtMs: 0, endMs: 30 * DAY }, 30 * DAY + 10 * MINUTE), undefined)
   t.equal(times.retry(plain, 30 * DAY), 30 * DAY + 60 * MINUTE)
-  t.equal(createWatchTimes(30_000, () => 0.5).retry(plain, 0), 31_500, 'jittered')
+  t.equal(new WatchTimes(30_000, () => 0.5).retry(plain, 0), 31_500, 'jittered')
   t.end()
 })
 
@@ -124,13 +124,15 @@ t.test('startReconciling() goes on when one entry, or Redis, fails', async (t) =
   }
   let fails = 1
   const watchList: WatchList = {
-    ...list,
+    add: (...args) => list.add(...args),
+    remove: (...args) => list.remove(...args),
+    giveBack: (...args) => list.giveBack(...args),
     take: (...args) => (fails-- > 0 ? Promise.reject(new Error('Connection is closed.')) : list.take(...args))
   }
   const worker = startReconciling({
     watchList,
     check,
-    times: createWatchTimes(MINUTE),
+    times: new WatchTimes(MINUTE),
     firstMs: MINUTE,
     onChecked: (report) => void (reports.push(report) === 2 && done.resolve()),
     onError: ({ message }) => errors.push(message),
@@ -161,7 +163,7 @@ t.test('startReconciling(): one slow answer holds nobody else up, and close() wa
       if (number === 'hangs') await answer.promise
       return { status: 'settled', found: false }
     },
-    times: createWatchTimes(MINUTE),
+    times: new WatchTimes(MINUTE),
     firstMs: MINUTE,
     onChecked: ({ number }) => void (asked.push(number) === numbers.length && othersDone.resolve()),
     onError: (error) => t.fail(error.message),

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { sealReply } from '../../../lib/push/answer.ts'
 import { decryptPush, encryptPush } from '../../../lib/push/encryption.ts'
-import { type Opened, openPush, readQuery } from '../../../lib/push/open.ts'
+import { openPush, type PushOpening, readQuery } from '../../../lib/push/open.ts'
 import { signPush, verifyPush } from '../../../lib/push/sign.ts'
 import { AES_KEY, encryptBytes } from '../../routes/wechat/pushes.ts'
 import { vectors } from '../../vectors.ts'
@@ -27,12 +27,12 @@ interface Keys {
 }
 
 /** Opens a push as the door does, at the second that its query names. */
-function open({ appid, token, encodingAESKey }: Keys, query: Record<string, string>, body: string): Opened {
+function open({ appid, token, encodingAESKey }: Keys, query: Record<string, string>, body: string): PushOpening {
   const app = { appid, secret: 's', pushToken: token, ...(encodingAESKey && { pushAesKey: encodingAESKey }) }
   return openPush(app, readQuery(query), Buffer.from(body), Number(query.timestamp) * 1000)
 }
 
-const rawOf = (opened: Opened) => (opened.status === 'opened' ? opened.message.raw : opened.reason)
+const rawOf = (opened: PushOpening) => (opened.status === 'opened' ? opened.message.raw : opened.reason)
 
 t.test('verifyPush() takes the official URL check, and nothing beside it', async (t) => {
   const { query, sorted } = officialJson.urlVerification

@@ -1,7 +1,7 @@
 /** decodeBase64(): every way in which base64 arrives, and what is none. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { decodeBase64 } from '../../../lib/util/base64.ts'
+import { decodeBase64, decodeCanonicalBase64 } from '../../../lib/util/base64.ts'
 
 /** With every letter that has two spellings. */
 const BYTES = Buffer.concat([Buffer.from('fbf0fffefbefbeff', 'hex'), randomBytes(24)])
@@ -57,4 +57,10 @@ t.test('decodeBase64() refuses what is none', async (t) => {
   const startedAt = performance.now()
   t.equal(decodeBase64(hostile), undefined)
   t.ok(performance.now() - startedAt < 1000, 'at once')
+})
+
+t.test('decodeCanonicalBase64() takes the one canonical form alone', async (t) => {
+  t.same(decodeCanonicalBase64('AP8='), Buffer.from([0, 255]))
+  for (const text of ['AP8', 'AP9=', 'AP8=\n', ' AP8=', 'A_8=', 'AP8%3D'])
+    t.equal(decodeCanonicalBase64(text), undefined, text)
 })

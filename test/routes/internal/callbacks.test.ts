@@ -119,7 +119,7 @@ t.test('GET refused names the door on every route where WeChat calls', async (t)
   await build(t, {
     prepare: (app) => {
       app.addHook('onRoute', ({ config }) => {
-        if (config?.auth === 'wechat') doors.push(config.door)
+        if (config?.auth === 'wechat') doors.push(config.channel)
       })
     }
   })

@@ -3,7 +3,7 @@ import { createHash, createHmac, randomInt } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { InjectOptions } from 'light-my-request'
 import type { Test } from 'tap'
-import { createOrders } from '../../../lib/pay/orders.ts'
+import { Orders } from '../../../lib/pay/records.ts'
 import { settled } from '../../../lib/redis/connect.ts'
 import type { PrivateRedis } from '../../../tools/redis.ts'
 import { APPID, MCHID, type World } from '../../helper.ts'
@@ -86,7 +86,7 @@ export async function remember(app: FastifyInstance, change: object = {}): Promi
     description: 'tea',
     createdAt: 1735689600
   }
-  await createOrders(app.redis, app.keys).remember({ ...order, ...change })
+  await new Orders(app.redis, app.keys).remember({ ...order, ...change })
 }
 
 /**

@@ -3,7 +3,7 @@
  * docs/wechat/pay.md E.
  */
 import t from 'tap'
-import { createOrders } from '../../../lib/pay/orders.ts'
+import { Orders } from '../../../lib/pay/records.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { MCHID } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
@@ -55,7 +55,7 @@ t.test('row 20: a refund of an order that is closed here is recorded: money has 
   const world = await buildRefund(t, { env: NO_WORKER })
   const { app, pay, sealed, idOf } = world
   await pay.refund(REFUNDED)
-  const orders = createOrders(app.redis, app.keys)
+  const orders = new Orders(app.redis, app.keys)
   t.equal(await orders.advance(MCHID, ORDER.outTradeNo, 'CLOSED'), 'CLOSED')
   answers(t, await tell(app, sealed()), 200)
   t.match(await refundEvents(app), [{ id: idOf('SUCCESS') }])
@@ -125,7 +125,7 @@ t.test('row 28: other methods are no way in', async (t) => {
 
 t.test('row 30: the unforeseen is 500 and FAIL, with a stack but without the body in the log', async (t) => {
   const { app, sealed, logs } = await buildRefund(t, { env: NO_WORKER })
-  app.refundCallbacks.receive = async (_mchid, body) => {
+  app.callbacks.receive = async (_channel, { body }) => {
     throw new TypeError(`cannot read ${body}`)
   }
   answers(t, await tell(app, sealed()), 500)

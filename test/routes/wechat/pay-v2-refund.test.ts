@@ -3,13 +3,12 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { TRIES } from '../../../lib/events/queue.ts'
-import { createOrders } from '../../../lib/pay/orders.ts'
-import { createRefundRecords } from '../../../lib/pay/refund-records.ts'
+import { Orders, RefundRecords } from '../../../lib/pay/records.ts'
 import {
   type ConfirmationReport,
-  type RefundConfirmationOptions,
+  type ConfirmationWorkerOptions,
   startRefundConfirmations
-} from '../../../lib/pay/v2/refund-confirmations.ts'
+} from '../../../lib/pay/refund-confirmations.ts'
 import { connectPatient } from '../../../lib/redis/connect.ts'
 import { MCHID, OTHER_APPID } from '../../helper.ts'
 import { ask } from '../internal/backend.ts'
@@ -49,14 +48,15 @@ const apisAsked = ({ pay }: RefundWorld) => pay.calls().map(({ api }) => api)
 function confirming(
   t: Test,
   { app, env }: RefundWorld,
-  change: Partial<RefundConfirmationOptions> = {}
+  change: Partial<ConfirmationWorkerOptions> = {}
 ): Promise<ConfirmationReport> {
   const settled = Promise.withResolvers<ConfirmationReport>()
   const redis = connectPatient(String(env.REDIS_URL), () => undefined)
   const worker = startRefundConfirmations({
     redis,
     prefix: app.keys.refundConfirmations,
-    ...app.refundCallbacks,
+    confirm: (mchid, body) => app.pay.confirmRefund(mchid, body),
+    giveUp: (notice) => app.pay.giveUpRefund(notice),
     onSettled: settled.resolve,
     onError: () => undefined,
     pauseMs: () => 20,
@@ -108,7 +108,7 @@ t.test(
     t.match((await tellState('ABNORMAL', true)).notices, [{ status: 200 }])
     const ids = (await refundEvents(app)).map(({ id }) => id)
     t.same(ids.sort(), [idOf('ABNORMAL'), idOf('SUCCESS')])
-    const records = createRefundRecords(app.redis, app.keys)
+    const records = new RefundRecords(app.redis, app.keys)
     t.equal(await records.advance(MCHID, OUT_REFUND_NO, 'PROCESSING'), 'SUCCESS', 'its state goes forward only')
     await counted(t, world, { 'pay-v2-refund recorded ': 2, 'pay-v2-refund duplicate ': 1 })
 
@@ -117,7 +117,7 @@ t.test(
     answers(t, await notify(app, signed(paid, API_V2_KEY)), 200)
     t.match(await eventsIn(app), [{ type: 'payment.succeeded', data: { transactionId: transaction_id } }])
     t.equal(
-      await createOrders(app.redis, app.keys).stateOf(MCHID, out_trade_no),
+      await new Orders(app.redis, app.keys).stateOf(MCHID, out_trade_no),
       'REFUND',
       'a late payment undoes nothing'
     )
@@ -270,7 +270,7 @@ t.test('row 24: a worker asks again until WeChat says what its notice says', asy
   const settled = confirming(t, world, {
     confirm(mchid, body) {
       if (++tries === 3) asked.resolve()
-      return app.refundCallbacks.confirm(mchid, body)
+      return app.pay.confirmRefund(mchid, body)
     }
   })
   await asked.promise
@@ -290,7 +290,7 @@ t.test(
     const settled = confirming(t, world, {
       giveUp(notice) {
         if (refusals-- > 0) throw new Error('READONLY')
-        return app.refundCallbacks.giveUp(notice)
+        return app.pay.giveUpRefund(notice)
       }
     })
     t.match(await settled, { mchid: MCHID, verdict: 'quarantined', reason: 'unconfirmed', id: idOf('SUCCESS') })
@@ -314,10 +314,10 @@ t.test('confirm() holds on to a notice that its settings do not open today', asy
   await pay.refund({ outRefundNo: OUT_REFUND_NO, times: 0 })
   const body = Buffer.from(sealed())
   const changed = await another({ WECHAT_PAY_API_V2_KEY: randomBytes(16).toString('hex') })
-  await t.rejects(changed.refundCallbacks.confirm(MCHID, body), /not settled/)
+  await t.rejects(changed.pay.confirmRefund(MCHID, body), /not settled/)
   const keyless = await another({ WECHAT_PAY_API_V2_KEY: undefined })
-  await t.rejects(keyless.refundCallbacks.confirm(MCHID, body), /not settled/)
-  t.match(await app.refundCallbacks.confirm(MCHID, body), { verdict: 'recorded', id: idOf('SUCCESS') })
+  await t.rejects(keyless.pay.confirmRefund(MCHID, body), /not settled/)
+  t.match(await app.pay.confirmRefund(MCHID, body), { verdict: 'recorded', id: idOf('SUCCESS') })
 })
 
 t.test('a refund made by v3 is confirmed by v3, and by v2 where that cannot be asked', async (t) => {

@@ -137,7 +137,7 @@ t.test('row 28: other methods are no way in', async (t) => {
 
 t.test('row 30: the unforeseen is 500 and FAIL, with a stack but without the body in the log', async (t) => {
   const { app, secrets, logs } = await build(t, { env: NO_WORKER })
-  app.paymentCallbacks.receive = async (_mchid, body) => {
+  app.callbacks.receive = async (_channel, { body }) => {
     throw new TypeError(`cannot read ${body}`)
   }
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 500)

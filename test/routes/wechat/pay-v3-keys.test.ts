@@ -100,8 +100,8 @@ t.test(
     let nowMs = Date.now()
     const { app, another, pay } = await buildV3(t, { mode: 'both', env: NO_WORKER, now: () => nowMs })
     const both = [app, await another()]
-    const account = app.payV3.accounts.of({ mchid: MCHID })
-    const renew = () => Promise.all(both.map(({ payV3 }) => payV3.platformKeys.renew(account)))
+    const account = app.pay.v3.accounts.of({ mchid: MCHID })
+    const renew = () => Promise.all(both.map(({ pay }) => pay.v3.platformKeys.renew(account)))
     const endPause = () => app.redis.del(app.keys.platformCertificatesPause(MCHID))
     await renew()
     await endPause()

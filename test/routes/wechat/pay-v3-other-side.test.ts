@@ -76,7 +76,7 @@ t.test('wechatpay-axios-plugin verifies every request of ours, and the paySign',
   t.teardown(() => server.close())
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const { app } = await buildV3(t, { mode: 'public-key', env: { ...NO_WORKER, WECHAT_PAY_ORIGIN: origin } })
-  const { api } = app.payV3
+  const { api } = app.pay.v3
   const merchant = { mchid: MCHID, appids: [APPID] }
   const order = { outTradeNo: 'T|*1234', openid: 'o1', totalFen: 1, currency: 'CNY', description: '茶', createdAt: 0 }
   const outcome = await api.prepay(merchant, { api: 'v3', appid: APPID, mchid: MCHID, ...order })

@@ -1,8 +1,7 @@
 /** The door for APIv3 callbacks: what it makes of each kind, row by row of table E in pay.md. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { createOrders } from '../../../lib/pay/orders.ts'
-import { createRefundRecords } from '../../../lib/pay/refund-records.ts'
+import { Orders, RefundRecords } from '../../../lib/pay/records.ts'
 import { API_KEY, APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'
 import { order } from '../internal/order.ts'
 import { valuesOf } from '../metrics.ts'
@@ -414,7 +413,7 @@ t.test('row 23: the state of a refund and of its order goes forward only, howeve
   const { redis, keys: names } = app
   const fields = refund()
   const { success_time: _, ...timeless } = fields
-  const records = createRefundRecords(redis, names)
+  const records = new RefundRecords(redis, names)
   const record = { api: 'v3' as const, mchid: MCHID, outRefundNo: fields.out_refund_no, amount: 40, total: 100 }
   await remember(app, { api: 'v3' })
   await records.remember({ ...record, outTradeNo: fields.out_trade_no, createdAt: 1735689600 })
@@ -427,7 +426,7 @@ t.test('row 23: the state of a refund and of its order goes forward only, howeve
   answers(t, await notify(app, refundNotice({ ...timeless, refund_status: 'CLOSED' }, 'REFUND.CLOSED')), 204)
   t.equal(await standing(), 'SUCCESS')
   answers(t, await notify(app, notice()), 204)
-  t.equal(await createOrders(redis, names).stateOf(MCHID, fields.out_trade_no), 'REFUND')
+  t.equal(await new Orders(redis, names).stateOf(MCHID, fields.out_trade_no), 'REFUND')
 })
 
 t.test('row 15: a retry takes what was kept, by the clock of then and the settings of now', async (t) => {

@@ -3,7 +3,7 @@ import { errorCodes } from 'fastify'
 import { BillSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { bills } = app
+  const { bills } = app.pay
   const options = {
     config: { auth: 'internal', scope: 'internal', keyScope: 'pay' },
     exposeHeadRoute: false,

@@ -4,18 +4,18 @@ import { CloseOrderSchema, CreateOrderSchema, FindOrderSchema } from './schema.t
 const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { prepay, orderBook } = app
+  const { prepay, orders } = app.pay
 
   app.post('/', { config, schema: CreateOrderSchema }, async function order(request) {
     return prepay.create(request.body)
   })
 
   app.get('/:outTradeNo', { config, exposeHeadRoute: false, schema: FindOrderSchema }, async function find(request) {
-    return orderBook.find(request.params.outTradeNo, request.query)
+    return orders.find(request.params.outTradeNo, request.query)
   })
 
   app.post('/:outTradeNo/close', { config, schema: CloseOrderSchema }, async function close(request, reply) {
-    await orderBook.close(request.params.outTradeNo, request.query)
+    await orders.close(request.params.outTradeNo, request.query)
     return reply.code(204).send(null)
   })
 }

@@ -4,7 +4,7 @@ import { CreateRefundSchema, FindRefundSchema } from './schema.ts'
 const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { refunds } = app
+  const { refunds } = app.pay
 
   app.post('/', { config, schema: CreateRefundSchema }, async function refund(request) {
     return refunds.create(request.body, request.query)

@@ -1,16 +1,12 @@
-/** Files of WeChat Pay as they come: what both of its APIs need to look into them, and to say that one is broken. */
+/** Files as they come over HTTP: looked into, unpacked, and checked before their end is passed on. */
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ServiceError } from '../errors.ts'
 
-/** What our caller is told where WeChat has no file, by either API. A bill is made in the morning (Beijing); nobody need ask again every second. */
-export const NO_BILL = { message: 'There is no bill of this day' }
-export const BILL_IN_THE_MAKING = {
-  message: 'WeChat is still making this bill; try again after the time in Retry-After',
-  retryAfterSeconds: 600
-}
-
-/** The first `bytes` of a stream, less where it is shorter, and all of it to go on with. Throws what the stream ends with. */
+/**
+ * The first `bytes` of a stream, less where it is shorter, and all of it to go on with. Throws what the stream ends
+ * with.
+ */
 export async function peek(stream: Readable, bytes: number): Promise<{ start: Buffer; all: AsyncIterable<Buffer> }> {
   const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]()
   let begun: Buffer = Buffer.alloc(0)
@@ -45,8 +41,11 @@ export async function collect(stream: AsyncIterable<Buffer>, maxBytes: number): 
   return Buffer.concat(chunks)
 }
 
-/** Passes a bill on, its last piece only once all of it was found right: so nobody takes a wrong bill for a whole one. Ends with WECHAT_BAD_RESPONSE, or why the file broke off. */
-export abstract class BillCheck extends Transform {
+/**
+ * Passes a file on, its last piece only once all of it was found right: so nobody takes a wrong file for a whole one.
+ * Ends with WECHAT_BAD_RESPONSE, or why the file broke off.
+ */
+export abstract class FileCheck extends Transform {
   #heldBack: Buffer | undefined
 
   /** Throws where it is wrong already. */
@@ -78,14 +77,17 @@ export abstract class BillCheck extends Transform {
   }
 }
 
-/** The bill in `file`, unpacked where it is packed, by way of `check`. A fault anywhere ends the last stage too, and its reader sees it. */
-export function openBill(file: AsyncIterable<Buffer>, isGzip: boolean, check: BillCheck): Readable {
+/**
+ * `file`, unpacked where it is packed, by way of `check`. A fault anywhere ends the last stage too, and its reader sees
+ * it.
+ */
+export function openChecked(file: AsyncIterable<Buffer>, isGzip: boolean, check: FileCheck): Readable {
   if (isGzip) pipeline(file, createGunzip(), check, () => undefined)
   else pipeline(file, check, () => undefined)
   return check
 }
 
-/** What the reader of a broken bill is told: the reason where it is known. */
+/** What the reader of a broken file is told: the reason where it is known. */
 const brokenFile = (cause: Error): ServiceError =>
   cause instanceof ServiceError
     ? cause

@@ -1,10 +1,21 @@
 /**
- * Whether WeChat signed an APIv3 answer or callback (pay.weixin.qq.com/doc/v3/merchant/4013053420). Everything else that a
- * message says is read after this.
+ * The signature of APIv3: RSA with SHA-256 (PKCS#1 v1.5) over lines that each end with a line feed, the last one too.
+ * What WeChat signed (pay.weixin.qq.com/doc/v3/merchant/4013053420) is verified before anything else of it is read.
  */
-import { type KeyObject, verify } from 'node:crypto'
-import { decodeBase64 } from '../../settings/text.ts'
-import { joinLines } from './sign.ts'
+import { type KeyObject, sign, verify } from 'node:crypto'
+import { decodeCanonicalBase64 } from '../../util/base64.ts'
+
+const LINE_FEED = Buffer.from('\n')
+
+/** Signs these lines, base64. Costs about a millisecond of the processor. */
+export function signV3(lines: readonly (string | Buffer)[], privateKey: KeyObject): string {
+  return sign('sha256', joinLines(lines), privateKey).toString('base64')
+}
+
+/** The message that is signed and verified; a body stands in it byte for byte. */
+export function joinLines(lines: readonly (string | Buffer)[]): Buffer {
+  return Buffer.concat(lines.flatMap((line) => [typeof line === 'string' ? Buffer.from(line) : line, LINE_FEED]))
+}
 
 /** Names in lower case, as Node.js gives them: a header sent twice is one text with a comma and a blank, or a list. */
 export type HeadersV3 = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -46,8 +57,8 @@ const PROBE = 'WECHATPAY/SIGNTEST/'
 const HEADER_VALUE = /^[\x21-\x7e]+$/
 
 /**
- * Verifies the bytes of a message. The key is that of the serial and no other: none is tried after it. Answers that are errors
- * (from 400 up) and bill files are not signed.
+ * Verifies the bytes of a message. The key is that of the serial and no other: none is tried after it. Answers that are
+ * errors (from 400 up) and bill files are not signed.
  */
 export function verifyV3({ headers, body }: SignedV3, keys: PlatformKeys, nowMs: number): VerificationV3 {
   const signed = readHeaders(headers)
@@ -71,7 +82,7 @@ export function isCertificateSerial(serial: string): boolean {
 
 /** Node.js skips whatever is no base64, so only the one canonical form of 256 bytes is taken for a signature. */
 function verifySignature(lines: readonly (string | Buffer)[], signature: string, key: KeyObject): boolean {
-  const bytes = decodeBase64(signature)
+  const bytes = decodeCanonicalBase64(signature)
   return bytes?.length === SIGNATURE_BYTES && verify('sha256', joinLines(lines), key, bytes)
 }
 

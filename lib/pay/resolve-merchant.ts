@@ -1,16 +1,18 @@
-/** Whose an order or a refund is, and by which api it is spoken of: our record tells, else the caller. */
+/**
+ * Which merchant an order or refund belongs to, and which api is asked about it: our record says it, else the caller.
+ */
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings.ts'
-import type { ApiName } from './api.ts'
 import { apiLike, apiOf, type Merchants } from './merchants.ts'
+import type { ApiName } from './model.ts'
 
 /** What a caller may add to a number. */
-export interface Hint {
+export interface MerchantHint {
   mchid?: string
   api?: ApiName
 }
 
-export interface Owned<T> {
+export interface ResolvedMerchant<T> {
   merchant: Merchant
   api: ApiName
   /** undefined: not made here. */
@@ -18,15 +20,16 @@ export interface Owned<T> {
 }
 
 /**
- * `find` looks for our record of one merchant. Without `mchid` all merchants' records are looked at; where none has one, the
- * only merchant there is must be meant. Throws APP_UNKNOWN (no such merchant, or the number is two merchants'), NOT_FOUND
- * (not made here, and there are several merchants), PAY_REJECTED (the merchant has no keys of that api).
+ * `find` looks for our record of one merchant. Without `mchid` all merchants' records are looked at; where none has
+ * one, the only merchant there is must be meant. Throws APP_UNKNOWN (no such merchant, or the number is two
+ * merchants'), NOT_FOUND (not made here, and there are several merchants), PAY_REJECTED (the merchant has no keys of
+ * that api).
  */
-export async function ownerOf<T extends { mchid: string; api: ApiName }>(
+export async function resolveMerchant<T extends { mchid: string; api: ApiName }>(
   merchants: Merchants,
-  { mchid, api }: Hint,
+  { mchid, api }: MerchantHint,
   find: (mchid: string) => Promise<T | undefined>
-): Promise<Owned<T>> {
+): Promise<ResolvedMerchant<T>> {
   const candidates = mchid === undefined ? merchants.all : [merchants.one(mchid)]
   const found = await Promise.all(
     candidates.map(async (merchant) => ({ merchant, record: await find(merchant.mchid) }))
