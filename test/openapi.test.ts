@@ -17,6 +17,8 @@ import { readSettings } from '../lib/settings.ts'
 import { basicPassword } from '../lib/util/basic-auth.ts'
 import { openapiFile } from '../tools/generate-openapi.ts'
 import { API_KEY, build, type Environment } from './helper.ts'
+import { notify, payment, SUCCESS, signed } from './routes/wechat/notices.ts'
+import { eventMessage, PLAIN, plainPush, send, succeeds, textMessage } from './routes/wechat/pushes.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: the document is read as its readers do, by its fields
 type Json = any
@@ -43,6 +45,8 @@ const examplesOf = ({ example, examples = {} }: Json): unknown[] => [
   ...(example === undefined ? [] : [example]),
   ...Object.values<Json>(examples).map((entry) => resolved(entry).value)
 ]
+
+const bearer = { authorization: `Bearer ${API_KEY}` }
 
 const ajv = new Ajv2020({ strict: false, allErrors: true })
 formats.default(ajv)
@@ -278,6 +282,46 @@ t.test('refer() names what has an $id, once', async (t) => {
   t.same(refer({ type: 'object', 'x-shown': { oneOf: [shape('string')] } }, named), { oneOf: [ref] })
 })
 
+/** Of an event, by its type, and of what is told of it when it is asked for. */
+const eventFaults = (event: Json) =>
+  faults(document.webhooks[event.type].post.requestBody.content['application/json'].schema, event)
+const recordedFaults = (event: Json) => faults({ $ref: '#/components/schemas/RecordedEvent' }, event)
+
+t.test('events that are recorded fit the schemas of the webhooks', async (t) => {
+  const { app, secrets } = await build(t, { env: { ...PLAIN, WEBHOOK_URL: undefined } })
+  t.equal((await notify(app, signed(payment({ bank_type: 'OTHERS' }), secrets.apiV2Key))).body, SUCCESS)
+  t.equal((await notify(app, signed(payment({ cash_fee: '99' }), secrets.apiV2Key))).body, SUCCESS)
+  for (const message of [textMessage(), eventMessage('user_enter_tempsession')])
+    succeeds(t, await send(app, plainPush(JSON.stringify(message))))
+  const { items } = (await app.inject({ url: '/internal/events', headers: bearer })).json()
+  t.equal(items.length, 4)
+  for (const { id } of items) {
+    const recorded = (await app.inject({ url: `/internal/events/${id}`, headers: bearer })).json()
+    t.equal(recordedFaults(recorded), '', id)
+    const { type, timestamp, data } = recorded
+    t.equal(eventFaults({ type, timestamp, data }), '', id)
+    t.not(recordedFaults({ ...recorded, data: { ...data, raw: 'text' } }), '', 'and a wrong one would be found')
+  }
+})
+
+t.test('events of docs/events.md fit the schemas of the webhooks, and every webhook is among its types', async (t) => {
+  const page = readFileSync(new URL('../docs/events.md', import.meta.url), 'utf8')
+  const samples: Json[] = [...page.matchAll(/```json\n(.*?)```/gs)].map(([, text = '']) => JSON.parse(text))
+  const { refund, ...others } = Object.fromEntries(samples.map((sample) => [sample.type.split('.')[0], sample]))
+  t.same(Object.keys(others), ['payment', 'message'])
+  const { successTime: _, ...data } = refund.data
+  const refunds = ['refund.closed', 'refund.abnormal'].map((type) => ({ ...refund, type, data }))
+  for (const event of [refund, ...refunds, ...Object.values(others)]) t.equal(eventFaults(event), '', event.type)
+  t.not(eventFaults({ ...refund, data: { ...data, amount: { total: 1 } } }), '')
+  for (const type of Object.keys(document.webhooks)) t.match(page, `\`${type}\``)
+  const { oneOf, discriminator } = document.components.schemas.Event
+  t.same(Object.keys(discriminator.mapping), Object.keys(document.webhooks))
+  t.same(
+    oneOf.map(({ $ref }: Json) => $ref),
+    Object.values(discriminator.mapping)
+  )
+})
+
 t.test('basicPassword() takes the password of a Basic header, and of nothing else', async (t) => {
   const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
   t.equal(basicPassword('Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=='), 'open sesame', 'as RFC 7617 has it')
@@ -296,7 +340,6 @@ t.test('basicPassword() takes the password of a Basic header, and of nothing els
     t.equal(basicPassword(other), undefined, other)
 })
 
-const bearer = { authorization: `Bearer ${API_KEY}` }
 const basic = (password: string, user = 'ops') => ({
   authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
 })

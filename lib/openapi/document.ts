@@ -1,6 +1,6 @@
 /** The document that the routes gave, made fit to be kept in a file and read by generators of clients. */
 import { STATUS_CODES } from 'node:http'
-import type { Schema } from './refer.ts'
+import { REF, type Schema } from './refer.ts'
 
 interface Media {
   schema: Schema & { anyOf?: Schema[] }
@@ -53,7 +53,7 @@ function takeOptional(body: Body): void {
 /** Beside a reference stand the examples of what it leads to; @fastify/swagger shows those of a schema that it sees. */
 function showExamples(media: Media, schemas: Record<string, Schema>): void {
   const { $ref, examples: own } = media.schema
-  const examples = own ?? schemas[String($ref).replace('#/components/schemas/', '')]?.examples
+  const examples = own ?? schemas[String($ref).replace(REF, '')]?.examples
   if (!Array.isArray(examples) || 'example' in media || 'examples' in media) return
   if (examples.length === 1) media.example = examples[0]
   else media.examples = Object.fromEntries(examples.map((value, index) => [`example${index + 1}`, { value }]))

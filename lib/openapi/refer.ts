@@ -3,6 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 
 export type Schema = { [keyword: string]: unknown }
 
+/** Where a name leads. */
+export const REF = '#/components/schemas/'
+
 /**
  * A copy with a reference in place of every schema that has an `$id`; the schemas themselves come into `named`. What is
  * for the document alone stands under `x-shown` and is shown instead. `dependencies` has another name in OpenAPI 3.1.
@@ -19,5 +22,5 @@ export function refer(part: unknown, named: Schema): unknown {
   if (typeof $id !== 'string') return copy
   if (!isDeepStrictEqual(named[$id] ?? copy, copy)) throw new Error(`two different schemas have the $id ${$id}`)
   named[$id] = copy
-  return { $ref: `#/components/schemas/${$id}` }
+  return { $ref: REF + $id }
 }

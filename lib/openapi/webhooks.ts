@@ -1,5 +1,5 @@
 /** The events that we post, as webhooks of OpenAPI. */
-import { refer, type Schema } from './refer.ts'
+import { REF, refer, type Schema } from './refer.ts'
 
 /** What is posted, its type among it; the description says when. */
 export interface EventSchema {
@@ -23,8 +23,10 @@ const responses = {
   default: { description: 'Tried again, with growing pauses, for a little over three days.' }
 }
 
-/** By the type of the event. The schemas come into `named`. */
+/** By the type of the event. The schemas come into `named`, and Event, which is any of them. */
 export function describeWebhooks(events: readonly EventSchema[], named: Schema) {
+  const mapping = Object.fromEntries(events.map(({ $id, properties }) => [properties.type.const, REF + $id]))
+  refer<object>({ $id: 'Event', oneOf: events, discriminator: { propertyName: 'type', mapping } }, named)
   const items = events.map((schema) => {
     const { $id, description: summary, properties } = schema
     const requestBody = { required: true, content: { 'application/json': { schema: refer<object>(schema, named) } } }

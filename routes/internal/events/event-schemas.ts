@@ -121,15 +121,3 @@ const MessageReceived = eventOf('message.received', {
 
 /** Each is posted to the merchant's backend, as a webhook of the OpenAPI document. */
 export const EVENT_SCHEMAS = [PaymentSucceeded, RefundSucceeded, RefundClosed, RefundAbnormal, MessageReceived]
-
-/** Any of them, by `type`. */
-export const AnyEvent = {
-  $id: 'Event',
-  oneOf: EVENT_SCHEMAS,
-  discriminator: {
-    propertyName: 'type',
-    mapping: Object.fromEntries(
-      EVENT_SCHEMAS.map(({ $id, properties }) => [properties.type.const, `#/components/schemas/${$id}`])
-    )
-  }
-}
