@@ -9,9 +9,8 @@ export interface About {
   events: readonly EventSchema[]
 }
 
-const DESCRIPTION = `The self-hosted backend of WeChat mini-programs. Three doors: \`/api\` for the mini-program,
-\`/wechat\` for WeChat's servers, \`/internal\` for the merchant's own backend. What happened is posted to that
-backend: the webhooks.
+const DESCRIPTION = `The self-hosted backend of WeChat mini-programs. The mini-program calls \`/api\`, WeChat's servers
+call \`/wechat\`, the merchant's own backend calls \`/internal\`. The webhooks are what is posted to that backend.
 
 Every answer carries \`x-request-id\`. Every refusal of \`/api\` and \`/internal\` has the shape \`Problem\`: decide
 by its \`code\`, which is stable. Times are ISO 8601 in UTC, money is in integer fen.`

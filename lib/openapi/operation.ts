@@ -8,7 +8,8 @@ export interface DocumentedRoute {
   url: string
   /**
    * `x-body` describes a body that is read raw; `x-codes` of the answer for 4xx are the codes to expect;
-   * `x-shown` of any part is what the document shows instead. */
+   * `x-shown` of any part is what the document shows instead.
+   */
   schema: Schema
   /** `config.auth`. */
   guard: string

@@ -3,24 +3,21 @@ import { STATUS_CODES } from 'node:http'
 import { ERRORS, type WechatVerdict } from '../errors.ts'
 import type { Schema } from './refer.ts'
 
-/** What Fastify refuses by itself: what does not fit a route's schemas, and what it cannot read as a body. */
-const VALIDATION_REFUSALS = {
-  FST_ERR_VALIDATION: [400, 'The request does not fit; this says which member is wrong, and what it has to be']
-} as const
-const BODY_REFUSALS = {
+/** What Fastify refuses by itself, the first wherever a route has schemas, the others where it takes a body. */
+const OF_FASTIFY = {
+  FST_ERR_VALIDATION: [400, 'The request does not fit; this says which member is wrong, and what it has to be'],
   FST_ERR_CTP_INVALID_JSON_BODY: [400, "Body is not valid JSON but content-type is set to 'application/json'"],
   FST_ERR_CTP_BODY_TOO_LARGE: [413, 'Request body is too large'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'Unsupported Media Type']
 } as const
 
-const REFUSALS = { ...VALIDATION_REFUSALS, ...BODY_REFUSALS, ...ERRORS }
+const REFUSALS = { ...OF_FASTIFY, ...ERRORS }
 export type RefusalCode = keyof typeof REFUSALS
 
 /** The codes of Fastify's own refusals, for a route with these schemas. */
 export function codesOfFastify({ params, querystring, body }: Schema): RefusalCode[] {
-  const isJudged = [params, querystring, body].some((schema) => schema !== undefined)
-  const codes = { ...(isJudged ? VALIDATION_REFUSALS : {}), ...(body === undefined ? {} : BODY_REFUSALS) }
-  return Object.keys(codes) as RefusalCode[]
+  if (body !== undefined) return Object.keys(OF_FASTIFY) as RefusalCode[]
+  return (params ?? querystring) === undefined ? [] : ['FST_ERR_VALIDATION']
 }
 
 type Verdicts = Partial<Record<RefusalCode, WechatVerdict>>
@@ -47,10 +44,10 @@ function exampleOf(code: RefusalCode, wechat: WechatVerdict | undefined) {
   return { value: { statusCode, code, error: STATUS_CODES[statusCode], message, requestId: 'lK9oLDoQ-5', wechat } }
 }
 
-const codes = Object.keys(REFUSALS) as RefusalCode[]
-
 /** A body for every code, for the components of the document. */
-export const EXAMPLES = Object.fromEntries(codes.map((code) => [code, exampleOf(code, OF_PLATFORM[code])]))
+export const EXAMPLES = Object.fromEntries(
+  (Object.keys(REFUSALS) as RefusalCode[]).map((code) => [code, exampleOf(code, OF_PLATFORM[code])])
+)
 
 const RETRY_AFTER = { 'retry-after': { type: 'integer', description: 'seconds' } }
 
