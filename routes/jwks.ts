@@ -1,7 +1,7 @@
 /** The public keys of our tokens, for whoever verifies them alone. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import { problems } from './schemas.ts'
+import { problems } from './_shared/schemas.ts'
 
 /** How long a verifier may work with what it fetched: a new key has to be listed for that long before it signs. */
 const CACHE_SECONDS = 600

@@ -42,7 +42,7 @@ t.test('imports go one way', async (t) => {
 
 t.test('routes import lib/problem.ts only where the shared schemas are', async (t) => {
   const importers = filesIn('routes').filter((file) => importsOf(file).includes('lib/problem.ts'))
-  t.same(importers, ['routes/schemas.ts'])
+  t.same(importers, ['routes/_shared/schemas.ts'])
 })
 
 t.test('lib/ takes what it needs as arguments, never from the process', async (t) => {

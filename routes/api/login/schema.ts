@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, IssuedTokens, problems, WECHAT_PROBLEMS } from '../../schemas.ts'
+import { Appid, IssuedTokens, problems, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
 
 export const LoginSchema = {
   operationId: 'exchangeLoginCode',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { problems, SESSION_PROBLEMS } from '../../schemas.ts'
+import { problems, SESSION_PROBLEMS } from '../../_shared/schemas.ts'
 
 export const LogoutSchema = {
   operationId: 'endSession',

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { problems, SESSION_PROBLEMS, WECHAT_PROBLEMS } from '../../schemas.ts'
-import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../user-data-schemas.ts'
+import { problems, SESSION_PROBLEMS, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
+import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../_shared/user-data.ts'
 
 export const PhoneSchema = {
   operationId: 'getPhoneNumber',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, Openid, problems, SESSION_PROBLEMS, Time } from '../../schemas.ts'
+import { Appid, Openid, problems, SESSION_PROBLEMS, Time } from '../../_shared/schemas.ts'
 
 export const SessionSchema = {
   operationId: 'getSession',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { problems } from '../../schemas.ts'
+import { problems } from '../../_shared/schemas.ts'
 
 export const TestSchema = {
   operationId: 'testConnection',

@@ -1,5 +1,5 @@
-import { problems, SESSION_PROBLEMS } from '../../schemas.ts'
-import { DATA_PROBLEMS, RAW_DATA_PROBLEMS, UserDataAnswer, UserDataBody } from '../../user-data-schemas.ts'
+import { problems, SESSION_PROBLEMS } from '../../_shared/schemas.ts'
+import { DATA_PROBLEMS, RAW_DATA_PROBLEMS, UserDataAnswer, UserDataBody } from '../../_shared/user-data.ts'
 
 export const UserDataSchema = {
   operationId: 'readUserData',

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, Openid, problems, SESSION_PROBLEMS } from '../../schemas.ts'
+import { Appid, Openid, problems, SESSION_PROBLEMS } from '../../_shared/schemas.ts'
 
 export const VerifySchema = {
   operationId: 'verifySession',

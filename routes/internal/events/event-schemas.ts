@@ -1,6 +1,6 @@
 /** The events that are posted to the merchant's backend, by type: docs/events.md says what their members mean. */
 import { type TProperties, Type } from '@sinclair/typebox'
-import { Time } from '../../schemas.ts'
+import { Time } from '../../_shared/schemas.ts'
 import { Api, PaidAmount, RefundAmount } from '../pay/schemas.ts'
 
 interface About<Data extends TProperties> {

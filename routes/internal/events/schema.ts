@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
+import { listOf, PLACE_CURSOR, pageFields } from '../../_shared/lists.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../_shared/schemas.ts'
 import { StringEnum } from '../../_shared/string-enum.ts'
-import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../schemas.ts'
-import { listOf, PLACE_CURSOR, pageFields } from '../list-schemas.ts'
 import { EVENT_SCHEMAS, PAYMENT_EXAMPLE } from './event-schemas.ts'
 
 const State = StringEnum(['waiting', 'delivered', 'failed'], {

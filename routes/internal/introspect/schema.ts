@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Appid, INTERNAL_PROBLEMS, Openid, problems } from '../../schemas.ts'
+import { Appid, INTERNAL_PROBLEMS, Openid, problems } from '../../_shared/schemas.ts'
 
 const Active = Type.Object({
   active: Type.Literal(true),

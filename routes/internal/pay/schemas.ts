@@ -1,7 +1,7 @@
 /** What the calls of the merchant's backend about orders, refunds and bills have in common. */
 import { Type } from '@sinclair/typebox'
+import { INTERNAL_PROBLEMS, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
 import { StringEnum } from '../../_shared/string-enum.ts'
-import { INTERNAL_PROBLEMS, WECHAT_PROBLEMS } from '../../schemas.ts'
 
 /** WeChat Pay takes no character of four bytes (emoji) anywhere. */
 export const PlainText = (maxLength: number, description?: string) =>

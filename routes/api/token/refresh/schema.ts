@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { IssuedTokens, problems } from '../../../schemas.ts'
+import { IssuedTokens, problems } from '../../../_shared/schemas.ts'
 
 export const RefreshSchema = {
   operationId: 'refreshTokens',

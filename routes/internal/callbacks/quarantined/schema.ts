@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../../schemas.ts'
-import { listOf, PLACE_CURSOR, pageFields } from '../../list-schemas.ts'
+import { listOf, PLACE_CURSOR, pageFields } from '../../../_shared/lists.ts'
+import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../../_shared/schemas.ts'
 
 const Quarantined = Type.Object(
   {

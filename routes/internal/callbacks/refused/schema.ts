@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems, Time } from '../../../schemas.ts'
-import { listOf, pageFields } from '../../list-schemas.ts'
+import { listOf, pageFields } from '../../../_shared/lists.ts'
+import { INTERNAL_PROBLEMS, problems, Time } from '../../../_shared/schemas.ts'
 
 const Texts = (names: string[]) =>
   Type.Object(Object.fromEntries(names.map((name) => [name, Type.Optional(Type.String())])))

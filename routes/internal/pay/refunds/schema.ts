@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
+import { problems, Time } from '../../../_shared/schemas.ts'
 import { StringEnum } from '../../../_shared/string-enum.ts'
-import { problems, Time } from '../../../schemas.ts'
 import { Fen, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PayHint, PlainText, RefundAmount } from '../schemas.ts'
 
 const Refund = Type.Object(

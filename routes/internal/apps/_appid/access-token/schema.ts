@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../schemas.ts'
+import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../_shared/schemas.ts'
 
 const params = Type.Object({ appid: Type.String({ description: 'of the mini-program' }) })
 

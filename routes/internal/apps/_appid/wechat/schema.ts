@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../schemas.ts'
+import { INTERNAL_PROBLEMS, problems, WECHAT_PROBLEMS } from '../../../../_shared/schemas.ts'
 
 /**
  * No segment that a server on the way could resolve, no second address, no character that ends a line; not the decoded

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Openid, problems, Time } from '../../../../../schemas.ts'
+import { Openid, problems, Time } from '../../../../../_shared/schemas.ts'
 import { HeldSession, USER_PROBLEMS, UserParams } from '../schemas.ts'
 
 const Held = Type.Object(

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
+import { problems, WECHAT_PROBLEMS } from '../../../../../../_shared/schemas.ts'
 import { StringEnum } from '../../../../../../_shared/string-enum.ts'
-import { problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
-import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../../../../../user-data-schemas.ts'
+import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../../../../../_shared/user-data.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 export const UserPhoneSchema = {

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { NoBody, problems, WECHAT_PROBLEMS } from '../../../../../../schemas.ts'
+import { NoBody, problems, WECHAT_PROBLEMS } from '../../../../../../_shared/schemas.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 export const CheckSessionKeySchema = {

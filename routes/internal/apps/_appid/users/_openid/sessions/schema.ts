@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import { problems } from '../../../../../../schemas.ts'
-import { listOf, pageFields } from '../../../../../list-schemas.ts'
+import { listOf, pageFields } from '../../../../../../_shared/lists.ts'
+import { problems } from '../../../../../../_shared/schemas.ts'
 import { HeldSession, USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 export const ListSessionsSchema = {

@@ -1,5 +1,5 @@
-import { problems } from '../../../../../../schemas.ts'
-import { DATA_PROBLEMS, RAW_DATA_PROBLEMS, UserDataAnswer, UserDataBody } from '../../../../../../user-data-schemas.ts'
+import { problems } from '../../../../../../_shared/schemas.ts'
+import { DATA_PROBLEMS, RAW_DATA_PROBLEMS, UserDataAnswer, UserDataBody } from '../../../../../../_shared/user-data.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
 export const DataOfUserSchema = {

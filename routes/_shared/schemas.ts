@@ -1,6 +1,6 @@
 /** Schemas that every route composes: the errors to expect, and the fields that mean the same everywhere. */
 import { Type } from '@sinclair/typebox'
-import { problemsOf } from '../lib/problem.ts'
+import { problemsOf } from '../../lib/problem.ts'
 
 /** The error answers of a route, with the codes to expect. */
 export const problems = problemsOf
