@@ -5,9 +5,11 @@ import fastify, { type FastifyInstance } from 'fastify'
 import wxgate, { serverOptions } from './app.ts'
 import { LogOutput, neverBlocking } from './lib/log/output.ts'
 import { crashOf, logWarnings } from './lib/log/process-lines.ts'
+import { SettingsError } from './lib/settings/issues.ts'
 import { findMisspelt } from './lib/settings/misspelt.ts'
-import { refuseUnserved } from './lib/settings/unserved.ts'
-import { readSettings, type Settings, SettingsError } from './lib/settings.ts'
+import type { Settings } from './lib/settings/model.ts'
+import { refuseUnsupported } from './lib/settings/unsupported.ts'
+import { readSettings } from './lib/settings.ts'
 import { explainFailure, type Listener } from './lib/start/failure.ts'
 import { summarize } from './lib/start/summary.ts'
 import { withTimeout } from './lib/util/timeout.ts'
@@ -31,7 +33,7 @@ const STDERR = 2
 function settingsOrExit(): Settings {
   try {
     const settings = readSettings(process.env)
-    refuseUnserved(settings)
+    refuseUnsupported(settings)
     return settings
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error

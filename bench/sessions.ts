@@ -1,9 +1,11 @@
 /** Sessions written straight into Redis, as many as nobody would log in one by one; and what they take up there. */
+
+import { createSealer } from '../lib/crypto/seal.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { redisKeys } from '../lib/redis/keys.ts'
+import type { Session } from '../lib/sessions/model.ts'
 import { writeRefreshToken } from '../lib/sessions/refresh.ts'
-import { createSealer } from '../lib/sessions/seal.ts'
-import { createSessionStore, type Session } from '../lib/sessions/store.ts'
+import { createSessionStore } from '../lib/sessions/store.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
 
 /** The defaults of the settings. */

@@ -11,7 +11,7 @@ import { lazyQueue, QUEUE_NAME } from '../lib/events/open-queue.ts'
 import { createEventRecorder, type EventRecorder } from '../lib/events/queue.ts'
 import type { ProxySettings } from '../lib/http/proxy.ts'
 import { eventKeys } from '../lib/redis/keys.ts'
-import { SettingsError } from '../lib/settings.ts'
+import { SettingsError } from '../lib/settings/issues.ts'
 
 const MINUTE_MS = 60_000
 

@@ -1,11 +1,10 @@
 /** /metrics: what Prometheus scrapes, for holders of an API key; what only Redis knows is asked while it waits. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { Gauge, Registry } from '@prometheus-io/client'
+import { collectDefaultMetrics, Gauge, Registry, register } from '@prometheus-io/client'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { problemsOf } from '../lib/problem.ts'
-import { processMetrics } from './metrics/process-metrics.ts'
 
 /** Prometheus waits ten seconds by default; a Redis that hangs must not make the rest late. */
 const PATIENCE_MS = 500
@@ -37,6 +36,15 @@ export default fp(
   },
   { name: 'metrics', dependencies: ['auth', 'events', 'meters', 'redis'], fastify: '5.x' }
 )
+
+/**
+ * What the process is like: event loop, heap, garbage collection. The library cannot stop collecting that, so it starts
+ * once in a process and fills the library's own registry, which all gateways of a process share.
+ */
+function processMetrics(): Registry {
+  if (register.getMetricsAsArray().length === 0) collectDefaultMetrics()
+  return register
+}
 
 /**
  * Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new

@@ -11,7 +11,7 @@ import { RedisPool } from '../lib/redis/pool.ts'
 import { Readiness } from '../lib/redis/readiness.ts'
 import { addressOf, readServerFacts, type ServerFacts, unfit } from '../lib/redis/server-facts.ts'
 import type { Trouble } from '../lib/redis/trouble.ts'
-import { Faults } from '../lib/settings/faults.ts'
+import { Issues } from '../lib/settings/issues.ts'
 
 const START_PATIENCE_MS = 1000
 
@@ -78,7 +78,7 @@ const EVICTION = 'Redis may throw events away when its memory is full: set maxme
 
 /** Throws SettingsError where REDIS_URL itself is the trouble: no waiting mends that. */
 function refuseSetting(address: string, trouble: Trouble | undefined): void {
-  const faults = new Faults()
-  if (trouble?.isSetting) faults.add('REDIS_URL', `names ${address}, which ${trouble.reason} (${trouble.cause})`)
-  faults.throwIfAny()
+  const issues = new Issues()
+  if (trouble?.isSetting) issues.add('REDIS_URL', `names ${address}, which ${trouble.reason} (${trouble.cause})`)
+  issues.throwIfAny()
 }

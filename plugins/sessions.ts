@@ -4,11 +4,11 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { EncryptionKey } from '../lib/crypto/seal.ts'
+import { createSealer, type Sealer } from '../lib/crypto/seal.ts'
 import { createHeldKeys, type HeldKeys } from '../lib/sessions/held-keys.ts'
-import { createSealer, type Sealer } from '../lib/sessions/seal.ts'
 import { createSessionStore, type SessionStore, type SessionStoreOptions } from '../lib/sessions/store.ts'
 import { createUsers, type Users } from '../lib/sessions/users.ts'
-import type { EncryptionKey } from '../lib/settings.ts'
 
 export interface SessionsOptions {
   encryptionKeys: readonly EncryptionKey[]

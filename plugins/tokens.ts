@@ -4,10 +4,10 @@ import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
+import type { Session } from '../lib/sessions/model.ts'
 import { latestEnd } from '../lib/sessions/record.ts'
 import { writeRefreshToken } from '../lib/sessions/refresh.ts'
-import type { Session } from '../lib/sessions/store.ts'
-import type { JwtKey } from '../lib/settings.ts'
+import type { JwtKey } from '../lib/settings/model.ts'
 
 /** Verified tokens kept at a time: a signature costs more to verify than all else of a request. */
 const VERIFIED_TOKENS_KEPT = 10_000

@@ -4,11 +4,11 @@
  */
 import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
 import { cursorOf, pageOfPlaces, placeOf } from '../redis/places.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
-import type { Sealer } from '../sessions/seal.ts'
 import type { CallbackChannel, Texts } from './model.ts'
 
 /** As long as events are recognised as repeated, and far longer than WeChat repeats. */

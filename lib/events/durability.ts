@@ -8,7 +8,7 @@ import { ServiceError } from '../errors.ts'
 import { settled } from '../redis/connect.ts'
 import { readPairs } from '../redis/server-facts.ts'
 import { troubleOf } from '../redis/trouble.ts'
-import { Faults } from '../settings/faults.ts'
+import { Issues } from '../settings/issues.ts'
 
 /** How long Redis may take to write; with appendfsync everysec it does so once a second. */
 const FSYNC_MS = 1500
@@ -70,9 +70,9 @@ export function createDurability({ redis, mark }: DurabilityOptions): Durability
     },
     async check() {
       const found = await find()
-      const faults = new Faults()
-      if (found.way === 'none') faults.add('EVENT_DURABILITY', `is fsync, but ${found.problem}`)
-      faults.throwIfAny()
+      const issues = new Issues()
+      if (found.way === 'none') issues.add('EVENT_DURABILITY', `is fsync, but ${found.problem}`)
+      issues.throwIfAny()
     },
     close() {
       redis.off('ready', forget)

@@ -128,7 +128,9 @@ export function createRecordedEvents(redis: Redis, prefix: string, { open }: Pic
 
 const unknown = () =>
   new ServiceError('NOT_FOUND', {
-    message: `No event is held under this id; delivered ones are held for ${DELIVERED_LIFE_SECONDS / 3600} hours, the last ${MOST_DELIVERED_KEPT} of them`
+    message:
+      `No event is held under this id; delivered ones are held for ${DELIVERED_LIFE_SECONDS / 3600} hours, ` +
+      `the last ${MOST_DELIVERED_KEPT} of them`
   })
 
 /** Several lists in one order. Where one of them stopped, the others may not go past it. */

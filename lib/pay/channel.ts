@@ -7,7 +7,7 @@ import {
   type Reading,
   reasonOf
 } from '../callbacks/model.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import { contentHash } from '../util/ids.ts'
 import type { Ledger } from './ledger.ts'
 import { mismatchOf } from './match.ts'

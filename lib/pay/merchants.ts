@@ -1,6 +1,6 @@
 /** The configured merchants, by mchid, and which of WeChat Pay's APIs each of them can use. */
 import { ServiceError } from '../errors.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import type { ApiName } from './model.ts'
 
 export class Merchants {

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import type { Callback, CallbackReason, Channel } from '../callbacks/model.ts'
 import { ServiceError } from '../errors.ts'
 import type { Event } from '../events/queue.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 
 export type ApiName = 'v2' | 'v3'
 

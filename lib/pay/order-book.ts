@@ -1,6 +1,6 @@
 /** Orders as WeChat has them now, and their end. What is answered never goes back to an earlier state. */
 import { ServiceError } from '../errors.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfOrder } from './match.ts'
 import { type Merchants, withApp } from './merchants.ts'
 import { ifFound, isPaid, type OrderRecord, type OrderStatus, type PayApi, type PayApis } from './model.ts'

@@ -3,7 +3,7 @@
  * made it (docs/wechat/pay.md A11, B12).
  */
 import { type ErrorCode, ServiceError } from '../errors.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import { ifFound, type PayApi, type RefundRequest, type RefundStatus, type RefundTry } from './model.ts'
 
 export type RefundOutcome =

@@ -1,6 +1,6 @@
 /** Refunds: recorded here first, then asked for at WeChat, once for each number of ours. */
 import { ServiceError } from '../errors.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfRefund } from './match.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
 import type { ApiName, OrderRecord, PayApis, RefundRecord, RefundRequest, RefundStatus } from './model.ts'

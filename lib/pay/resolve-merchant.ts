@@ -2,7 +2,7 @@
  * Which merchant an order or refund belongs to, and which api is asked about it: our record says it, else the caller.
  */
 import { ServiceError } from '../errors.ts'
-import type { Merchant } from '../settings.ts'
+import type { Merchant } from '../settings/model.ts'
 import { apiLike, apiOf, type Merchants } from './merchants.ts'
 import type { ApiName } from './model.ts'
 

@@ -2,7 +2,7 @@
  * What WeChat is answered: `success`, the form of virtual payment, or a reply, encrypted where the push was
  * (docs/wechat/mini-program.md 5.4).
  */
-import type { App } from '../settings.ts'
+import type { App } from '../settings/model.ts'
 import { buildFlatXml } from '../xml/write.ts'
 import { encryptPush } from './encryption.ts'
 import type { PushFormat } from './message.ts'

@@ -2,7 +2,7 @@
 import type { Callback, CallbackReason, Channel, EventFinding, Reading } from '../callbacks/model.ts'
 import type { Event } from '../events/queue.ts'
 import type { Users } from '../sessions/users.ts'
-import type { App } from '../settings.ts'
+import type { App } from '../settings/model.ts'
 import type { Apps } from '../wechat/apps.ts'
 import { accept, echo, postpone, REFUSED, SUCCESS } from './answer.ts'
 import type { PushMessage } from './message.ts'

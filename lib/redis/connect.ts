@@ -45,7 +45,8 @@ function open(url: string, options: Options): Redis {
   if (url.startsWith('unix:')) return new Redis({ ...options, path: url.slice('unix:'.length) })
   if (/^rediss?:/.test(url)) return new Redis(url, options)
   throw new Error(
-    'REDIS_URL: this version speaks to a single Redis (redis://, rediss://, unix:); Sentinel and Cluster are not served yet'
+    'REDIS_URL: this version speaks to a single Redis (redis://, rediss://, unix:); ' +
+      'Sentinel and Cluster are not served yet'
   )
 }
 

@@ -4,10 +4,10 @@
  */
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
-import { type KeyRing, type KeyRingOptions, readKeyRing } from './key-ring.ts'
+import { type KeyRingOptions, readKeyRing } from './key-ring.ts'
+import type { KeyRing, User } from './model.ts'
 import { REPLACE_KEY } from './scripts.ts'
 import { fingerprint, KEPT_SESSION_KEYS, packSessionKey, unpackNewestKey } from './session-keys.ts'
-import type { User } from './store.ts'
 
 export interface HeldKeys {
   /** One command. */

@@ -1,15 +1,9 @@
 /** What opens a user's data, read from Redis in one command. */
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
-import type { Sealer } from './seal.ts'
+import type { KeyRing, User } from './model.ts'
 import { isWhole, unpackSessionKeys } from './session-keys.ts'
-
-export interface KeyRing {
-  /** The session_keys that still hold, newest first, 16 bytes each. */
-  sessionKeys: readonly Buffer[]
-  /** How much data of this user did not open lately (lib/limits/failed-tries.ts). */
-  failedTries: number
-}
 
 export interface KeyRingOptions {
   redis: Redis
@@ -23,7 +17,7 @@ export interface KeyRingOptions {
 
 export async function readKeyRing(
   { redis, keys, sealer, onDamaged, now }: KeyRingOptions,
-  { appid, openid }: { appid: string; openid: string }
+  { appid, openid }: User
 ): Promise<KeyRing> {
   const place = keys.sessionKeys(appid, openid)
   const [history, failed] = await redis.mgetBuffer(place, keys.failedTries(appid, openid))

@@ -1,23 +1,9 @@
 /** A user's sessions page by page, in an order that stays the same while sessions come and go. */
-import type { Session } from './store.ts'
-
-export interface PageRequest {
-  /** How many at most. */
-  limit: number
-  /** Where the page before ended: its `next`. */
-  cursor?: string
-}
-
-export interface Page {
-  /** Newest first; of one second, by session id. */
-  items: Session[]
-  /** Absent on the last page. */
-  next?: string
-}
+import type { Page, PageRequest, Session } from './model.ts'
 
 /**
- * One page. The cursor names a place in the order, not a session, so that it holds also when the session there has ended:
- * the second of its creation in base 36, a dot, its id.
+ * One page. The cursor names a place in the order, not a session, so it is good also after that session has ended: the
+ * second of its creation in base 36, a dot, its id.
  */
 export function pageOf(sessions: readonly Session[], { limit, cursor }: PageRequest): Page {
   const after = cursor === undefined ? undefined : placeOf(cursor)

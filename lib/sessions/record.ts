@@ -2,15 +2,7 @@
  * A session's record in its user's hash: `created.expires.generation`, once renewed also `.renewed`, base 36: short,
  * since every session of every user carries one.
  */
-
-export interface SessionRecord {
-  /** Unix seconds. */
-  createdAt: number
-  /** Unix seconds. */
-  expiresAt: number
-  /** How often the refresh token was renewed. */
-  generation: number
-}
+import type { SessionRecord } from './model.ts'
 
 /** Seven digits of base 36 last until the year 4453. The scripts read a record by the same rule. */
 const RECORD = /^([0-9a-z]{1,7})\.([0-9a-z]{1,7})\.([0-9a-z]{1,7})(?:\.([0-9a-z]{0,7}))?$/

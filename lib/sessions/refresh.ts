@@ -1,17 +1,16 @@
-/** Refresh tokens that nobody stores: what they say is signed, and whether it still holds is the generation in the session's record. */
+/**
+ * Refresh tokens. They are signed, not stored: the generation in the session's record says whether one still holds.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { Sealer } from './seal.ts'
-import type { SessionId } from './store.ts'
-
-export interface RefreshClaims extends SessionId {
-  generation: number
-  /** Unix seconds. */
-  expiresAt: number
-}
+import type { Sealer } from '../crypto/seal.ts'
+import type { RefreshClaims } from './model.ts'
 
 const SEPARATOR = '|'
 
-/** `base64url(appid|openid|sid|generation|expires|key id).base64url(HMAC-SHA256)`: bound to this session and to its place in the row. */
+/**
+ * `base64url(appid|openid|sid|generation|expires|key id).base64url(HMAC-SHA256)`: bound to this session and to its
+ * generation.
+ */
 export function writeRefreshToken(
   { appid, openid, sid, generation, expiresAt }: RefreshClaims,
   sealer: Sealer

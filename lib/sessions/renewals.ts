@@ -1,9 +1,11 @@
 /** Refresh tokens in, sessions out: each token works once, and a stolen one ends the session it belongs to. */
+
+import type { Sealer } from '../crypto/seal.ts'
 import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
-import { type RefreshClaims, readRefreshToken } from './refresh.ts'
-import type { Sealer } from './seal.ts'
-import type { Session, SessionStore } from './store.ts'
+import type { RefreshClaims, Session } from './model.ts'
+import { readRefreshToken } from './refresh.ts'
+import type { SessionStore } from './store.ts'
 
 export interface Renewals {
   /** Throws REFRESH_INVALID, REFRESH_EXPIRED, REFRESH_REUSED, SESSION_REVOKED. */

@@ -3,7 +3,7 @@
  * key]`.
  */
 import { hash } from 'node:crypto'
-import type { Sealer } from './seal.ts'
+import type { Sealer } from '../crypto/seal.ts'
 
 export const SESSION_KEY_BYTES = 16
 /** WeChat renews the key at each wx.login; data made a moment before belongs to the one before. */

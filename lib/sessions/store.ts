@@ -4,15 +4,25 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
-import { type KeyRing, readKeyRing } from './key-ring.ts'
-import { type Page, type PageRequest, pageOf } from './listing.ts'
-import { latestEnd, readRecord, type SessionRecord, writeRecord } from './record.ts'
-import type { RefreshClaims } from './refresh.ts'
+import { readKeyRing } from './key-ring.ts'
+import { pageOf } from './listing.ts'
+import type {
+  KeyRing,
+  NewSession,
+  Page,
+  PageRequest,
+  RefreshClaims,
+  RenewedSession,
+  Session,
+  SessionId,
+  User
+} from './model.ts'
+import { latestEnd, readRecord, writeRecord } from './record.ts'
 import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
-import type { Sealer } from './seal.ts'
 import { KEPT_SESSION_KEYS, packSessionKey } from './session-keys.ts'
 
 /** More sessions than this of one user in one app: the oldest ends. It bounds what one user can make Redis hold. */
@@ -20,31 +30,6 @@ export const MAX_SESSIONS_PER_USER = 20
 
 /** A lost answer, and requests in parallel, come again within this time. */
 const GRACE_SECONDS = 10
-
-/** A person, as one app knows them. */
-export interface User {
-  appid: string
-  openid: string
-}
-
-export interface SessionId extends User {
-  sid: string
-}
-
-/** Each refresh moves `expiresAt` on, at most to the oldest age that a session may have. */
-export interface Session extends SessionId, SessionRecord {
-  unionid?: string
-  /** Unix seconds; 0 where no session_key was ever held. */
-  sessionKeyEndsAt: number
-}
-
-export interface NewSession {
-  appid: string
-  openid: string
-  unionid?: string
-  /** Decoded, 16 bytes. */
-  sessionKey: Buffer
-}
 
 export interface SessionStore {
   /** Begins a session and holds its session_key; one round trip. */
@@ -60,7 +45,7 @@ export interface SessionStore {
    * is good for the same answer for ten seconds more; one that is older ends the session, since somebody else has its
    * successor.
    */
-  renew(claims: RefreshClaims): Promise<Renewal>
+  renew(claims: RefreshClaims): Promise<RenewedSession>
   /** Ends one session, or all of the user's; with the last one the held session_keys go. */
   close(id: SessionId, everywhere?: boolean): Promise<void>
   /** Ends all sessions of a user, if there are any; the held session_keys go with them. */
@@ -69,14 +54,7 @@ export interface SessionStore {
   list(user: User, page: PageRequest): Promise<Page>
 }
 
-type RenewalStatus = Renewal['status'] | 'damaged'
-
-export type Renewal =
-  | { status: 'renewed'; session: Session }
-  /** The session was ended. */
-  | { status: 'gone' }
-  /** It was used before, and the session is ended now. */
-  | { status: 'reused' }
+type RenewalStatus = RenewedSession['status'] | 'damaged'
 
 export interface SessionStoreOptions {
   redis: Redis
@@ -135,7 +113,7 @@ export function createSessionStore(options: SessionStoreOptions): SessionStore {
   const closing = ({ appid, openid }: User, sids: string[]) =>
     runScript(redis, CLOSE_SESSION, [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)], sids)
 
-  async function renew({ appid, openid, sid, generation }: RefreshClaims): Promise<Renewal> {
+  async function renew({ appid, openid, sid, generation }: RefreshClaims): Promise<RenewedSession> {
     const places = [keys.sessions(appid, openid), keys.sessionKeys(appid, openid)]
     const now = nowSeconds()
     const answer = await runScript(redis, RENEW_SESSION, places, [

@@ -3,8 +3,9 @@ import type { Redis } from 'ioredis'
 import { eraseUserCounts, readUserCounts, type UserCount } from '../limits/user-counts.ts'
 import type { Keys } from '../redis/keys.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
+import type { Session, User } from './model.ts'
 import { sessionKeyEnds } from './session-keys.ts'
-import { MAX_SESSIONS_PER_USER, type Session, type SessionStore, type User } from './store.ts'
+import { MAX_SESSIONS_PER_USER, type SessionStore } from './store.ts'
 
 export interface HeldOfUser {
   unionid: string | undefined

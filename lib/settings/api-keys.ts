@@ -1,5 +1,5 @@
 /** INTERNAL_API_KEYS: who of the merchant's backend may call, under which name, and what. */
-import type { Faults } from './faults.ts'
+import type { Issues } from './issues.ts'
 import { notesOf } from './notes.ts'
 import { Environment } from './schema.ts'
 
@@ -20,17 +20,17 @@ const KEY = /^[\x21-\x39\x3b-\x7e]{32,}$/
 const NAME = /^[A-Za-z0-9._-]{1,32}$/
 
 /**
- * Reads `key`, `name:key` or `name/scope+scope:key`, with commas between. Faults name the entry by its number, never
+ * Reads `key`, `name:key` or `name/scope+scope:key`, with commas between. Issues name the entry by its number, never
  * its text.
  */
-export function readApiKeys(text: string | undefined, faults: Faults): ApiKey[] {
+export function readApiKeys(text: string | undefined, issues: Issues): ApiKey[] {
   if (text === undefined) return []
   const found: (ApiKey | undefined)[] = []
   for (const entry of text.split(',')) {
     const read = readEntry(entry.trim())
     const apiKey = typeof read === 'string' ? undefined : read
     const problem = typeof read === 'string' ? read : repeatOf(read, found)
-    if (problem !== undefined) faults.add('INTERNAL_API_KEYS', `entry ${found.length + 1} ${problem}`)
+    if (problem !== undefined) issues.add('INTERNAL_API_KEYS', `entry ${found.length + 1} ${problem}`)
     found.push(apiKey)
   }
   return found.filter((apiKey) => apiKey !== undefined)

@@ -1,30 +1,31 @@
 /** Keys of our own: what seals data at rest and what signs tokens. */
 
 import { createHash, createHmac, createPublicKey, type KeyObject } from 'node:crypto'
-import type { EncryptionKey, JwtKey } from '../settings.ts'
+import { readPrivateKey, unescapePem } from '../crypto/pem.ts'
+import type { EncryptionKey } from '../crypto/seal.ts'
 import { decodeCanonicalBase64 } from '../util/base64.ts'
 import { missing } from './environment.ts'
-import type { Faults } from './faults.ts'
+import type { Issues } from './issues.ts'
+import type { JwtKey } from './model.ts'
 import { notesOf } from './notes.ts'
-import { readPrivateKey, unescapePem } from './pem.ts'
 import { checkDistinct, readEach, readOne } from './reader.ts'
 import { Environment } from './schema.ts'
 
 const PEM = /-----BEGIN ([A-Z ]+)-----.*?-----END \1-----/gs
 
-export function readEncryptionKeys(text: string, faults: Faults): EncryptionKey[] {
-  const found = readEach(faults, 'ENCRYPTION_KEYS', text, readEncryptionKey)
+export function readEncryptionKeys(text: string, issues: Issues): EncryptionKey[] {
+  const found = readEach(issues, 'ENCRYPTION_KEYS', text, readEncryptionKey)
   const ids = found.map(({ id }) => id)
-  checkDistinct(faults, 'ENCRYPTION_KEYS', ids, 'id')
+  checkDistinct(issues, 'ENCRYPTION_KEYS', ids, 'id')
   return found
 }
 
-export function readJwtKeys(env: Environment, faults: Faults): JwtKey[] {
+export function readJwtKeys(env: Environment, issues: Issues): JwtKey[] {
   const { JWT_KEYS: pems, JWT_SECRET: secret } = env
-  if (pems === undefined && secret === undefined) faults.add('JWT_KEYS', missing('JWT_KEYS'))
-  if (pems !== undefined && secret !== undefined) faults.add('JWT_KEYS', 'and JWT_SECRET are both given; keep one')
-  const hmac = secret === undefined ? [] : readSecret(secret, faults)
-  return pems === undefined ? hmac : readPems(unescapePem(pems), faults)
+  if (pems === undefined && secret === undefined) issues.add('JWT_KEYS', missing('JWT_KEYS'))
+  if (pems !== undefined && secret !== undefined) issues.add('JWT_KEYS', 'and JWT_SECRET are both given; keep one')
+  const hmac = secret === undefined ? [] : readSecret(secret, issues)
+  return pems === undefined ? hmac : readPems(unescapePem(pems), issues)
 }
 
 function readEncryptionKey(entry: string): EncryptionKey | undefined {
@@ -33,18 +34,18 @@ function readEncryptionKey(entry: string): EncryptionKey | undefined {
   return id === undefined || key?.length !== 32 ? undefined : { id, key }
 }
 
-function readPems(text: string, faults: Faults): JwtKey[] {
+function readPems(text: string, issues: Issues): JwtKey[] {
   const blocks = text.match(PEM) ?? []
   const { rule } = notesOf(Environment.properties.JWT_KEYS)
-  if (blocks.length === 0 || text.replaceAll(PEM, '').trim() !== '') faults.add('JWT_KEYS', rule)
+  if (blocks.length === 0 || text.replaceAll(PEM, '').trim() !== '') issues.add('JWT_KEYS', rule)
   const found = blocks.flatMap((block, index) => {
     const key = readJwtKey(block)
     if (key === undefined)
-      faults.add('JWT_KEYS', `key ${index + 1} must be an unencrypted private key, P-256 or Ed25519`)
+      issues.add('JWT_KEYS', `key ${index + 1} must be an unencrypted private key, P-256 or Ed25519`)
     return key ?? []
   })
   const kids = found.map(({ kid }) => kid)
-  checkDistinct(faults, 'JWT_KEYS', kids, 'key')
+  checkDistinct(issues, 'JWT_KEYS', kids, 'key')
   return found
 }
 
@@ -74,9 +75,9 @@ function thumbprint(publicKey: KeyObject): string {
 }
 
 /** A PEM is refused: the JWT library would take it for an asymmetric key and fail at the first login. */
-function readSecret(secret: string, faults: Faults): JwtKey[] {
+function readSecret(secret: string, issues: Issues): JwtKey[] {
   const isLong = Buffer.byteLength(secret) >= 32 && !secret.includes('-----BEGIN')
-  const text = readOne(faults, 'JWT_SECRET', secret, () => (isLong ? secret : undefined))
+  const text = readOne(issues, 'JWT_SECRET', secret, () => (isLong ? secret : undefined))
   const kid = createHmac('sha256', text).update('wxgate kid').digest('base64url').slice(0, 16)
   return [{ kid, alg: 'HS256', signingKey: text, verifyingKey: text }]
 }

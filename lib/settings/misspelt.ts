@@ -1,6 +1,6 @@
 /** Names in the environment that are no settings, but that somebody took for one. */
 
-import type { Variables } from './environment.ts'
+import type { Variables } from './model.ts'
 import { notesOf } from './notes.ts'
 import { LOWER_CASE_NAMES } from './proxy.ts'
 import { Environment, type SettingName } from './schema.ts'

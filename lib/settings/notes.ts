@@ -1,4 +1,4 @@
-/** What a setting's schema says beside its type: for faults, for `.env.example` and for `docs/settings.md`. */
+/** What a setting's schema says beside its type: for issues, for `.env.example` and for `docs/settings.md`. */
 
 import type { TSchema } from '@sinclair/typebox'
 
@@ -19,9 +19,6 @@ export interface Notes {
   /** A command that makes such a value. */
   make?: string | undefined
 }
-
-/** JSON Schema validators in strict mode want to know every word they may meet. */
-export const NOTE_WORDS = ['rule', 'kind', 'unit', 'secret', 'file', 'alternative', 'make'] as const
 
 /** Typed access to what a schema says of its setting. */
 export function notesOf(schema: TSchema): Notes {

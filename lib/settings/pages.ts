@@ -10,16 +10,21 @@ const EXAMPLE_HEAD = `# Settings of wxgate. Made from lib/settings/schema.ts by:
 # Every secret (and PEM) NAME may come as NAME_FILE instead: the path of a file that holds it.
 `
 
-const TABLE_HEAD = `# Settings
-
-<!-- Made from lib/settings/schema.ts by: node tools/generate-settings.ts -->
-
-Settings come from the environment alone and are checked together at start-up: every fault is named, in one line each,
-and no value is ever shown. Empty counts as unset. Every secret \`NAME\`, and every PEM, may come as \`NAME_FILE\` instead:
-the path of a file that holds it (one line break at its end is left out). Lists are separated by commas.
-Line breaks in a PEM may be written as \`\\n\`. Values stand without quotes and carriage returns: those stop the start.
-A variable whose name is nearly that of a setting gets a warning that says which is meant.
-`
+const TABLE_HEAD = [
+  '# Settings',
+  '',
+  '<!-- Made from lib/settings/schema.ts by: node tools/generate-settings.ts -->',
+  '',
+  'Settings come from the environment alone and are checked together at start-up: ' +
+    'every fault is named, in one line each,',
+  'and no value is ever shown. Empty counts as unset. ' +
+    'Every secret `NAME`, and every PEM, may come as `NAME_FILE` instead:',
+  'the path of a file that holds it (one line break at its end is left out). Lists are separated by commas.',
+  'Line breaks in a PEM may be written as `\\n`. ' +
+    'Values stand without quotes and carriage returns: those stop the start.',
+  'A variable whose name is nearly that of a setting gets a warning that says which is meant.',
+  ''
+].join('\n')
 
 const CONFIG_HEAD = `## The file of WECHAT_CONFIG_FILE
 

@@ -1,7 +1,7 @@
 /** The operator's proxy, by the variables that every tool reads. */
 import type { ProxySettings } from '../http/proxy.ts'
-import type { Variables } from './environment.ts'
-import type { Faults } from './faults.ts'
+import type { Issues } from './issues.ts'
+import type { Variables } from './model.ts'
 import { readEach, readOne } from './reader.ts'
 import type { Environment } from './schema.ts'
 import { readUrl } from './text.ts'
@@ -20,12 +20,12 @@ export function preferLowerCase(env: Variables): Variables {
   return given.length === 0 ? env : { ...env, ...Object.fromEntries(given) }
 }
 
-export function readProxySettings(env: Environment, faults: Faults): ProxySettings {
+export function readProxySettings(env: Environment, issues: Issues): ProxySettings {
   const { HTTPS_PROXY, HTTP_PROXY, NO_PROXY } = env
   return {
-    ...(HTTPS_PROXY !== undefined && { https: readOne(faults, 'HTTPS_PROXY', HTTPS_PROXY, readProxyUrl) }),
-    ...(HTTP_PROXY !== undefined && { http: readOne(faults, 'HTTP_PROXY', HTTP_PROXY, readProxyUrl) }),
-    noProxy: readEach(faults, 'NO_PROXY', NO_PROXY, readUnproxied).filter((entry) => entry !== '')
+    ...(HTTPS_PROXY !== undefined && { https: readOne(issues, 'HTTPS_PROXY', HTTPS_PROXY, readProxyUrl) }),
+    ...(HTTP_PROXY !== undefined && { http: readOne(issues, 'HTTP_PROXY', HTTP_PROXY, readProxyUrl) }),
+    noProxy: readEach(issues, 'NO_PROXY', NO_PROXY, readUnproxied).filter((entry) => entry !== '')
   }
 }
 

@@ -24,7 +24,7 @@ function isTarget(scheme: string, hosts: string, path: string): boolean {
   return /^\d{0,5}$/.test(path) && !hosts.includes(',') && readUrl(`redis://${hosts}`) !== undefined
 }
 
-/** Ports are asked for: Sentinels and cluster nodes have different usual ones, and guessing wrong looks like an outage. */
+/** A port is required: Sentinels and cluster nodes have different usual ones, and guessing looks like an outage. */
 function areNodes(hosts: string): boolean {
   return hosts.split(',').every((host) => isWholeUpTo(NODE.exec(host)?.[1] ?? '', 65535))
 }

@@ -26,7 +26,8 @@ function whole(fallback: number, minimum: number, notes: Omit<Notes, 'rule'>, ma
 
 function choice<const T extends string>(values: readonly T[], fallback: NoInfer<T>, description: string) {
   const rule = `must be one of ${values.join(', ')}`
-  return Type.Unsafe<T>({ type: 'string', enum: values, default: fallback, description, rule })
+  const pattern = `^(?:${values.join('|')})$`
+  return Type.Unsafe<T>(Type.String({ pattern, enum: values, default: fallback, description, rule }))
 }
 
 /**
@@ -70,7 +71,8 @@ const listener = {
 const redis = {
   REDIS_URL: text({
     description:
-      'Where Redis is; user:password@ may stand before the first host. This version serves a single Redis, not Sentinel or Cluster.',
+      'Where Redis is; user:password@ may stand before the first host. ' +
+      'This version serves a single Redis, not Sentinel or Cluster.',
     rule:
       'must have the form redis://host[:port][/db], rediss://…, unix:/path, redis+sentinel://host:port[,…]/name or ' +
       'redis+cluster://host:port[,…], special characters of a password percent-encoded',
@@ -88,7 +90,8 @@ const redis = {
 const keys = {
   ENCRYPTION_KEYS: text({
     description:
-      'Keys that seal what is secret in Redis and sign refresh tokens, each id:base64(32 bytes); the first is used, all are understood.',
+      'Keys that seal what is secret in Redis and sign refresh tokens, each id:base64(32 bytes); ' +
+      'the first is used, all are understood.',
     rule: 'must be id:base64, the id 1 to 16 letters, digits, _ or -, the base64 of exactly 32 bytes',
     kind: 'list',
     secret: true,
@@ -179,8 +182,8 @@ const proxy = {
   HTTPS_PROXY: optional({
     description:
       'Proxy for calls to WeChat and to receivers at https:// addresses, such as one with a fixed address for the ' +
-      'IP list of WeChat. Never for loopback and link-local addresses and for names without a dot. In lower case too, ' +
-      'which wins.',
+      'IP list of WeChat. Never for loopback and link-local addresses and for names without a dot. ' +
+      'In lower case too, which wins.',
     rule: 'must be http://[user:password@]host[:port] or the same with https://, special characters percent-encoded',
     kind: 'URL',
     secret: true
@@ -240,7 +243,8 @@ const work = {
   EVENT_DURABILITY: choice(
     ['redis', 'fsync'],
     'redis',
-    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk: it needs appendonly yes and appendfsync always, or Redis 7.2.'
+    'When a callback is answered with success: once Redis has its event, or (fsync) once Redis has it on disk: ' +
+      'it needs appendonly yes and appendfsync always, or Redis 7.2.'
   )
 }
 

@@ -2,9 +2,9 @@
 
 import type { TObject, TSchema } from '@sinclair/typebox'
 import { Value, ValueErrorType } from '@sinclair/typebox/value'
-import type { Faults } from './faults.ts'
+import { readRsaCertificate, readRsaPrivateKey, serialOf } from '../crypto/pem.ts'
+import type { Issues } from './issues.ts'
 import { notesOf } from './notes.ts'
-import { readRsaCertificate, readRsaPrivateKey, serialOf } from './pem.ts'
 import { likelySlip } from './slips.ts'
 import { WechatConfig } from './wechat-schema.ts'
 
@@ -14,7 +14,7 @@ export interface Form {
   missing: (path: string) => string
 }
 
-/** One app or merchant, possibly with faults of its own. */
+/** One app or merchant, possibly with issues of its own. */
 interface Entry {
   path: string
   given: Readonly<Record<string, unknown>>
@@ -26,9 +26,9 @@ interface Entry {
 type Tell = (entry: Entry, field: string, problem: string) => void
 
 /** Answers the document, typed, or undefined where a field breaks its schema. */
-export function checkDocument(document: unknown, form: Form, faults: Faults): WechatConfig | undefined {
-  const faulty = checkFields(document, form, faults)
-  const tell: Tell = ({ path }, field, problem) => faults.add(form.nameOf(`${path}/${field}`), problem)
+export function checkDocument(document: unknown, form: Form, issues: Issues): WechatConfig | undefined {
+  const faulty = checkFields(document, form, issues)
+  const tell: Tell = ({ path }, field, problem) => issues.add(form.nameOf(`${path}/${field}`), problem)
   const apps = entriesOf(document, 'apps', faulty)
   const merchants = entriesOf(document, 'merchants', faulty)
   checkDistinct(apps, 'appid', tell)
@@ -43,16 +43,16 @@ export function checkDocument(document: unknown, form: Form, faults: Faults): We
 }
 
 /** Reports each faulty place once and answers their paths. */
-function checkFields(document: unknown, form: Form, faults: Faults): Set<string> {
+function checkFields(document: unknown, form: Form, issues: Issues): Set<string> {
   const faulty = new Set<string>()
   for (const { path, schema, type, value } of Value.Errors(WechatConfig, document)) {
     const isUnknown = type === ValueErrorType.ObjectAdditionalProperties
     const place = isUnknown ? path.slice(0, path.lastIndexOf('/')) : path
     if (faulty.has(place)) continue
     faulty.add(place)
-    if (typeof value === 'string') faults.remark(form.nameOf(place), likelySlip(value, schema))
+    if (typeof value === 'string') issues.remark(form.nameOf(place), likelySlip(value, schema))
     const isMissing = type === ValueErrorType.ObjectRequiredProperty
-    faults.add(form.nameOf(place), isMissing ? form.missing(place) : problemOf(schema, isUnknown))
+    issues.add(form.nameOf(place), isMissing ? form.missing(place) : problemOf(schema, isUnknown))
   }
   return faulty
 }

@@ -1,9 +1,9 @@
 /** The schema of apps and merchants: the judge of `WECHAT_CONFIG_FILE` and of the `WECHAT_*` variables alike. */
 
 import { FormatRegistry, type Static, Type } from '@sinclair/typebox'
+import { readRsaCertificate, readRsaPrivateKey, readRsaPublicKey } from '../crypto/pem.ts'
 import { decodeCanonicalBase64 } from '../util/base64.ts'
 import type { Notes } from './notes.ts'
-import { readRsaCertificate, readRsaPrivateKey, readRsaPublicKey } from './pem.ts'
 
 FormatRegistry.Set('wxgate-32-bytes', (text) => Buffer.byteLength(text) === 32)
 FormatRegistry.Set('wxgate-base64-32', (text) => decodeCanonicalBase64(text)?.length === 32)
@@ -73,7 +73,8 @@ export const AppEntry = Type.Object(
       Type.Unsafe<'success' | 'transfer_customer_service'>(
         word('^(success|transfer_customer_service)$', {
           description:
-            "How a customer's message is answered once it is recorded: success (also where nothing is set), or passed on to the customer service of WeChat's console.",
+            "How a customer's message is answered once it is recorded: success (also where nothing is set), " +
+            "or passed on to the customer service of WeChat's console.",
           rule: 'must be success or transfer_customer_service'
         })
       )

@@ -3,10 +3,10 @@
  * judge.
  */
 
-import type { App, Merchant } from '../settings.ts'
-import { missing, type ReadFile, readOrReport } from './environment.ts'
-import type { Faults } from './faults.ts'
-import { readRsaCertificate, serialOf, unescapePem } from './pem.ts'
+import { readRsaCertificate, serialOf, unescapePem } from '../crypto/pem.ts'
+import { missing, readOrReport } from './environment.ts'
+import type { Issues } from './issues.ts'
+import type { App, Merchant, ReadFile } from './model.ts'
 import type { Environment } from './schema.ts'
 import { certainSlip } from './slips.ts'
 import { checkDocument, type Form } from './wechat-check.ts'
@@ -19,7 +19,7 @@ export interface WechatSettings {
 
 const FILE = 'WECHAT_CONFIG_FILE'
 
-/** Others are not named in faults: they came from outside, and a slip can put a secret there. */
+/** Others are not named in issues: they came from outside, and a slip can put a secret there. */
 const FIELDS: ReadonlySet<string> = new Set(
   [WechatConfig, AppEntry, AppEntry.properties.apiSecurity, MerchantEntry].flatMap(({ properties }) =>
     Object.keys(properties)
@@ -30,16 +30,16 @@ const variables: Form = { nameOf: variableOf, missing: (path) => missing(variabl
 const configFile: Form = { nameOf: placeOf, missing: () => 'is required' }
 
 /** Empty lists after any fault; the settings are never handed out then. */
-export function readWechat(env: Environment, readFile: ReadFile, faults: Faults): WechatSettings {
+export function readWechat(env: Environment, readFile: ReadFile, issues: Issues): WechatSettings {
   const app = entryOf(env, '/apps/0', AppEntry)
   const merchant = entryOf(env, '/merchants/0', MerchantEntry)
   if (env.WECHAT_CONFIG_FILE === undefined) {
     const document = { apps: [app], merchants: Object.keys(merchant).length === 0 ? [] : [merchant] }
-    return toSettings(checkDocument(document, variables, faults))
+    return toSettings(checkDocument(document, variables, issues))
   }
   const places = [...prefixed('/apps/0/', app), ...prefixed('/merchants/0/', merchant)]
-  if (places.length > 0) faults.add(FILE, `and ${places.map(variableOf).join(', ')} are both given; keep one form`)
-  return toSettings(readConfigFile(env.WECHAT_CONFIG_FILE, readFile, faults))
+  if (places.length > 0) issues.add(FILE, `and ${places.map(variableOf).join(', ')} are both given; keep one form`)
+  return toSettings(readConfigFile(env.WECHAT_CONFIG_FILE, readFile, issues))
 }
 
 /** `/merchants/0/apiV3Key` is WECHAT_PAY_API_V3_KEY. */
@@ -69,12 +69,12 @@ function prefixed(prefix: string, entry: object): string[] {
   return Object.keys(entry).map((field) => `${prefix}${field}`)
 }
 
-function readConfigFile(path: string, readFile: ReadFile, faults: Faults): WechatConfig | undefined {
-  const content = readOrReport(FILE, path, readFile, faults)
+function readConfigFile(path: string, readFile: ReadFile, issues: Issues): WechatConfig | undefined {
+  const content = readOrReport(FILE, path, readFile, issues)
   if (content === undefined) return undefined
   const document = parseJson(content)
-  if (document !== undefined) return checkDocument(withoutSlips(document, '', faults), configFile, faults)
-  faults.add(FILE, `names a file ${jsonProblem(content)}`)
+  if (document !== undefined) return checkDocument(withoutSlips(document, '', issues), configFile, issues)
+  issues.add(FILE, `names a file ${jsonProblem(content)}`)
   return undefined
 }
 
@@ -85,15 +85,15 @@ function jsonProblem(content: string): string {
 }
 
 /** The document; texts in it that something happened to on their way are reported, and nothing more is said of them. */
-function withoutSlips(value: unknown, path: string, faults: Faults): unknown {
+function withoutSlips(value: unknown, path: string, issues: Issues): unknown {
   const problem = typeof value === 'string' ? certainSlip(value) : undefined
   if (problem !== undefined) {
-    faults.add(placeOf(path), problem)
-    faults.settle(placeOf(path))
+    issues.add(placeOf(path), problem)
+    issues.settle(placeOf(path))
   }
   if (typeof value === 'object' && value !== null)
     for (const [name, inner] of Object.entries(value))
-      if (FIELDS.has(name) || Array.isArray(value)) withoutSlips(inner, `${path}/${name}`, faults)
+      if (FIELDS.has(name) || Array.isArray(value)) withoutSlips(inner, `${path}/${name}`, issues)
   return value
 }
 

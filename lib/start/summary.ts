@@ -1,7 +1,7 @@
 /** What a start says of itself, in one log line: what is on, and with what. Holds no secret. */
 import { proxyName } from '../http/proxy.ts'
 import type { ServerFacts } from '../redis/server-facts.ts'
-import type { Merchant, Settings } from '../settings.ts'
+import type { Merchant, Settings } from '../settings/model.ts'
 
 /** More would make the line too long to be read. */
 const MOST_LISTED = 10

@@ -3,13 +3,13 @@
  * (docs/wechat/mini-program.md 4).
  */
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../crypto/seal.ts'
 import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
 import { type Lease, Leases } from '../redis/lease.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
-import type { Sealer } from '../sessions/seal.ts'
 import { BackOff } from '../util/back-off.ts'
 import { singleFlight } from '../util/single-flight.ts'
 import type { Apps } from './apps.ts'

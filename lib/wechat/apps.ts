@@ -1,6 +1,6 @@
 /** The configured mini-programs, by appid. */
 import { ServiceError } from '../errors.ts'
-import type { App } from '../settings.ts'
+import type { App } from '../settings/model.ts'
 
 export class Apps {
   /** The only app, where there is only one. */

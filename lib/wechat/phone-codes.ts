@@ -2,11 +2,11 @@
  * A phone button's code becomes a phone number, by one call to WeChat for each code of a user, across all instances.
  */
 import { hash } from 'node:crypto'
+import type { Sealer } from '../crypto/seal.ts'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Once } from '../redis/once.ts'
-import type { Sealer } from '../sessions/seal.ts'
-import type { User } from '../sessions/store.ts'
+import type { User } from '../sessions/model.ts'
 import type { AccessTokens } from './access-token.ts'
 import { readPhoneInfo, type UserPhone } from './phone-number.ts'
 import type { Watermark } from './watermark.ts'

@@ -1,4 +1,4 @@
-/** What may stand in a label: every one has a list that is known before the first request, and one word for all else. */
+/** What may stand in a label: for each a list that is known before the first request, and one word for all else. */
 import { STATUS_CODES } from 'node:http'
 import { errorCodes } from 'fastify'
 import { CALLBACK_REASONS } from '../../lib/callbacks/model.ts'

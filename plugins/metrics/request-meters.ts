@@ -1,4 +1,4 @@
-/** Requests by route. Counted for every one of them, so what a count costs is kept down: labels are made once for each door. */
+/** Requests by route. Every request is counted, so a count has to be cheap: labels are made once for each route. */
 import { Counter, Histogram, type Registry } from '@prometheus-io/client'
 import { boundMethod, boundStatus } from './labels.ts'
 

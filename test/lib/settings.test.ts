@@ -7,9 +7,11 @@ import { inspect, parseEnv } from 'node:util'
 import fastify from 'fastify'
 import { calculateJwkThumbprint } from 'jose'
 import t from 'tap'
+import { SettingsError } from '../../lib/settings/issues.ts'
+import type { Settings } from '../../lib/settings/model.ts'
 import { settingsExample, settingsTable } from '../../lib/settings/pages.ts'
 import { Environment } from '../../lib/settings/schema.ts'
-import { readSettings, type Settings, SettingsError } from '../../lib/settings.ts'
+import { readSettings } from '../../lib/settings.ts'
 
 type Env = Record<string, string | undefined>
 
@@ -87,7 +89,7 @@ function faults(changes: Env, files: Record<string, string> = {}): string[] {
 
 /** The names of the faulty settings alone. */
 function faulty(changes: Env, files: Record<string, string> = {}): string[] {
-  return failure(() => read(changes, files)).faults.map(({ name }) => name)
+  return failure(() => read(changes, files)).issues.map(({ name }) => name)
 }
 
 /** The configuration file's form of the one app, with whatever else it shall hold. */
@@ -148,7 +150,7 @@ t.test('readSettings() names everything that is missing at once', async (t) => {
       'WECHAT_SECRET is required, or WECHAT_CONFIG_FILE in its place'
     ].join('\n')
   )
-  t.same(error.faults[0], { name: 'PUBLIC_URL', problem: 'is required' })
+  t.same(error.issues[0], { name: 'PUBLIC_URL', problem: 'is required' })
 })
 
 t.test('readSettings() names faults of every kind at once', async (t) => {
@@ -661,7 +663,7 @@ t.test('SettingsError shows no value of any setting', async (t) => {
     t.notMatch(shown(error), /le4k/i, text)
   }
   const all = failure(() => readSettings(Object.fromEntries(names.map((name) => [name, plain]))))
-  t.same(new Set(all.faults.map(({ name }) => name)), new Set(names), 'and every one of them was faulty')
+  t.same(new Set(all.issues.map(({ name }) => name)), new Set(names), 'and every one of them was faulty')
   const fields = Object.fromEntries(
     ['appid', 'mchid', 'secret', 'le4k', 'cert', 'privateKey'].map((name) => [name, plain])
   )

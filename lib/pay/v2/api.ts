@@ -1,6 +1,6 @@
 /** WeChat Pay by APIv2, in the shape that both APIs share. */
 import { ServiceError } from '../../errors.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 import { makeNonce } from '../../util/ids.ts'
 import type { Bill, BillRequest, OrderStatus, PayApi } from '../model.ts'
 import { billErrorV2, readBillV2 } from './bill.ts'

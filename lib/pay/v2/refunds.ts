@@ -1,6 +1,6 @@
 /** Refunds by APIv2 (docs/wechat/pay.md A6, A11), asked for over the merchant's certificate. */
 import { ServiceError } from '../../errors.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 import type { PayApi, RefundRequest, RefundStatus, RefundTry } from '../model.ts'
 import { type CallerV2, nameOf, simpleCall } from './call.ts'
 import { asServiceErrorV2, ERR_CODES_V2, type FailureV2, unusableAnswer } from './errors.ts'

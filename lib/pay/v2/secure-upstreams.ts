@@ -5,7 +5,7 @@
 import { ServiceError } from '../../errors.ts'
 import type { ProxySettings } from '../../http/proxy.ts'
 import { Upstream } from '../../http/upstream.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 
 /** WeChat takes 150 refunds a second, of all that a merchant has. */
 const CONNECTIONS = 8

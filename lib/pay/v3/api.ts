@@ -1,5 +1,5 @@
 /** WeChat Pay by APIv3, in the shape that both APIs share. */
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 import type { Bill, BillRequest, OrderStatus, PayApi } from '../model.ts'
 import { readBillV3, readOrderV3 } from './answers.ts'
 import { openBillV3 } from './bill.ts'

@@ -3,9 +3,9 @@
  */
 import { createPublicKey } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../../crypto/seal.ts'
 import type { Keys } from '../../redis/keys.ts'
 import { unlessWrongType } from '../../redis/wrong-type.ts'
-import type { Sealer } from '../../sessions/seal.ts'
 import type { PlatformCertificate } from './certificates.ts'
 
 /** Renewed far more often; this is for merchants that are gone. */

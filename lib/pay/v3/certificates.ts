@@ -7,7 +7,7 @@
  * before, or, the first time, by one of its own certificates.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
-import { readRsaCertificate, serialOf } from '../../settings/pem.ts'
+import { readRsaCertificate, serialOf } from '../../crypto/pem.ts'
 import { isPlainObject } from '../../util/json.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'

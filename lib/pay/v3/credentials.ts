@@ -1,7 +1,7 @@
 /** What a merchant needs for APIv3, as key objects made once: Node.js makes one of a plain key at every use. */
 import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { ServiceError } from '../../errors.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 
 export interface CredentialsV3 {
   mchid: string

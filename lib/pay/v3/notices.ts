@@ -4,7 +4,7 @@
  */
 import type { KeyObject } from 'node:crypto'
 import type { Callback } from '../../callbacks/model.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 import { isPlainObject } from '../../util/json.ts'
 import type { NoticeReader, PayNotice } from '../model.ts'
 import type { AccountsV3 } from './credentials.ts'

@@ -1,10 +1,10 @@
 /** The live parts of APIv3, put together: what is asked of WeChat, and the keys by which it is believed. */
 import type { Redis } from 'ioredis'
+import type { Sealer } from '../../crypto/seal.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import type { Meters } from '../../metrics/meters.ts'
 import type { Keys } from '../../redis/keys.ts'
-import type { Sealer } from '../../sessions/seal.ts'
-import type { Merchant } from '../../settings.ts'
+import type { Merchant } from '../../settings/model.ts'
 import type { PayApi } from '../model.ts'
 import { createPayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificate-record.ts'

@@ -5,7 +5,7 @@
 import { createPrivateKey, createSecretKey, X509Certificate } from 'node:crypto'
 import type { Incoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
-import type { App } from '../../settings.ts'
+import type { App } from '../../settings/model.ts'
 import { openAnswer } from './answer.ts'
 import type { JsonMembers } from './members.ts'
 import { type ApiSecurityKeys, freshnessAt, sealRequest, signRequest } from './request.ts'

@@ -6,7 +6,7 @@ import type { PayApi } from '../../../lib/pay/model.ts'
 import { refundOnce } from '../../../lib/pay/refund-once.ts'
 import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
 import { SecureUpstreams } from '../../../lib/pay/v2/secure-upstreams.ts'
-import type { Merchant } from '../../../lib/settings.ts'
+import type { Merchant } from '../../../lib/settings/model.ts'
 import { makeCertified, makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index.ts'
 import { madeOf } from './made-of.ts'
 

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
 import type { PayApi } from '../../../lib/pay/model.ts'
 import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
-import type { Merchant } from '../../../lib/settings.ts'
+import type { Merchant } from '../../../lib/settings/model.ts'
 import { listenFor } from '../../listen.ts'
 import { type Fields, sign, xml } from '../../routes/wechat/notices.ts'
 

@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
+import { createSealer } from '../../../lib/crypto/seal.ts'
 import { readRefreshToken, writeRefreshToken } from '../../../lib/sessions/refresh.ts'
-import { createSealer } from '../../../lib/sessions/seal.ts'
 import {
   decodeSessionKey,
   packSessionKey,

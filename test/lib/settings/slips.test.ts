@@ -1,9 +1,10 @@
 /** What happens to settings by accident is named as that: names that are nearly right, and values that were damaged. */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
+import { SettingsError } from '../../../lib/settings/issues.ts'
 import { findMisspelt, LATER_NAMES } from '../../../lib/settings/misspelt.ts'
 import { Environment } from '../../../lib/settings/schema.ts'
-import { readSettings, SettingsError } from '../../../lib/settings.ts'
+import { readSettings } from '../../../lib/settings.ts'
 
 type Env = Record<string, string | undefined>
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t from 'tap'
 import { readApiKeys } from '../../../lib/settings/api-keys.ts'
-import { Faults, SettingsError } from '../../../lib/settings/faults.ts'
+import { Issues, SettingsError } from '../../../lib/settings/issues.ts'
 import { API_KEY, build } from '../../helper.ts'
 import { DOORS } from './doors.ts'
 
@@ -127,9 +127,9 @@ t.test('any key opens /docs, whatever its scopes', async (t) => {
 })
 
 const read = (text: string) => {
-  const faults = new Faults()
-  const keys = readApiKeys(text, faults)
-  faults.throwIfAny()
+  const issues = new Issues()
+  const keys = readApiKeys(text, issues)
+  issues.throwIfAny()
   return keys
 }
 
@@ -138,7 +138,7 @@ const faultsOf = (text: string): string[] => {
     read(text)
     return []
   } catch (error) {
-    return error instanceof SettingsError ? error.faults.map(({ problem }) => problem) : [String(error)]
+    return error instanceof SettingsError ? error.issues.map(({ problem }) => problem) : [String(error)]
   }
 }
 
@@ -155,7 +155,7 @@ t.test('readApiKeys() reads keys, names and scopes', async (t) => {
   ])
   t.same(read(`a/wechat+read+wechat:${base64}`), [{ name: 'a', key: base64, scopes: ['read', 'wechat'] }])
   t.same(read(`pay:${K}`), [{ name: 'pay', key: K, scopes: SCOPES }], 'a name may be the word of a scope')
-  t.same(readApiKeys(undefined, new Faults()), [])
+  t.same(readApiKeys(undefined, new Issues()), [])
 })
 
 const RULE = /^entry 2 must be key, name:key or name\/scope\+scope:key/

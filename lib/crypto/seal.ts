@@ -1,6 +1,10 @@
 /** Sealing of secrets at rest: AES-256-GCM, the id of the key in front, the name of the place as additional data. */
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import type { EncryptionKey } from '../settings.ts'
+
+export interface EncryptionKey {
+  id: string
+  key: Buffer
+}
 
 const IV_BYTES = 12
 const TAG_BYTES = 16

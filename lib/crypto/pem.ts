@@ -1,4 +1,4 @@
-/** Reading keys and certificates out of settings: each function answers undefined instead of an error that quotes them. */
+/** Reads keys and certificates in PEM form. Answers undefined for what is none: the errors of node:crypto quote it. */
 
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
 
@@ -21,7 +21,7 @@ export function readRsaPrivateKey(text: string): KeyObject | undefined {
   return onlyRsa(readPrivateKey(text))
 }
 
-/** The header is checked because `createPublicKey` takes private keys and certificates too: one of these here is a mix-up. */
+/** Checks the header, since `createPublicKey` takes private keys and certificates too, which would be a mix-up here. */
 export function readRsaPublicKey(text: string): KeyObject | undefined {
   if (!PUBLIC_KEY_HEADER.test(text)) return undefined
   return onlyRsa(attempt(() => createPublicKey(text)))

@@ -1,6 +1,6 @@
 /** What is wrong with the settings, collected, so that one start names every fault instead of the first. */
 
-export interface Fault {
+export interface Issue {
   /** The setting, or for a field of the configuration file `WECHAT_CONFIG_FILE apps[1].secret`. */
   name: string
   /** What is wrong and what would be right; never a value, as this goes to logs. */
@@ -10,16 +10,16 @@ export interface Fault {
 /** Carries no `cause`: the errors of JSON.parse, URL and the crypto module quote what they were given. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError'
-  readonly faults: readonly Fault[]
+  readonly issues: readonly Issue[]
 
-  constructor(faults: readonly Fault[]) {
-    super(faults.map(({ name, problem }) => `${name} ${problem}`).join('\n'))
-    this.faults = faults
+  constructor(issues: readonly Issue[]) {
+    super(issues.map(({ name, problem }) => `${name} ${problem}`).join('\n'))
+    this.issues = issues
   }
 }
 
-export class Faults {
-  readonly #found: Fault[] = []
+export class Issues {
+  readonly #found: Issue[] = []
   readonly #settled = new Set<string>()
   readonly #remarks = new Map<string, string>()
 
