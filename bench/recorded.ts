@@ -1,9 +1,10 @@
 /** What the gateway has promised to hold: every event that waits in Redis, against every callback that was sent. */
-import { QUEUE_NAME } from '../lib/events/open-queue.ts'
-import { createEventRecorder } from '../lib/events/queue.ts'
+import { QUEUE_NAME, type QueuedEvent } from '../lib/events/model.ts'
+import { EventRecorder } from '../lib/events/recorder.ts'
 import { Orders } from '../lib/pay/records.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { eventKeys, redisKeys } from '../lib/redis/keys.ts'
+import { LazyQueue } from '../lib/redis/queue.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
 
 const AT_ONCE = 1000
@@ -32,7 +33,9 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
   const names = redisKeys(REDIS_PREFIX)
   const keys = eventKeys(names.eventQueue, QUEUE_NAME)
   const [waiting, patient] = [keys.job('wait'), keys.job('prioritized')]
-  const recorder = createEventRecorder(connection, names.eventQueue)
+  const prefix = names.eventQueue
+  const queue = new LazyQueue<QueuedEvent>(connection, prefix, QUEUE_NAME)
+  const recorder = new EventRecorder({ redis: connection, prefix, queue, durability: undefined })
   let expected = new Set<string>()
   let filled = 0
 
@@ -40,7 +43,7 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
     const number = String(++filled).padStart(24, '0')
     const id = `pay_${mchid}_FILL${number}`
     const data = { mchid, outTradeNo: `FILL${number}`, openid: `oBenchPayer${number.slice(-17)}`, api: 'v2' }
-    await recorder.record({ id, type: 'payment.succeeded', timestamp: new Date().toISOString(), data, essence: id })
+    await recorder.record({ id, type: 'payment.succeeded', timestamp: new Date().toISOString(), data, content: id })
     expected.add(id)
   }
 
@@ -71,7 +74,7 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
       const jobIds = await allWaiting()
       for (let at = 0; at < jobIds.length; at += AT_ONCE)
         await connection.unlink(jobIds.slice(at, at + AT_ONCE).map(keys.job))
-      await connection.unlink(waiting, patient, keys.waiting)
+      await connection.unlink(waiting, patient, keys.pending)
       expected = new Set()
     },
     async redisMicroseconds() {
@@ -80,7 +83,7 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
       return times.reduce((sum, [, seconds]) => sum + Number(seconds) * 1e6, 0)
     },
     async close() {
-      await recorder.close()
+      await queue.close()
       connection.disconnect()
     }
   }

@@ -22,6 +22,7 @@ declare module 'fastify' {
 }
 
 const MINUTE_MS = 60_000
+const ASKING = 'asking WeChat about silent orders'
 
 export default fp<PaymentsOptions>(
   async (app: FastifyInstance, { worker, ...options }) => {
@@ -55,20 +56,8 @@ export default fp<PaymentsOptions>(
 )
 
 function reconcile(app: FastifyInstance): void {
-  const warn = throttle(MINUTE_MS, (cause) => app.log.warn({ cause }, 'asking WeChat about silent orders'))
-  let close = async () => {}
-  let closed: Promise<void> | undefined
-  app.addHook('onReady', async () => {
-    const worker = app.pay.reconcile(
-      (report) => logChecked(app, report, warn),
-      (error) => warn(error.code ?? error.name)
-    )
-    close = () => worker.close()
-  })
-  app.addHook('preClose', async () => {
-    closed = close()
-  })
-  app.addHook('onClose', () => closed ?? close())
+  const warn = throttle(MINUTE_MS, (cause) => app.log.warn({ cause }, ASKING))
+  app.runWorker(ASKING, (_openRedis, onError) => app.pay.reconcile((report) => logChecked(app, report, warn), onError))
 }
 
 /**
@@ -86,16 +75,9 @@ function logChecked({ log }: FastifyInstance, report: ReconcileReport, warn: (ca
 const isCode = (reason: string): reason is ErrorCode => reason in ERRORS
 
 function confirmRefunds(app: FastifyInstance): void {
-  const redis = app.openWorkerRedis()
-  const worker = app.pay.confirmRefunds(redis, (report) => logSettled(app, report))
-  let closed: Promise<void> | undefined
-  app.addHook('preClose', async () => {
-    closed = worker.close()
-  })
-  app.addHook('onClose', async () => {
-    await (closed ?? worker.close())
-    redis.disconnect()
-  })
+  app.runWorker('confirmation of refund notices', (openRedis, onError) =>
+    app.pay.confirmRefunds(openRedis(), (report) => logSettled(app, report), onError)
+  )
 }
 
 /** A webhook-id holds merchant and refund numbers, nothing of a person. */

@@ -11,9 +11,15 @@ import { RedisPool } from '../lib/redis/pool.ts'
 import { Readiness } from '../lib/redis/readiness.ts'
 import { addressOf, readServerFacts, type ServerFacts, unfit } from '../lib/redis/server-facts.ts'
 import type { Trouble } from '../lib/redis/trouble.ts'
+import type { Worker } from '../lib/redis/worker.ts'
 import { Issues } from '../lib/settings/issues.ts'
+import { throttle } from '../lib/util/throttle.ts'
 
 const START_PATIENCE_MS = 1000
+const MINUTE_MS = 60_000
+
+/** Starts a worker, with a connection of its own where it opens one. */
+export type StartWorker = (openRedis: () => Redis, onError: (error: Error) => void) => Worker
 
 export interface RedisPluginOptions {
   url: string
@@ -28,8 +34,8 @@ declare module 'fastify' {
     readonly redisFacts: ServerFacts | undefined
     /** Whether Redis does what the service needs. */
     redisReadiness: Pick<Readiness, 'check' | 'checkSometimes'>
-    /** One more connection, for a worker, which disconnects it at its end. */
-    openWorkerRedis(): Redis
+    /** Runs a worker from when the service is ready until it stops. `what` it does: for the log, where it cannot. */
+    runWorker(what: string, start: StartWorker): void
   }
 }
 
@@ -69,7 +75,7 @@ export default fp<RedisPluginOptions>(
     app.decorate('keys', keys)
     app.decorate('redisFacts', { getter: () => facts })
     app.decorate('redisReadiness', readiness)
-    app.decorate('openWorkerRedis', () => pool.openPatient())
+    app.decorate('runWorker', (what, start) => runWorker(app, { what, start, openRedis: () => pool.openPatient() }))
   },
   { name: 'redis', fastify: '5.x' }
 )
@@ -82,3 +88,38 @@ function refuseSetting(address: string, trouble: Trouble | undefined): void {
   if (trouble?.isSetting) issues.add('REDIS_URL', `names ${address}, which ${trouble.reason} (${trouble.cause})`)
   issues.throwIfAny()
 }
+
+interface WorkerRun {
+  what: string
+  start: StartWorker
+  openRedis: () => Redis
+}
+
+/** A Redis that refuses writes fails every step of a worker, ten times a second: each cause is logged once a minute. */
+function runWorker(app: FastifyInstance, { what, start, openRedis }: WorkerRun): void {
+  const warn = throttle(MINUTE_MS, (cause) => app.log.warn({ cause }, what))
+  let worker: Worker | undefined
+  let redis: Redis | undefined
+  let closed: Promise<void> | undefined
+  const open = () => {
+    redis ??= openRedis()
+    return redis
+  }
+  const close = () => {
+    closed ??= worker?.close()
+    return closed
+  }
+  app.addHook('onReady', async () => {
+    worker = start(open, (error) => warn(causeOf(error)))
+  })
+  // Jobs end while requests do: waiting for them first would keep the listener open, answering 503.
+  app.addHook('preClose', async () => void close())
+  app.addHook('onClose', async () => {
+    await close()
+    redis?.disconnect()
+  })
+}
+
+/** Redis' own word for what is wrong, such as READONLY; what follows it may quote what was asked of it. */
+const causeOf = ({ name, message, code }: NodeJS.ErrnoException): string =>
+  (name === 'ReplyError' ? message.split(' ', 1)[0] : code) ?? name

@@ -3,9 +3,9 @@
  * and answered; and tried again out of quarantine.
  */
 import { ServiceError } from '../errors.ts'
-import type { Durability } from '../events/durability.ts'
-import type { EventRecorder } from '../events/queue.ts'
+import type { EventRecorder } from '../events/recorder.ts'
 import type { Meters } from '../metrics/meters.ts'
+import type { Durability } from '../redis/durability.ts'
 import type {
   Callback,
   CallbackAnswer,

@@ -2,7 +2,7 @@
  * The callbacks of WeChat: their channels, what a channel finds in one, and the words that log, metrics and lists know
  * them by.
  */
-import type { Event } from '../events/queue.ts'
+import type { Event } from '../events/model.ts'
 
 export const CALLBACK_CHANNELS = ['pay-v2', 'pay-v2-refund', 'pay-v3', 'push'] as const
 export type CallbackChannel = (typeof CALLBACK_CHANNELS)[number]

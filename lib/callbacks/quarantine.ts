@@ -6,7 +6,7 @@ import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
-import { cursorOf, pageOfPlaces, placeOf } from '../redis/places.ts'
+import { readCursor, readPage, writeCursor } from '../redis/paging.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import type { CallbackChannel, Texts } from './model.ts'
@@ -94,10 +94,10 @@ export class Quarantine {
 
   /** Newest first, by when each came first. */
   async list({ limit, cursor }: { limit: number; cursor?: string }): Promise<QuarantinePage> {
-    const after = cursor === undefined ? undefined : placeOf(cursor)
+    const after = readCursor(cursor)
     const describe = (ids: string[]) => Promise.all(ids.map((id) => this.#summary(id)))
-    const { items, stop } = await pageOfPlaces(this.#redis, this.#keys.quarantine, { after, count: limit, describe })
-    return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: cursorOf(stop) }) }
+    const { items, stop } = await readPage(this.#redis, this.#keys.quarantine, { after, count: limit, describe })
+    return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: writeCursor(stop) }) }
   }
 
   /** undefined: there is none. `unopenable`: none of the encryption keys opens it. */

@@ -1,8 +1,7 @@
 /** An event as the queue holds it, read as what became of it. */
 import type { Redis } from 'ioredis'
-import { eventKeys } from '../redis/keys.ts'
-import { type LastTry, readFailure } from './last-try.ts'
-import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
+import { type EventKeys, eventKeys } from '../redis/keys.ts'
+import { QUEUE_NAME, type QueuedEvent } from './model.ts'
 
 /** waiting: not delivered yet, on its way or to be tried again. failed: nobody tries any more. */
 export type DeliveryState = 'waiting' | 'delivered' | 'failed'
@@ -32,28 +31,29 @@ export interface EventDetail extends EventSummary {
   data: object
 }
 
-export interface JobReader {
-  /** undefined where there is no such job. */
-  summary(jobId: string): Promise<EventSummary | undefined>
-  detail(jobId: string): Promise<EventDetail | undefined>
-}
-
 const FIELDS = ['name', 'timestamp', 'atm', 'failedReason', 'returnvalue', 'finishedOn'] as const
 /** BullMQ keeps the time of the next try in the upper bits of a score. */
 const SCORES_PER_MS = 0x1000
 
 const isoTime = (milliseconds: number | string): string => new Date(Number(milliseconds)).toISOString()
 
-/** The essence and what makes the job's name its own stand behind the webhook-id. */
+/** The content's hash and what makes the job's name its own stand behind the webhook-id. */
 const eventIdOf = (jobId: string): string => jobId.split('.').slice(0, -2).join('.')
 
-export function createJobReader(redis: Redis, prefix: string): JobReader {
-  const keys = eventKeys(prefix, QUEUE_NAME)
+export class JobReader {
+  readonly #redis: Redis
+  readonly #keys: EventKeys
 
-  async function summary(jobId: string): Promise<EventSummary | undefined> {
+  constructor(redis: Redis, prefix: string) {
+    this.#redis = redis
+    this.#keys = eventKeys(prefix, QUEUE_NAME)
+  }
+
+  /** undefined where there is no such job. */
+  async summary(jobId: string): Promise<EventSummary | undefined> {
     const [fields, score] = await Promise.all([
-      redis.hmget(keys.job(jobId), ...FIELDS),
-      redis.zscore(keys.delayed, jobId)
+      this.#redis.hmget(this.#keys.job(jobId), ...FIELDS),
+      this.#redis.zscore(this.#keys.delayed, jobId)
     ])
     const [type, recordedAt, attempts, failedReason, returned, finishedOn] = fields
     if (!type || !recordedAt) return undefined
@@ -72,15 +72,12 @@ export function createJobReader(redis: Redis, prefix: string): JobReader {
     }
   }
 
-  return {
-    summary,
-    async detail(jobId) {
-      const [found, text] = await Promise.all([summary(jobId), redis.hget(keys.job(jobId), 'data')])
-      if (found === undefined || typeof text !== 'string') return undefined
-      const { body } = JSON.parse(text) as QueuedEvent
-      const { timestamp, data } = JSON.parse(body) as Pick<EventDetail, 'timestamp' | 'data'>
-      return { ...found, timestamp, data }
-    }
+  async detail(jobId: string): Promise<EventDetail | undefined> {
+    const [found, text] = await Promise.all([this.summary(jobId), this.#redis.hget(this.#keys.job(jobId), 'data')])
+    if (found === undefined || typeof text !== 'string') return undefined
+    const { body } = JSON.parse(text) as QueuedEvent
+    const { timestamp, data } = JSON.parse(body) as Pick<EventDetail, 'timestamp' | 'data'>
+    return { ...found, timestamp, data }
   }
 }
 
@@ -91,6 +88,24 @@ function lastTry(
   state: DeliveryState,
   { attempts, failedReason, returned }: { attempts: Field; failedReason: Field; returned: Field }
 ): LastTry {
-  if (state === 'delivered') return /^\d{3}$/.test(returned ?? '') ? { status: Number(returned) } : {}
-  return failedReason && Number(attempts ?? 0) > 0 ? readFailure(failedReason) : {}
+  if (state === 'delivered')
+    return { status: /^\d{3}$/.test(returned ?? '') ? Number(returned) : undefined, error: undefined }
+  return failedReason && Number(attempts ?? 0) > 0 ? readFailure(failedReason) : { status: undefined, error: undefined }
+}
+
+interface LastTry {
+  /** HTTP status; undefined where there was no answer. */
+  status: number | undefined
+  error: string | undefined
+}
+
+/** What is kept of a try that failed. `answered`: the HTTP status, or the kind of failure where there was no answer. */
+export function describeFailure(answered: number | string): string {
+  if (answered === 410) return 'the receiver answered 410: it wants no more of this'
+  return typeof answered === 'number' ? `the receiver answered ${answered}` : `no answer: ${answered}`
+}
+
+function readFailure(text: string): LastTry {
+  const [, status] = /^the receiver answered (\d{3})\b/.exec(text) ?? []
+  return { status: status === undefined ? undefined : Number(status), error: text }
 }

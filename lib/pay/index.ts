@@ -3,12 +3,13 @@ import type { Redis } from 'ioredis'
 import type { CallbackIntake, Stored } from '../callbacks/intake.ts'
 import type { CallbackVerdict } from '../callbacks/model.ts'
 import type { Sealer } from '../crypto/seal.ts'
-import type { Durability } from '../events/durability.ts'
-import type { EventRecorder } from '../events/queue.ts'
+import type { EventRecorder } from '../events/recorder.ts'
 import type { ProxySettings } from '../http/proxy.ts'
 import { Upstream } from '../http/upstream.ts'
 import type { Meters } from '../metrics/meters.ts'
+import type { Durability } from '../redis/durability.ts'
 import type { Keys } from '../redis/keys.ts'
+import type { Worker } from '../redis/worker.ts'
 import type { Merchant } from '../settings/model.ts'
 import { Bills } from './bills.ts'
 import { PayChannel } from './channel.ts'
@@ -18,14 +19,9 @@ import type { PayApis } from './model.ts'
 import { OrderBook } from './order-book.ts'
 import { Prepay } from './prepay.ts'
 import { createReconciler } from './reconcile.ts'
-import { type ReconcileReport, type ReconcileWorker, startReconciling } from './reconcile-worker.ts'
+import { type ReconcileReport, startReconciling } from './reconcile-worker.ts'
 import { Orders, RefundRecords } from './records.ts'
-import {
-  type ConfirmationReport,
-  type ConfirmationWorker,
-  RefundConfirmations,
-  startRefundConfirmations
-} from './refund-confirmations.ts'
+import { type ConfirmationReport, RefundConfirmations, startRefundConfirmations } from './refund-confirmations.ts'
 import { Refunds } from './refunds.ts'
 import { createPayApiV2 } from './v2/api.ts'
 import { paymentNoticesV2, refundNoticesV2 } from './v2/notices.ts'
@@ -133,25 +129,24 @@ export class Pay {
   }
 
   /** Asks WeChat about silent orders and refunds, from now on. */
-  reconcile(
-    onChecked: (report: ReconcileReport) => void,
-    onError: (error: NodeJS.ErrnoException) => void
-  ): ReconcileWorker {
+  reconcile(onChecked: (report: ReconcileReport) => void, onError: (error: Error) => void): Worker {
     const { now, reconcile } = this.#options
     return startReconciling({ ...this.#reconciling, firstMs: reconcile.firstMs, onChecked, onError, now })
   }
 
   /** Has WeChat confirm stored refund notices, from now on. `redis` is a patient connection; it stays the caller's. */
-  confirmRefunds(redis: Redis, onSettled: (report: ConfirmationReport) => void): ConfirmationWorker {
+  confirmRefunds(
+    redis: Redis,
+    onSettled: (report: ConfirmationReport) => void,
+    onError: (error: Error) => void
+  ): Worker {
     return startRefundConfirmations({
       redis,
       prefix: this.#options.keys.refundConfirmations,
       confirm: (mchid, body) => this.confirmRefund(mchid, body),
       giveUp: (notice) => this.giveUpRefund(notice),
       onSettled,
-      onError: () => {
-        // What was to be written is tried again.
-      }
+      onError
     })
   }
 

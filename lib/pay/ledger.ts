@@ -1,5 +1,6 @@
 /** Our own books: once an event is safely recorded, states move on, and WeChat need not be asked about it any more. */
-import type { Event, EventRecorder } from '../events/queue.ts'
+import type { Event } from '../events/model.ts'
+import type { EventRecorder } from '../events/recorder.ts'
 import type { Orders, RefundRecords } from './records.ts'
 import type { WatchList } from './watch-list.ts'
 

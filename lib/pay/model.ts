@@ -5,7 +5,7 @@
 import type { Readable } from 'node:stream'
 import type { Callback, CallbackReason, Channel } from '../callbacks/model.ts'
 import { ServiceError } from '../errors.ts'
-import type { Event } from '../events/queue.ts'
+import type { Event } from '../events/model.ts'
 import type { Merchant } from '../settings/model.ts'
 
 export type ApiName = 'v2' | 'v3'
@@ -196,7 +196,7 @@ export function paymentEvent(payment: Payment, orderKnown: boolean): Event {
     type: 'payment.succeeded',
     timestamp: successTime,
     data: { ...ids, amount, successTime, ...optional, orderKnown, raw },
-    essence: [appid, outTradeNo, amount.total, amount.currency].join(' ')
+    content: [appid, outTradeNo, amount.total, amount.currency].join(' ')
   }
 }
 
@@ -216,7 +216,7 @@ export function refundEvent(refund: Refund, notifiedAt: string): Event {
     type: REFUND_TYPES[state],
     timestamp: successTime ?? notifiedAt,
     data: { ...ids, amount: { total, refund: given }, ...(successTime !== undefined && { successTime }), raw },
-    essence: [outTradeNo, outRefundNo, given, total].join(' ')
+    content: [outTradeNo, outRefundNo, given, total].join(' ')
   }
 }
 

@@ -1,5 +1,5 @@
 /** The work of asking: takes what is due, asks WeChat with bounded parallelism, and says when to ask again. */
-import { setTimeout as pause } from 'node:timers/promises'
+import { PollingWorker, type Taken, type Worker } from '../redis/worker.ts'
 import type { Checked } from './reconcile.ts'
 import type { Watched, WatchList } from './watch-list.ts'
 import type { WatchTimes } from './watch-times.ts'
@@ -14,8 +14,6 @@ const HELD_MS = 60_000
 /** What another instance adds or gives back is seen after so long at the latest. */
 const LONGEST_SLEEP_MS = 5000
 const SHORTEST_SLEEP_MS = 20
-/** After a failure of the connection to Redis, which itself comes back within a second. */
-const RETRY_MS = 1000
 
 export interface ReconcileReport extends Watched {
   status: Checked['status']
@@ -36,66 +34,35 @@ export interface ReconcileWorkerOptions {
   now: () => number
 }
 
-export interface ReconcileWorker {
-  /** Takes no more, and waits for the questions under way. Never rejects. */
-  close(): Promise<void>
+export function startReconciling(options: ReconcileWorkerOptions): Worker {
+  return new PollingWorker<Held>({
+    concurrency: PARALLEL,
+    take: (most) => take(options, most),
+    work: (held) => handle(held, options),
+    onError: options.onError
+  })
 }
 
-export function startReconciling(options: ReconcileWorkerOptions): ReconcileWorker {
-  const closing = new AbortController()
-  const running = run(options, closing.signal)
-  return {
-    async close() {
-      closing.abort()
-      await running
-    }
-  }
-}
-
-/** One slow answer holds nobody else up. */
-async function run(options: ReconcileWorkerOptions, closing: AbortSignal): Promise<void> {
-  const underWay = new Set<Promise<void>>()
-  while (!closing.aborted) {
-    const { taken, sleepMs } = await take(options, PARALLEL - underWay.size)
-    for (const each of taken) {
-      const handled = handle(each, options).finally(() => underWay.delete(handled))
-      underWay.add(handled)
-    }
-    if (underWay.size === PARALLEL) await Promise.race(underWay)
-    else if (taken.length === 0) await pause(sleepMs, undefined, { signal: closing }).catch(() => undefined)
-  }
-  await Promise.all(underWay)
-}
-
-interface Taken {
+/** An entry that is ours until then. */
+interface Held {
   entry: Watched
   untilMs: number
 }
 
 /** What is due, and how long to sleep where nothing is. */
-async function take(options: ReconcileWorkerOptions, most: number): Promise<{ taken: Taken[]; sleepMs: number }> {
-  const { watchList, times, firstMs, now, onError } = options
-  try {
-    const untilMs = Math.max(times.first('order', now()), times.first('refund', now())) + HELD_MS
-    const { entries, nextMs = Number.POSITIVE_INFINITY } = await watchList.take(now(), untilMs, most)
-    const sleepMs = Math.max(SHORTEST_SLEEP_MS, Math.min(nextMs - now(), firstMs, LONGEST_SLEEP_MS))
-    return { taken: entries.map((entry) => ({ entry, untilMs })), sleepMs }
-  } catch (error) {
-    onError(error as Error)
-    return { taken: [], sleepMs: RETRY_MS }
-  }
+async function take({ watchList, times, firstMs, now }: ReconcileWorkerOptions, most: number): Promise<Taken<Held>> {
+  const untilMs = Math.max(times.first('order', now()), times.first('refund', now())) + HELD_MS
+  const { entries, nextMs = Number.POSITIVE_INFINITY } = await watchList.take(now(), untilMs, most)
+  const sleepMs = Math.max(SHORTEST_SLEEP_MS, Math.min(nextMs - now(), firstMs, LONGEST_SLEEP_MS))
+  return { jobs: entries.map((entry) => ({ entry, untilMs })), sleepMs }
 }
 
-/** One entry that cannot be handled stays with us until its time is over, and hinders no other. */
-async function handle({ entry, untilMs }: Taken, options: ReconcileWorkerOptions): Promise<void> {
-  const { watchList, check, onChecked, onError } = options
-  try {
-    const checked = await check(entry)
-    await watchList.giveBack(entry, untilMs, dueAfter(checked, options))
-    onChecked(reportOf(entry, checked))
-  } catch (error) {
-    onError(error as Error)
-  }
+/** One entry that cannot be handled stays with us until its time is over. */
+async function handle({ entry, untilMs }: Held, options: ReconcileWorkerOptions): Promise<void> {
+  const { watchList, check, onChecked } = options
+  const checked = await check(entry)
+  await watchList.giveBack(entry, untilMs, dueAfter(checked, options))
+  onChecked(reportOf(entry, checked))
 }
 
 function dueAfter(checked: Checked, { times, now }: ReconcileWorkerOptions): number | undefined {

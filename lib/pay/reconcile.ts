@@ -3,7 +3,7 @@
  */
 
 import { ServiceError } from '../errors.ts'
-import type { EventRecorder } from '../events/queue.ts'
+import type { EventRecorder } from '../events/recorder.ts'
 import { mismatchOfOrder, mismatchOfRefund } from './match.ts'
 import { apiLike, type Merchants, withApp } from './merchants.ts'
 import {

@@ -3,16 +3,16 @@
  * once waits in a BullMQ queue, until any worker has it confirmed.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Job, type JobsOptions, Worker } from 'bullmq'
+import type { Job, JobsOptions } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Stored } from '../callbacks/intake.ts'
 import type { CallbackReason, Finding } from '../callbacks/model.ts'
 import { ServiceError } from '../errors.ts'
-import type { Durability } from '../events/durability.ts'
-import { lazyQueue } from '../events/open-queue.ts'
-import { pauseMs, TRIES } from '../events/queue.ts'
+import { pauseMs, TRIES } from '../events/model.ts'
+import type { Durability } from '../redis/durability.ts'
+import { LazyQueue } from '../redis/queue.ts'
+import { QueueWorker, type Worker } from '../redis/worker.ts'
 import type { Merchant } from '../settings/model.ts'
-import { withTimeout } from '../util/timeout.ts'
 import type { ConfirmRefund } from './channel.ts'
 import type { Ledger } from './ledger.ts'
 import { isSameRefund, mismatchOf } from './match.ts'
@@ -33,10 +33,6 @@ const PARALLEL = 4
 const LOCK_MS = 30_000
 /** Between two looks for what the dead held. */
 const LOOK_MS = 10_000
-/** After a failure of the connection to Redis, which itself comes back within a second. */
-const RETRY_MS = 1000
-/** What confirmations under way get at close(). */
-const CLOSE_MS = 4000
 
 /** What the query may take of the two seconds in which WeChat gets its answer; Redis has the rest. */
 const CONFIRM_MS = 1000
@@ -71,11 +67,11 @@ export interface RefundConfirmationOptions {
 
 export class RefundConfirmations {
   readonly #options: RefundConfirmationOptions
-  readonly #queue: ReturnType<typeof lazyQueue<Waiting>>
+  readonly #queue: LazyQueue<Waiting>
 
   constructor(options: RefundConfirmationOptions) {
     this.#options = options
-    this.#queue = lazyQueue<Waiting>(options.redis, options.prefix, QUEUE_NAME)
+    this.#queue = new LazyQueue<Waiting>(options.redis, options.prefix, QUEUE_NAME)
   }
 
   /**
@@ -198,15 +194,7 @@ export interface ConfirmationWorkerOptions {
   pauseMs?: (triesMade: number) => number
 }
 
-export interface ConfirmationWorker {
-  /**
-   * Takes no more notices and lets those under way end, in time also while Redis is away; another worker takes over the
-   * rest. Never rejects.
-   */
-  close(): Promise<void>
-}
-
-export function startRefundConfirmations(options: ConfirmationWorkerOptions): ConfirmationWorker {
+export function startRefundConfirmations(options: ConfirmationWorkerOptions): Worker {
   const { redis, prefix, confirm, giveUp, onSettled, onError } = options
 
   async function settle({ id = '', data: { mchid, body }, attemptsMade }: Job<Waiting>): Promise<void> {
@@ -218,21 +206,15 @@ export function startRefundConfirmations(options: ConfirmationWorkerOptions): Co
     onSettled({ mchid, ...outcome })
   }
 
-  const worker = new Worker<Waiting>(QUEUE_NAME, settle, {
-    connection: redis,
+  return new QueueWorker<Waiting>({
+    redis,
     prefix,
+    name: QUEUE_NAME,
     concurrency: PARALLEL,
-    lockDuration: LOCK_MS,
-    stalledInterval: LOOK_MS,
-    runRetryDelay: RETRY_MS,
-    maxStalledCount: Number.MAX_SAFE_INTEGER,
-    settings: { backoffStrategy: options.pauseMs ?? ((triesMade) => pauseMs(triesMade, Math.random())) }
+    work: settle,
+    pauseMs: options.pauseMs ?? ((triesMade) => pauseMs(triesMade, Math.random())),
+    lockMs: LOCK_MS,
+    lookMs: LOOK_MS,
+    onError
   })
-  worker.on('error', onError)
-
-  return {
-    async close() {
-      await withTimeout(worker.close(redis.status !== 'ready').catch(onError), CLOSE_MS)
-    }
-  }
 }

@@ -1,6 +1,6 @@
 /** Message push: the rows of table 9.2 in docs/wechat/mini-program.md, up to what is found in a push. */
 import type { Callback, CallbackReason, Channel, EventFinding, Reading } from '../callbacks/model.ts'
-import type { Event } from '../events/queue.ts'
+import type { Event } from '../events/model.ts'
 import type { Users } from '../sessions/users.ts'
 import type { App } from '../settings/model.ts'
 import type { Apps } from '../wechat/apps.ts'
@@ -134,8 +134,8 @@ function eventOf(id: string, appid: string, message: PushMessage): Event {
     type: 'message.received',
     timestamp: createTime,
     data: { appid, openid, msgType, ...(event !== undefined && { event }), createTime, raw },
-    essence: contentHash,
-    formerEssence: id,
-    isPatient: true
+    content: contentHash,
+    formerContent: id,
+    lowPriority: true
   }
 }

@@ -62,7 +62,7 @@ export interface EventKeys {
   delivered: string
   failed: string
   /** Ours: the jobs that are not delivered yet, by when they were recorded. */
-  waiting: string
+  pending: string
   /** Written to know how far the disk is. */
   onDisk: string
 }
@@ -73,7 +73,7 @@ export const eventKeys = (queue: string, name: string): EventKeys => ({
   delayed: `${queue}:${name}:delayed`,
   delivered: `${queue}:${name}:completed`,
   failed: `${queue}:${name}:failed`,
-  waiting: `${queue}:waiting`,
+  pending: `${queue}:waiting`,
   onDisk: `${queue}:on-disk`
 })
 

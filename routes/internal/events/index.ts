@@ -5,22 +5,22 @@ import { GetEventSchema, ListEventsSchema, RedeliverEventSchema } from './schema
 const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { recordedEvents } = app
+  const { eventHistory } = app
 
   ignoreBodies(app)
 
   app.get('/', { config, schema: ListEventsSchema }, async function list(request) {
     const { limit, ...query } = request.query
-    return recordedEvents.list({ limit: Number(limit), ...query })
+    return eventHistory.list({ limit: Number(limit), ...query })
   })
 
   app.get('/:id', { config, schema: GetEventSchema }, async function find(request) {
-    return recordedEvents.find(request.params.id)
+    return eventHistory.find(request.params.id)
   })
 
   app.post('/:id/redeliver', { config, schema: RedeliverEventSchema }, async (request, reply) => {
     const { id } = request.params
-    await recordedEvents.redeliver(id)
+    await eventHistory.redeliver(id)
     return reply.code(202).send({ id, state: 'waiting' })
   })
 }

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'
-import { TRIES } from '../../../lib/events/queue.ts'
+import { TRIES } from '../../../lib/events/model.ts'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { event, eventWorld, type Post, receive, signatureOf } from './world.ts'
@@ -196,7 +196,7 @@ t.test('startDelivery() posts what is not patient before all that is, also where
   const { recorder, start, until } = await eventWorld(t)
   const held: ServerResponse[] = []
   const receiver = await receive(t, (response) => held.push(response))
-  const messages = Array.from({ length: 60 }, (_, index) => event(`msg_wx_${index}`, { isPatient: true }))
+  const messages = Array.from({ length: 60 }, (_, index) => event(`msg_wx_${index}`, { lowPriority: true }))
   for (const message of messages) await recorder.record(message)
   start(receiver.url)
   await receiver.came(50)

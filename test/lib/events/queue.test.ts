@@ -2,8 +2,10 @@
  * Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver.
  */
 import t from 'tap'
-import { createEventRecorder, pauseMs, TRIES } from '../../../lib/events/queue.ts'
+import { pauseMs, QUEUE_NAME, type QueuedEvent, TRIES } from '../../../lib/events/model.ts'
+import { EventRecorder } from '../../../lib/events/recorder.ts'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
+import { LazyQueue } from '../../../lib/redis/queue.ts'
 import { isRedisAway } from '../../../lib/redis/trouble.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { build, type World } from '../../helper.ts'
@@ -31,8 +33,8 @@ t.test('record() stores an identity once, and tells the same again from somethin
   t.equal(await recorder.record(event('pay_1_1')), 'recorded')
   t.equal(await recorder.record(event('pay_1_1')), 'duplicate')
   t.equal(await recorder.record(event('pay_1_1', { data: { other: 'words' } })), 'duplicate')
-  t.equal(await recorder.record(event('pay_1_1', { essence: '999 CNY' })), 'conflict')
-  t.equal(await recorder.record(event('pay_1_2', { essence: '999 CNY' })), 'recorded')
+  t.equal(await recorder.record(event('pay_1_1', { content: '999 CNY' })), 'conflict')
+  t.equal(await recorder.record(event('pay_1_2', { content: '999 CNY' })), 'recorded')
   t.match(await counts(), { waiting: 2 })
   const many = await Promise.all(Array.from({ length: 100 }, () => recorder.record(event('pay_1_3'))))
   t.equal(many.filter((each) => each === 'recorded').length, 1)
@@ -63,9 +65,11 @@ t.test('record() fails while Redis is away, at its start too, and works as soon 
   t.teardown(() => redis.stop())
   redis.kill()
   const connection = connectPrompt(redis.url, () => undefined)
-  const recorder = createEventRecorder(connection, 'away:{events}')
+  const [prefix, durability] = ['away:{events}', undefined]
+  const queue = new LazyQueue<QueuedEvent>(connection, prefix, QUEUE_NAME)
+  const recorder = new EventRecorder({ redis: connection, prefix, queue, durability })
   t.teardown(async () => {
-    await recorder.close()
+    await queue.close()
     connection.disconnect()
   })
   await t.rejects(recorder.record(event('pay_1_1')))

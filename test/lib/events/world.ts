@@ -5,9 +5,12 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { type Delivery, type DeliveryOptions, type DeliveryReport, startDelivery } from '../../../lib/events/deliver.ts'
-import { createEventRecorder, type Event, type EventRecorder } from '../../../lib/events/queue.ts'
+import { type DeliveryOptions, type DeliveryReport, startDelivery } from '../../../lib/events/delivery.ts'
+import { type Event, QUEUE_NAME, type QueuedEvent } from '../../../lib/events/model.ts'
+import { EventRecorder } from '../../../lib/events/recorder.ts'
 import { connectPatient, connectPrompt, settled } from '../../../lib/redis/connect.ts'
+import { LazyQueue } from '../../../lib/redis/queue.ts'
+import type { Worker } from '../../../lib/redis/worker.ts'
 import type { PrivateRedis } from '../../../tools/redis.ts'
 import { sharedRedis } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
@@ -47,7 +50,7 @@ export async function receive(t: Test, respond: Respond): Promise<Receiver> {
 }
 
 export interface Started {
-  delivery: Delivery
+  delivery: Worker
   tries: DeliveryReport[]
   redis: Redis
   /** Cuts it off from Redis for ever: it can neither renew its claims nor note how its posts end. */
@@ -71,9 +74,10 @@ export async function eventWorld(t: Test, own?: PrivateRedis): Promise<EventWorl
   const prefix = `t${randomBytes(4).toString('hex')}:{events}`
   const redis = connectPrompt(url, () => undefined)
   await settled(redis, 1000)
-  const recorder = createEventRecorder(redis, prefix)
+  const queue = new LazyQueue<QueuedEvent>(redis, prefix, QUEUE_NAME)
+  const recorder = new EventRecorder({ redis, prefix, queue, durability: undefined })
   t.teardown(async () => {
-    await recorder.close()
+    await queue.close()
     redis.disconnect()
   })
   const secret = `whsec_${randomBytes(32).toString('base64')}`
@@ -136,7 +140,7 @@ export const event = (id: string, change: Partial<Event> = {}): Event => ({
   type: 'payment.succeeded',
   timestamp: '2025-01-01T00:01:05.000Z',
   data: { outTradeNo: id, attach: '茶 "quoted"' },
-  essence: '100 CNY',
+  content: '100 CNY',
   ...change
 })
 

@@ -2,7 +2,7 @@
 import { createCipheriv, createPublicKey, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import type { Event } from '../../../lib/events/queue.ts'
+import type { Event } from '../../../lib/events/model.ts'
 import { type Known, mismatchOf } from '../../../lib/pay/match.ts'
 import type { PayNotice } from '../../../lib/pay/model.ts'
 import { createApiV3Key } from '../../../lib/pay/v3/credentials.ts'

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import type { EventSummary } from '../../../lib/events/job-reader.ts'
-import type { Event } from '../../../lib/events/queue.ts'
+import type { Event } from '../../../lib/events/model.ts'
 import { API_KEY, build, type Environment } from '../../helper.ts'
 import { event, receive } from '../../lib/events/world.ts'
 import { bearer, refused } from '../api/client.ts'
@@ -124,7 +124,7 @@ t.test('GET events/{id} shows an event that waits, is to be tried again, failed,
 
 t.test('POST redeliver takes an event that waits, twice, and changes nothing of it', async (t) => {
   const { app, record, redeliver, list, find } = await start(t)
-  const [id = ''] = await record(1, { isPatient: true })
+  const [id = ''] = await record(1, { lowPriority: true })
   for (const time of [1, 2]) {
     const answer = await redeliver(id)
     t.equal(answer.statusCode, 202, `${time}`)
@@ -149,7 +149,7 @@ t.test('POST redeliver is for every state what it says, also when twenty ask at 
 
 t.test('POST redeliver ends the pause of what is to be tried again, and what was tried counts on', async (t) => {
   const { app, backend, another, record, redeliver, find } = await start(t)
-  const ids = [...(await record(1)), ...(await record(1, { isPatient: true }, 2))]
+  const ids = [...(await record(1)), ...(await record(1, { lowPriority: true }, 2))]
   backend.respond(503, 2)
   const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
   for (const id of ids) await until(find, id, ({ nextTryAt }) => nextTryAt !== undefined)
@@ -162,7 +162,7 @@ t.test('POST redeliver ends the pause of what is to be tried again, and what was
 
 t.test('a message that failed and is sent again is still patient, and arrives', async (t) => {
   const { app, backend, another, record, redeliver, find } = await start(t)
-  const [id = ''] = await record(1, { isPatient: true })
+  const [id = ''] = await record(1, { lowPriority: true })
   backend.respond(410, 1)
   const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
   await until(find, id, ({ state }) => state === 'failed')
@@ -306,7 +306,7 @@ t.test('a payment stays among the delivered though 200,000 events are delivered 
   const [paid = ''] = await record(1)
   await until(find, paid, ({ state }) => state === 'delivered')
   await fill(app, `${app.keys.eventQueue}:webhook:completed`, 199_998)
-  const [message = ''] = await record(1, { type: 'message.received', isPatient: true }, 2)
+  const [message = ''] = await record(1, { type: 'message.received', lowPriority: true }, 2)
   await until(find, message, ({ state }) => state === 'delivered')
   t.match(await find(paid), { id: paid, state: 'delivered', lastStatus: 204 })
 })

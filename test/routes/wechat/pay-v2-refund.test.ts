@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { TRIES } from '../../../lib/events/queue.ts'
+import { TRIES } from '../../../lib/events/model.ts'
 import { Orders, RefundRecords } from '../../../lib/pay/records.ts'
 import {
   type ConfirmationReport,

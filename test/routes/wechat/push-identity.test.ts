@@ -114,8 +114,8 @@ t.test('what the version before recorded is not told again, and it tells nothing
     type: 'message.received',
     timestamp: '2024-04-26T06:20:45.000Z',
     data: { raw: message },
-    essence: id,
-    isPatient: true
+    content: id,
+    lowPriority: true
   })
   const message = textMessage()
   const id = `msg_${APPID}_${message.MsgId}`

@@ -1,25 +1,19 @@
 /**
  * Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try.
  */
-import { type Job, UnrecoverableError, Worker } from 'bullmq'
+import { type Job, UnrecoverableError } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { type Connections, openConnections } from '../http/connections.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
-import { withTimeout } from '../util/timeout.ts'
-import { describeFailure } from './last-try.ts'
-import { QUEUE_NAME, type QueuedEvent } from './open-queue.ts'
-import { pauseMs } from './queue.ts'
-import { createWaitingIndex } from './waiting.ts'
+import { QueueWorker, type Worker } from '../redis/worker.ts'
+import { describeFailure } from './job-reader.ts'
+import { pauseMs, QUEUE_NAME, type QueuedEvent } from './model.ts'
+import { PendingIndex } from './pending.ts'
 
 const PARALLEL = 50
 /** The body of an answer says nothing to us; a longer one costs the connection. */
 const MOST_ANSWER_BYTES = 64 * 1024
-/** After a failure of the connection to Redis, which itself comes back within a second. */
-const RETRY_MS = 1000
-/** What it may take Redis to note how the posts ended, once they have. */
-const LAST_WORDS_MS = 1500
-
 export interface DeliveryTimes {
   /** From the attempt to connect until the last byte of the answer. */
   answerMs: number
@@ -30,8 +24,8 @@ export interface DeliveryTimes {
    * minute.
    */
   lookMs: number
-  /** What posts under way get at close(), well inside the time a process has to shut down. */
-  closeMs: number
+  /** What posts under way get at close(). */
+  closeMs: number | undefined
   /** Milliseconds after `triesMade` tries. */
   pauseMs: (triesMade: number) => number
 }
@@ -40,7 +34,7 @@ const TIMES: DeliveryTimes = {
   answerMs: 15_000,
   lockMs: 20_000,
   lookMs: 10_000,
-  closeMs: 4000,
+  closeMs: undefined,
   pauseMs: (triesMade) => pauseMs(triesMade, Math.random())
 }
 
@@ -67,66 +61,53 @@ export interface DeliveryOptions {
   times?: Partial<DeliveryTimes>
 }
 
-export interface Delivery {
-  /**
-   * Takes no more events, lets posts under way end, and breaks off what takes too long: it is tried again. Resolves in
-   * time also while Redis is away; what could not be noted there another instance takes over. Never rejects.
-   */
-  close(): Promise<void>
-}
-
-export function startDelivery(options: DeliveryOptions): Delivery {
-  const { redis, prefix, url, onTry, onError } = options
+export function startDelivery(options: DeliveryOptions): Worker {
+  const { redis, prefix } = options
   const times = { ...TIMES, ...options.times }
   const connectTimeoutMs = Math.min(5000, times.answerMs)
-  const receiver = openConnections(new URL(url).origin, { connectTimeoutMs, proxy: options.proxy })
+  const receiver = openConnections(new URL(options.url).origin, { connectTimeoutMs, proxy: options.proxy })
   const sign = signer(options.secrets)
-
-  const index = createWaitingIndex(redis, prefix)
-
-  /** What it gives is kept with the delivered event. */
-  async function deliver(job: Job<QueuedEvent, number>): Promise<number> {
-    const { id, body } = job.data
-    const report = { id, type: job.name, try: job.attemptsMade + 1 }
-    const status = await post(receiver, url, body, sign(id, new Date(options.now()), body), times.answerMs).catch(
-      (error: Error) => {
-        onTry?.({ ...report, error: failureName(error) })
-        throw new Error(describeFailure(failureName(error)))
-      }
-    )
-    onTry?.({ ...report, status })
-    if (status === 410) throw new UnrecoverableError(describeFailure(status))
-    if (status < 200 || status > 299) throw new Error(describeFailure(status))
-    return status
-  }
-
-  const worker = new Worker<QueuedEvent, number>(QUEUE_NAME, deliver, {
-    connection: redis,
+  const delivery = { ...options, receiver, sign, timeoutMs: times.answerMs }
+  const pending = new PendingIndex(redis, prefix)
+  return new QueueWorker<QueuedEvent, number>({
+    redis,
     prefix,
+    name: QUEUE_NAME,
+    ...times,
     concurrency: PARALLEL,
-    lockDuration: times.lockMs,
-    stalledInterval: times.lookMs,
-    runRetryDelay: RETRY_MS,
-    maxStalledCount: Number.MAX_SAFE_INTEGER,
-    settings: { backoffStrategy: times.pauseMs }
+    work: (job) => deliver(job, delivery),
+    onTried: (jobId) => void pending.tidy(jobId).catch(() => undefined),
+    onError: options.onError,
+    breakOff: () => receiver.dispatcher.destroy()
   })
-  worker.on('error', onError)
-  const forget = (job: Job | undefined) => void (job?.id && index.tidy(job.id).catch(() => undefined))
-  worker.on('completed', forget)
-  worker.on('failed', forget)
+}
 
-  return {
-    async close() {
-      const closed = worker.close(redis.status !== 'ready').catch(onError)
-      await withTimeout(closed, times.closeMs)
-      await receiver.dispatcher.destroy()
-      await withTimeout(closed, LAST_WORDS_MS)
-    }
-  }
+type Sign = (id: string, at: Date, body: string) => Record<string, string>
+
+interface Delivery extends Pick<DeliveryOptions, 'url' | 'onTry' | 'now'> {
+  receiver: Connections
+  sign: Sign
+  timeoutMs: number
+}
+
+/** One try. Answers the HTTP status, which is kept with the event. Throws where the event was not taken. */
+async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promise<number> {
+  const { receiver, url, sign, timeoutMs, onTry, now } = delivery
+  const { id, body } = job.data
+  const report = { id, type: job.name, try: job.attemptsMade + 1 }
+  const signature = sign(id, new Date(now()), body)
+  const status = await post(receiver, url, body, signature, timeoutMs).catch((error: Error) => {
+    onTry?.({ ...report, error: failureName(error) })
+    throw new Error(describeFailure(failureName(error)))
+  })
+  onTry?.({ ...report, status })
+  if (status === 410) throw new UnrecoverableError(describeFailure(status))
+  if (status < 200 || status > 299) throw new Error(describeFailure(status))
+  return status
 }
 
 /** Signs with every secret, so that a receiver may hold the old or the new one while they change. */
-function signer(secrets: readonly string[]): (id: string, at: Date, body: string) => Record<string, string> {
+function signer(secrets: readonly string[]): Sign {
   const webhooks = secrets.map((secret) => new Webhook(secret))
   return (id, at, body) => ({
     'webhook-id': id,

@@ -4,20 +4,12 @@
  * forgotten.
  */
 import type { Redis } from 'ioredis'
-import { eventKeys } from '../redis/keys.ts'
+import { type EventKeys, eventKeys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
-import { QUEUE_NAME } from './open-queue.ts'
+import { QUEUE_NAME } from './model.ts'
 
 /** How long an entry may be there before its job. */
 const GRACE_MS = 60_000
-
-export interface WaitingIndex {
-  add(jobId: string, recordedAtMs: number): Promise<unknown>
-  /** For an entry whose job was never made. */
-  remove(jobId: string): Promise<unknown>
-  /** Forgets the entry where its job has ended, or is not there though it is time. */
-  tidy(jobId: string): Promise<unknown>
-}
 
 /** KEYS index, job; ARGV job id, the time before which a job must be there. */
 const TIDY = defineScript(
@@ -30,11 +22,27 @@ if not isThere and tonumber(recordedAt) > tonumber(ARGV[2]) then return 0 end
 return redis.call('ZREM', KEYS[1], ARGV[1])`
 )
 
-export function createWaitingIndex(redis: Redis, prefix: string): WaitingIndex {
-  const keys = eventKeys(prefix, QUEUE_NAME)
-  return {
-    add: (jobId, recordedAtMs) => redis.zadd(keys.waiting, recordedAtMs, jobId),
-    remove: (jobId) => redis.zrem(keys.waiting, jobId),
-    tidy: (jobId) => runScript(redis, TIDY, [keys.waiting, keys.job(jobId)], [jobId, Date.now() - GRACE_MS])
+export class PendingIndex {
+  readonly #redis: Redis
+  readonly #keys: EventKeys
+
+  constructor(redis: Redis, prefix: string) {
+    this.#redis = redis
+    this.#keys = eventKeys(prefix, QUEUE_NAME)
+  }
+
+  add(jobId: string, recordedAtMs: number): Promise<unknown> {
+    return this.#redis.zadd(this.#keys.pending, recordedAtMs, jobId)
+  }
+
+  /** For an entry whose job was never made. */
+  remove(jobId: string): Promise<unknown> {
+    return this.#redis.zrem(this.#keys.pending, jobId)
+  }
+
+  /** Forgets the entry where its job has ended, or is not there though it is time. */
+  tidy(jobId: string): Promise<unknown> {
+    const { pending, job } = this.#keys
+    return runScript(this.#redis, TIDY, [pending, job(jobId)], [jobId, Date.now() - GRACE_MS])
   }
 }

@@ -1,19 +1,19 @@
-/** Pages through a sorted set, newest first, by a place that holds while members come and go. */
+/** Pages through a sorted set, newest first, by a cursor that is good while members come and go. */
 import type { Redis } from 'ioredis'
 import { defineScript, runScript } from './script.ts'
 
 /** Where a member stands: by its score, then by its name. */
-export interface Place {
+export interface Position {
   score: number
   member: string
 }
 
 /**
  * KEYS sorted set; ARGV highest score, lowest score, the member after which to begin (or nothing), how many. Members
- * and scores by turns. Of one score the members come in falling order of their bytes, so that the place is known though
+ * and scores by turns. Of one score the members come in falling order of their bytes, so the position is known though
  * the member is gone; Lua's own < goes by the locale.
  */
-const PLACES_AFTER = defineScript(
+const MEMBERS_AFTER = defineScript(
   1,
   `local function isBelow(one, other)
   for at = 1, math.min(#one, #other) do
@@ -38,21 +38,21 @@ end
 return found`
 )
 
-export interface PlacesQuery {
-  after: Place | undefined
+export interface MembersQuery {
+  after: Position | undefined
   count: number
-  /** Lower scores count as gone. */
-  lowest?: number
+  /** Lower scores count as gone. Default: 0. */
+  lowest?: number | undefined
 }
 
-/** At most `count` places after `after`, from the highest score down. What it costs does not grow with the set. */
-export async function placesAfter(
+/** At most `count` members after `after`, from the highest score down. What it costs does not grow with the set. */
+async function membersAfter(
   redis: Redis,
   key: string,
-  { after, count, lowest = 0 }: PlacesQuery
-): Promise<Place[]> {
+  { after, count, lowest = 0 }: MembersQuery
+): Promise<Position[]> {
   const args = [after?.score ?? '+inf', lowest, after?.member ?? '', count]
-  const flat = (await runScript(redis, PLACES_AFTER, [key], args)) as string[]
+  const flat = (await runScript(redis, MEMBERS_AFTER, [key], args)) as string[]
   return Array.from({ length: flat.length / 2 }, (_, index) => ({
     member: flat[2 * index] ?? '',
     score: Number(flat[2 * index + 1])
@@ -60,15 +60,16 @@ export async function placesAfter(
 }
 
 /** Less than 0 where `one` comes before `other`. */
-export function inOrder(one: Place, other: Place): number {
+export function comparePositions(one: Position, other: Position): number {
   if (one.score !== other.score) return other.score - one.score
   return Buffer.compare(Buffer.from(other.member), Buffer.from(one.member))
 }
 
 /** For a URL: the score in base 36, a dot, the member. Scores are whole, members of `[\w.-]`. */
-export const cursorOf = ({ score, member }: Place): string => `${score.toString(36)}.${member}`
+export const writeCursor = ({ score, member }: Position): string => `${score.toString(36)}.${member}`
 
-export function placeOf(cursor: string): Place {
+export function readCursor(cursor: string | undefined): Position | undefined {
+  if (cursor === undefined) return undefined
   const dot = cursor.indexOf('.')
   return { score: Number.parseInt(cursor.slice(0, dot), 36), member: cursor.slice(dot + 1) }
 }
@@ -76,35 +77,35 @@ export function placeOf(cursor: string): Place {
 /** Rounds of one page: what is gone may fill some of them. */
 const MOST_ROUNDS = 20
 
-export interface PlacedPage<T> {
-  items: { place: Place; item: T }[]
+export interface MemberPage<T> {
+  items: { position: Position; item: T }[]
   /** Where the page ended, if anything may follow. */
-  stop?: Place
+  stop: Position | undefined
 }
 
-export interface PlacedPageOptions<T> extends PlacesQuery {
+export interface MemberPageQuery<T> extends MembersQuery {
   /** What each member is, in their order; undefined for what is gone. */
   describe(members: string[]): Promise<(T | undefined)[]>
 }
 
 /** One page of what the members of a sorted set stand for. `count`: how many at most; fewer where much is gone. */
-export async function pageOfPlaces<T>(
+export async function readPage<T>(
   redis: Redis,
   key: string,
-  { after, count, describe, ...query }: PlacedPageOptions<T>
-): Promise<PlacedPage<T>> {
-  const items: { place: Place; item: T }[] = []
+  { after, count, describe, lowest }: MemberPageQuery<T>
+): Promise<MemberPage<T>> {
+  const items: MemberPage<T>['items'] = []
   let reached = after
   for (let round = 0; round < MOST_ROUNDS; round += 1) {
-    const places = await placesAfter(redis, key, { ...query, after: reached, count: count + 1 })
-    const described = await describe(places.map(({ member }) => member))
-    items.push(...places.flatMap((place, at) => placed(place, described[at])))
-    const stop = items[count - 1]?.place
+    const positions = await membersAfter(redis, key, { after: reached, count: count + 1, lowest })
+    const described = await describe(positions.map(({ member }) => member))
+    items.push(...positions.flatMap((position, at) => found(position, described[at])))
+    const stop = items[count - 1]?.position
     if (items.length > count && stop !== undefined) return { items: items.slice(0, count), stop }
-    if (places.length <= count) return { items }
-    reached = places.at(-1)
+    if (positions.length <= count) return { items, stop: undefined }
+    reached = positions.at(-1)
   }
-  return { items, ...(reached !== undefined && { stop: reached }) }
+  return { items, stop: reached }
 }
 
-const placed = <T>(place: Place, item: T | undefined) => (item === undefined ? [] : [{ place, item }])
+const found = <T>(position: Position, item: T | undefined) => (item === undefined ? [] : [{ position, item }])

@@ -1,0 +1,153 @@
+/** Workers do jobs in the background, several at a time, until they are closed, also after trouble with Redis. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { Worker as BullWorker, type Job } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { withTimeout } from '../util/timeout.ts'
+
+/** After a failure of the connection to Redis, which itself comes back within a second. */
+const RETRY_MS = 1000
+/** What jobs under way get at close(), well inside the time that a process has to shut down. */
+const CLOSE_MS = 4000
+/** What it may take Redis to note how jobs ended that were broken off. */
+const LAST_NOTES_MS = 1500
+
+export interface WorkerOptions {
+  /** Jobs at a time. */
+  concurrency: number
+  /** Trouble with Redis, or a job that failed in a way that nobody handles. */
+  onError: (error: Error) => void
+  /** Default: 4 s. */
+  closeMs?: number | undefined
+  /** Breaks off the jobs that are still under way after `closeMs`. */
+  breakOff?: (() => Promise<void>) | undefined
+}
+
+export abstract class Worker {
+  readonly #options: WorkerOptions
+
+  constructor(options: WorkerOptions) {
+    this.#options = options
+  }
+
+  /** Takes no more jobs. Resolves when the last one under way has ended. */
+  protected abstract stop(): Promise<void>
+
+  /**
+   * Takes no more jobs, lets those under way end, and breaks off what takes too long. Resolves in time also while Redis
+   * is away: another worker takes over what could not be noted there. Never rejects.
+   */
+  async close(): Promise<void> {
+    const { onError, closeMs = CLOSE_MS, breakOff } = this.#options
+    const stopped = this.stop().catch(onError)
+    await withTimeout(stopped, closeMs)
+    await breakOff?.()
+    await withTimeout(stopped, LAST_NOTES_MS)
+  }
+}
+
+export interface QueueWorkerOptions<T, R> extends WorkerOptions {
+  /** A patient connection: the worker blocks on it. It stays the caller's. */
+  redis: Redis
+  prefix: string
+  name: string
+  /** Does a job. What it throws has the job tried again. */
+  work: (job: Job<T, R>) => Promise<R>
+  /** Milliseconds after `triesMade` tries. */
+  pauseMs: (triesMade: number) => number
+  /** Renewed every half of it. Whoever does not is dead, and its jobs are another's. */
+  lockMs: number
+  /** Between two looks for the jobs of the dead. */
+  lookMs: number
+  /** After each try. */
+  onTried?: ((jobId: string) => void) | undefined
+}
+
+/** Does the jobs of a BullMQ queue. */
+export class QueueWorker<T, R = void> extends Worker {
+  readonly #redis: Redis
+  readonly #worker: BullWorker<T, R>
+
+  constructor(options: QueueWorkerOptions<T, R>) {
+    super(options)
+    const { redis, prefix, name, work, onTried } = options
+    this.#redis = redis
+    this.#worker = new BullWorker<T, R>(name, work, {
+      connection: redis,
+      prefix,
+      concurrency: options.concurrency,
+      lockDuration: options.lockMs,
+      stalledInterval: options.lookMs,
+      runRetryDelay: RETRY_MS,
+      maxStalledCount: Number.MAX_SAFE_INTEGER,
+      settings: { backoffStrategy: options.pauseMs }
+    })
+    this.#worker.on('error', options.onError)
+    const tried = (job: Job | undefined) => job?.id !== undefined && onTried?.(job.id)
+    this.#worker.on('completed', tried)
+    this.#worker.on('failed', tried)
+  }
+
+  protected async stop(): Promise<void> {
+    await this.#worker.close(this.#redis.status !== 'ready')
+  }
+}
+
+export interface Taken<T> {
+  jobs: T[]
+  /** How long to sleep where there are none. */
+  sleepMs: number
+}
+
+export interface PollingWorkerOptions<T> extends WorkerOptions {
+  /** At most `most` jobs that are due. */
+  take: (most: number) => Promise<Taken<T>>
+  work: (job: T) => Promise<void>
+}
+
+/** Does jobs that lie in no queue: looks for them again and again. One slow job holds no other up. */
+export class PollingWorker<T> extends Worker {
+  readonly #options: PollingWorkerOptions<T>
+  readonly #closing = new AbortController()
+  readonly #underWay = new Set<Promise<void>>()
+  readonly #running: Promise<void>
+
+  constructor(options: PollingWorkerOptions<T>) {
+    super(options)
+    this.#options = options
+    this.#running = this.#run()
+  }
+
+  protected stop(): Promise<void> {
+    this.#closing.abort()
+    return this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing
+    while (!signal.aborted) {
+      const { jobs, sleepMs } = await this.#take()
+      for (const job of jobs) this.#begin(job)
+      if (this.#underWay.size >= this.#options.concurrency) await Promise.race(this.#underWay)
+      else if (jobs.length === 0) await pause(sleepMs, undefined, { signal }).catch(() => undefined)
+    }
+    await Promise.all(this.#underWay)
+  }
+
+  async #take(): Promise<Taken<T>> {
+    const { take, concurrency, onError } = this.#options
+    try {
+      return await take(concurrency - this.#underWay.size)
+    } catch (error) {
+      onError(error as Error)
+      return { jobs: [], sleepMs: RETRY_MS }
+    }
+  }
+
+  #begin(job: T): void {
+    const { work, onError } = this.#options
+    const done = work(job)
+      .catch(onError)
+      .finally(() => this.#underWay.delete(done))
+    this.#underWay.add(done)
+  }
+}
