@@ -1,11 +1,12 @@
 /** Sessions written straight into Redis, as many as nobody would log in one by one; and what they take up there. */
 
-import { createSealer } from '../lib/crypto/seal.ts'
+import { Sealer } from '../lib/crypto/seal.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { redisKeys } from '../lib/redis/keys.ts'
 import type { Session } from '../lib/sessions/model.ts'
-import { writeRefreshToken } from '../lib/sessions/refresh.ts'
-import { createSessionStore } from '../lib/sessions/store.ts'
+import { writeRefreshToken } from '../lib/sessions/refresh-tokens.ts'
+import { SessionKeys } from '../lib/sessions/session-keys.ts'
+import { SessionStore } from '../lib/sessions/store.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
 
 /** The defaults of the settings. */
@@ -28,16 +29,14 @@ export async function connectSessions({ redis, encryptionKey, payee: { appid } }
     // A Redis that is away shows in the answers.
   })
   await settled(connection, 5000)
-  const sealer = createSealer([encryptionKey])
-  const store = createSessionStore({
-    redis: connection,
-    keys: redisKeys(REDIS_PREFIX),
-    sealer,
+  const sealer = new Sealer([encryptionKey])
+  const common = { redis: connection, keys: redisKeys(REDIS_PREFIX), sealer, onDamaged: () => {}, now: Date.now }
+  const store = new SessionStore({
+    ...common,
+    sessionKeys: new SessionKeys(common),
     refreshTtlSeconds: REFRESH_TTL_SECONDS,
     sessionKeyTtlSeconds: SESSION_KEY_TTL_SECONDS,
-    sessionMaxAgeSeconds: 0,
-    onDamaged: () => {},
-    now: Date.now
+    sessionMaxAgeSeconds: 0
   })
   let made = 0
 

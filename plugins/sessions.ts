@@ -1,14 +1,13 @@
 /**
- * `app.sessions`: who is logged in; `app.users`: all that is held of one; `app.heldKeys`: with what their data opens;
- * and `app.sealer` for all that must not lie open in Redis.
+ * `app.sessions`: who is logged in, and with what their data opens; `app.users`: all that is held of one; `app.sealer`
+ * for all that must not lie open in Redis.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { EncryptionKey } from '../lib/crypto/seal.ts'
-import { createSealer, type Sealer } from '../lib/crypto/seal.ts'
-import { createHeldKeys, type HeldKeys } from '../lib/sessions/held-keys.ts'
-import { createSessionStore, type SessionStore, type SessionStoreOptions } from '../lib/sessions/store.ts'
-import { createUsers, type Users } from '../lib/sessions/users.ts'
+import { type EncryptionKey, Sealer } from '../lib/crypto/seal.ts'
+import { SessionKeys } from '../lib/sessions/session-keys.ts'
+import { SessionStore } from '../lib/sessions/store.ts'
+import { Users } from '../lib/sessions/users.ts'
 
 export interface SessionsOptions {
   encryptionKeys: readonly EncryptionKey[]
@@ -21,7 +20,6 @@ export interface SessionsOptions {
 declare module 'fastify' {
   interface FastifyInstance {
     sealer: Sealer
-    heldKeys: HeldKeys
     sessions: SessionStore
     users: Users
   }
@@ -30,19 +28,20 @@ declare module 'fastify' {
 export default fp<SessionsOptions>(
   async (app: FastifyInstance, { encryptionKeys, ...times }) => {
     const { redis, keys } = app
-    const sealer = createSealer(encryptionKeys)
-    app.decorate('sealer', sealer)
+    const { now } = times
+    const sealer = new Sealer(encryptionKeys)
     const onDamaged = warnOnce(app)
-    const sessions = createSessionStore({ redis, keys, sealer, onDamaged, ...times })
-    app.decorate('heldKeys', createHeldKeys({ redis, keys, sealer, onDamaged, now: times.now }))
+    const sessionKeys = new SessionKeys({ redis, keys, sealer, onDamaged, now })
+    const sessions = new SessionStore({ redis, keys, sealer, sessionKeys, onDamaged, ...times })
+    app.decorate('sealer', sealer)
     app.decorate('sessions', sessions)
-    app.decorate('users', createUsers({ redis, keys, sessions, now: times.now }))
+    app.decorate('users', new Users({ redis, keys, sessions, now }))
   },
   { name: 'sessions', dependencies: ['redis'], fastify: '5.x' }
 )
 
 /** One line for each kind of damage and app: what is damaged is asked for again and again. */
-function warnOnce({ log }: FastifyInstance): SessionStoreOptions['onDamaged'] {
+function warnOnce({ log }: FastifyInstance): (appid: string, what: 'session' | 'session_keys') => void {
   const told = new Set<string>()
   return (appid, what) => {
     if (told.has(`${what} ${appid}`)) return

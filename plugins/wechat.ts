@@ -6,7 +6,7 @@ import { Upstream } from '../lib/http/upstream.ts'
 import { FailedTries } from '../lib/limits/failed-tries.ts'
 import { Once } from '../lib/redis/once.ts'
 import type { User } from '../lib/sessions/model.ts'
-import { createRenewals, type Renewals } from '../lib/sessions/renewals.ts'
+import { RefreshTokens } from '../lib/sessions/refresh-tokens.ts'
 import type { App } from '../lib/settings/model.ts'
 import { AccessTokens } from '../lib/wechat/access-token.ts'
 import { ProtectedCalls } from '../lib/wechat/api-security/calls.ts'
@@ -38,7 +38,7 @@ export interface WechatOptions {
 export interface Wechat {
   apps: Apps
   logins: Logins
-  renewals: Renewals
+  refreshTokens: RefreshTokens
   userData: UserData
   sessionKeys: SessionKeyCalls
   accessTokens: AccessTokens
@@ -64,7 +64,8 @@ export default fp<WechatOptions>(
 )
 
 function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstream, passing: Upstream): Wechat {
-  const { redis, keys, sealer, sessions, heldKeys, meters } = app
+  const { redis, keys, sealer, sessions, meters } = app
+  const { sessionKeys } = sessions
   const { timeoutMs, now } = options
   const apps = new Apps(options.apps)
   const protectedCalls = new ProtectedCalls({ apps: options.apps, upstream, onCertificateEnding: warner(app), now })
@@ -79,9 +80,9 @@ function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstre
   return {
     apps,
     logins: new Logins({ once, keys, sessions, apps, wechat: client, meters }),
-    renewals: createRenewals({ sessions, sealer, knowsApp: (appid) => apps.knows(appid), meters, now }),
-    userData: new UserData({ phoneCodes, failedTries, keyRingOf: (user) => heldKeys.all(user), ...ofData }),
-    sessionKeys: new SessionKeyCalls({ redis, keys, heldKeys, accessTokens, upstreamMs }),
+    refreshTokens: new RefreshTokens({ sessions, sealer, knowsApp: (appid) => apps.knows(appid), meters, now }),
+    userData: new UserData({ phoneCodes, failedTries, keyRingOf: (user) => sessionKeys.ringOf(user), ...ofData }),
+    sessionKeys: new SessionKeyCalls({ redis, keys, sessionKeys, accessTokens, upstreamMs }),
     accessTokens,
     passthrough: new Passthrough({ accessTokens, upstream: passing, protectedCalls, meters })
   }

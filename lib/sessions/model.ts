@@ -21,7 +21,7 @@ export interface SessionRecord {
 
 /** Each refresh moves `expiresAt` on, at most to the oldest age that a session may have. */
 export interface Session extends SessionId, SessionRecord {
-  unionid?: string
+  unionid: string | undefined
   /** Unix seconds; 0 where no session_key was ever held. */
   sessionKeyEndsAt: number
 }
@@ -29,7 +29,7 @@ export interface Session extends SessionId, SessionRecord {
 export interface NewSession {
   appid: string
   openid: string
-  unionid?: string
+  unionid?: string | undefined
   /** Decoded, 16 bytes. */
   sessionKey: Buffer
 }
@@ -51,7 +51,7 @@ export interface PageRequest {
   /** How many at most. */
   limit: number
   /** Where the page before ended: its `next`. */
-  cursor?: string
+  cursor?: string | undefined
 }
 
 export interface Page {

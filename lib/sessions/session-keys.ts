@@ -1,81 +1,72 @@
 /**
- * How a user's last session_keys lie in Redis: newest first, each `[ends at, 4 bytes][fingerprint, 4][length, 1][sealed
- * key]`.
+ * The session_keys of a user: all of them, to open data; the newest, for calls that WeChat wants signed with it; and
+ * its change by a reset.
  */
-import { hash } from 'node:crypto'
+import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
+import type { Keys } from '../redis/keys.ts'
+import { runScript } from '../redis/script.ts'
+import { unlessWrongType } from '../redis/wrong-type.ts'
+import {
+  fingerprint,
+  isWhole,
+  KEPT_SESSION_KEYS,
+  packSessionKey,
+  unpackNewestKey,
+  unpackSessionKeys
+} from './key-history.ts'
+import type { KeyRing, User } from './model.ts'
+import { REPLACE_KEY } from './scripts.ts'
 
-export const SESSION_KEY_BYTES = 16
-/** WeChat renews the key at each wx.login; data made a moment before belongs to the one before. */
-export const KEPT_SESSION_KEYS = 3
-
-const EXPIRY_BYTES = 4
-const FINGERPRINT_BYTES = 4
-const HEAD_BYTES = EXPIRY_BYTES + FINGERPRINT_BYTES + 1
-
-/**
- * Decodes a session_key as WeChat writes it (24 base64 characters); undefined where it is not one (mini-program.md
- * 1.2).
- */
-export function decodeSessionKey(text: string): Buffer | undefined {
-  const key = Buffer.from(text, 'base64')
-  return key.length === SESSION_KEY_BYTES && key.toString('base64') === text ? key : undefined
-}
-
-/** Tells the keys of one place apart without opening them. */
-export const fingerprint = (key: Buffer, place: string): Buffer =>
-  hash('sha256', Buffer.concat([Buffer.from(place), key]), 'buffer').subarray(0, FINGERPRINT_BYTES)
-
-/** One record of the history. The fingerprint lets the same key, handed out again by WeChat, replace itself. */
-export function packSessionKey(key: Buffer, expiresAtSeconds: number, place: string, sealer: Sealer): Buffer {
-  const sealed = sealer.seal(key, place)
-  const record = Buffer.alloc(HEAD_BYTES + sealed.length)
-  record.writeUInt32BE(expiresAtSeconds)
-  fingerprint(key, place).copy(record, EXPIRY_BYTES)
-  record[HEAD_BYTES - 1] = sealed.length
-  sealed.copy(record, HEAD_BYTES)
-  return record
-}
-
-/** The keys that still hold and open, newest first. */
-export function unpackSessionKeys(history: Buffer, nowSeconds: number, place: string, sealer: Sealer): Buffer[] {
-  return recordsOf(history).flatMap((record) => openRecord(record, nowSeconds, place, sealer) ?? [])
-}
-
-/**
- * The key that WeChat gave last; undefined where it holds no more or does not open, also while an older one would: to
- * WeChat that one is dead.
- */
-export function unpackNewestKey(
-  history: Buffer,
-  nowSeconds: number,
-  place: string,
+export interface SessionKeysOptions {
+  redis: Redis
+  keys: Keys
   sealer: Sealer
-): Buffer | undefined {
-  const [newest] = recordsOf(history)
-  return newest && openRecord(newest, nowSeconds, place, sealer)
+  /** What is held of this app's user is not as we write it; as much of it as can be read counts. */
+  onDamaged: (appid: string, what: 'session_keys') => void
+  /** Milliseconds since 1970. */
+  now: () => number
 }
 
-/** When each key ends that still holds, Unix seconds, newest key first. None is opened. */
-export const sessionKeyEnds = (history: Buffer, nowSeconds: number): number[] =>
-  recordsOf(history).flatMap((record) => (record.readUInt32BE() > nowSeconds ? record.readUInt32BE() : []))
+export class SessionKeys {
+  readonly #options: SessionKeysOptions
 
-/** Whether the history is as we write it, from its first byte to its last. */
-export function isWhole(history: Buffer): boolean {
-  const records = recordsOf(history)
-  return records.length > 0 && records.reduce((size, { length }) => size + length, 0) === history.length
-}
-
-/** One that is cut short ends the list. */
-function recordsOf(history: Buffer): Buffer[] {
-  const records: Buffer[] = []
-  for (let at = 0; at + HEAD_BYTES <= history.length; ) {
-    const end = at + HEAD_BYTES + history.readUInt8(at + HEAD_BYTES - 1)
-    if (end <= history.length) records.push(history.subarray(at, end))
-    at = end
+  constructor(options: SessionKeysOptions) {
+    this.#options = options
   }
-  return records
-}
 
-const openRecord = (record: Buffer, nowSeconds: number, place: string, sealer: Sealer): Buffer | undefined =>
-  record.readUInt32BE() > nowSeconds ? sealer.open(record.subarray(HEAD_BYTES), place) : undefined
+  /** All that still hold. One command. */
+  async ringOf({ appid, openid }: User): Promise<KeyRing> {
+    const { redis, keys, sealer, onDamaged } = this.#options
+    const place = keys.sessionKeys(appid, openid)
+    const [history, failed] = await redis.mgetBuffer(place, keys.failedTries(appid, openid))
+    if (history && !isWhole(history)) onDamaged(appid, 'session_keys')
+    const sessionKeys = history ? unpackSessionKeys(history, this.#nowSeconds(), place, sealer) : []
+    return { sessionKeys, failedTries: Number(failed) || 0 }
+  }
+
+  /** The key that WeChat gave last, 16 bytes; undefined where none is held any more. One command. */
+  async newest({ appid, openid }: User): Promise<Buffer | undefined> {
+    const { redis, keys, sealer } = this.#options
+    const place = keys.sessionKeys(appid, openid)
+    const history = await unlessWrongType(redis.getBuffer(place), () => null)
+    return history === null ? undefined : unpackNewestKey(history, this.#nowSeconds(), place, sealer)
+  }
+
+  /**
+   * Holds `fresh`, which WeChat gave for `replaced`, until the same end; data made under `replaced` can be opened as
+   * before. A key of a login that came meanwhile stays the newest, and a user who was logged out meanwhile stays
+   * without keys.
+   */
+  async replace({ appid, openid }: User, replaced: Buffer, fresh: Buffer): Promise<void> {
+    const { redis, keys, sealer } = this.#options
+    const place = keys.sessionKeys(appid, openid)
+    // The script writes the end of the one replaced, which a login may have moved on.
+    const packed = packSessionKey(fresh, 0, place, sealer)
+    await runScript(redis, REPLACE_KEY, [place], [fingerprint(replaced, place), packed, KEPT_SESSION_KEYS])
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.now() / 1000)
+  }
+}

@@ -3,8 +3,8 @@ import type { Redis } from 'ioredis'
 import { eraseUserCounts, readUserCounts, type UserCount } from '../limits/user-counts.ts'
 import type { Keys } from '../redis/keys.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
+import { sessionKeyEnds } from './key-history.ts'
 import type { Session, User } from './model.ts'
-import { sessionKeyEnds } from './session-keys.ts'
 import { MAX_SESSIONS_PER_USER, type SessionStore } from './store.ts'
 
 export interface HeldOfUser {
@@ -16,17 +16,6 @@ export interface HeldOfUser {
   counts: readonly UserCount[]
 }
 
-export interface Users {
-  /** Of somebody who never logged in: nothing. */
-  describe(user: User): Promise<HeldOfUser>
-  /**
-   * Sessions, session_keys and counts, as often as it is asked for. Tokens are refused from the next request on.
-   * Events, orders and callbacks in quarantine are the merchant's books and stay. What else names the user (the
-   * result of a login code or a phone code, the limit of a session) ends by itself within a minute.
-   */
-  erase(user: User): Promise<void>
-}
-
 export interface UsersOptions {
   redis: Redis
   keys: Keys
@@ -35,21 +24,33 @@ export interface UsersOptions {
   now: () => number
 }
 
-export function createUsers({ redis, keys, sessions, now }: UsersOptions): Users {
-  return {
-    async describe(user) {
-      const history = redis.getBuffer(keys.sessionKeys(user.appid, user.openid))
-      const [{ items }, held, counts] = await Promise.all([
-        sessions.list(user, { limit: MAX_SESSIONS_PER_USER }),
-        unlessWrongType(history, () => null),
-        readUserCounts(redis, keys, user, now())
-      ])
-      const ends = held === null ? [] : sessionKeyEnds(held, Math.floor(now() / 1000))
-      return { unionid: items[0]?.unionid, sessions: items, sessionKeyEnds: ends, counts }
-    },
+export class Users {
+  readonly #options: UsersOptions
 
-    async erase(user) {
-      await Promise.all([sessions.closeAll(user), eraseUserCounts(redis, keys, user)])
-    }
+  constructor(options: UsersOptions) {
+    this.#options = options
+  }
+
+  /** Of somebody who never logged in: nothing. */
+  async describe(user: User): Promise<HeldOfUser> {
+    const { redis, keys, sessions, now } = this.#options
+    const history = redis.getBuffer(keys.sessionKeys(user.appid, user.openid))
+    const [{ items }, held, counts] = await Promise.all([
+      sessions.list(user, { limit: MAX_SESSIONS_PER_USER }),
+      unlessWrongType(history, () => null),
+      readUserCounts(redis, keys, user, now())
+    ])
+    const ends = held === null ? [] : sessionKeyEnds(held, Math.floor(now() / 1000))
+    return { unionid: items[0]?.unionid, sessions: items, sessionKeyEnds: ends, counts }
+  }
+
+  /**
+   * Sessions, session_keys and counts, as often as it is asked for. Tokens are refused from the next request on.
+   * Events, orders and callbacks in quarantine are the merchant's books and stay. What else names the user (the
+   * result of a login code or a phone code, the limit of a session) ends by itself within a minute.
+   */
+  async erase(user: User): Promise<void> {
+    const { redis, keys, sessions } = this.#options
+    await Promise.all([sessions.closeAll(user), eraseUserCounts(redis, keys, user)])
   }
 }

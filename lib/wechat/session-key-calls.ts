@@ -7,9 +7,9 @@ import type { Redis } from 'ioredis'
 import { hasCode, ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import { type Lease, Leases } from '../redis/lease.ts'
-import type { HeldKeys } from '../sessions/held-keys.ts'
+import { decodeSessionKey } from '../sessions/key-history.ts'
 import type { User } from '../sessions/model.ts'
-import { decodeSessionKey } from '../sessions/session-keys.ts'
+import type { SessionKeys } from '../sessions/session-keys.ts'
 import { singleFlight } from '../util/single-flight.ts'
 import type { AccessTokens } from './access-token.ts'
 import type { WechatAnswer } from './client.ts'
@@ -20,7 +20,7 @@ const LEASE_MARGIN_MS = 1000
 export interface SessionKeyCallOptions {
   redis: Redis
   keys: Keys
-  heldKeys: HeldKeys
+  sessionKeys: Pick<SessionKeys, 'newest' | 'replace'>
   accessTokens: AccessTokens
   /** Longest time that one call to WeChat can take, its repetition included: a lease is longer. */
   upstreamMs: number
@@ -72,7 +72,7 @@ export class SessionKeyCalls {
   }
 
   async #newestKey(user: User): Promise<Buffer> {
-    const key = await this.#options.heldKeys.newest(user)
+    const key = await this.#options.sessionKeys.newest(user)
     if (key === undefined) throw new ServiceError('SESSION_KEY_EXPIRED')
     return key
   }
@@ -104,7 +104,7 @@ export class SessionKeyCalls {
     const fresh = typeof session_key === 'string' ? decodeSessionKey(session_key) : undefined
     if (fresh === undefined)
       throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'resetusersessionkey answered without a session_key' })
-    await this.#options.heldKeys.replace(user, key, fresh)
+    await this.#options.sessionKeys.replace(user, key, fresh)
   }
 }
 

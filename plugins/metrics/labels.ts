@@ -5,7 +5,7 @@ import { CALLBACK_REASONS } from '../../lib/callbacks/model.ts'
 import { ERRORS } from '../../lib/errors.ts'
 import { ERR_CODES_V2 } from '../../lib/pay/v2/errors.ts'
 import { ERROR_CODES_V3 } from '../../lib/pay/v3/errors.ts'
-import { KEPT_SESSION_KEYS } from '../../lib/sessions/session-keys.ts'
+import { KEPT_SESSION_KEYS } from '../../lib/sessions/key-history.ts'
 import { KNOWN_ERRCODES } from '../../lib/wechat/errcodes.ts'
 
 type Bound = (value: string | number | undefined) => string

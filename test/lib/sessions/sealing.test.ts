@@ -5,18 +5,18 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { createSealer } from '../../../lib/crypto/seal.ts'
-import { readRefreshToken, writeRefreshToken } from '../../../lib/sessions/refresh.ts'
+import { Sealer } from '../../../lib/crypto/seal.ts'
 import {
   decodeSessionKey,
   packSessionKey,
   unpackNewestKey,
   unpackSessionKeys
-} from '../../../lib/sessions/session-keys.ts'
+} from '../../../lib/sessions/key-history.ts'
+import { readRefreshToken, writeRefreshToken } from '../../../lib/sessions/refresh-tokens.ts'
 
 const key = (id: string) => ({ id, key: randomBytes(32) })
 const [first, second] = [key('first'), key('s')]
-const sealer = createSealer([first, second])
+const sealer = new Sealer([first, second])
 const claims = {
   appid: 'wx0123456789abcdef',
   openid: 'oUser_-1',
@@ -44,10 +44,10 @@ t.test('open() refuses every changed byte, every cut, other places and other key
     t.equal(sealer.open(sealed.subarray(0, at), 'here'), undefined, `${at} bytes`)
   }
   t.equal(sealer.open(sealed, 'there'), undefined)
-  t.equal(createSealer([second]).open(sealed, 'here'), undefined, 'id unknown')
-  t.equal(createSealer([{ ...first, key: randomBytes(32) }]).open(sealed, 'here'), undefined, 'other key of that id')
-  t.equal(createSealer([second, first]).open(sealed, 'here')?.toString(), 'session_key 16 b', 'in any position')
-  t.throws(() => createSealer([]), RangeError)
+  t.equal(new Sealer([second]).open(sealed, 'here'), undefined, 'id unknown')
+  t.equal(new Sealer([{ ...first, key: randomBytes(32) }]).open(sealed, 'here'), undefined, 'other key of that id')
+  t.equal(new Sealer([second, first]).open(sealed, 'here')?.toString(), 'session_key 16 b', 'in any position')
+  t.throws(() => new Sealer([]), RangeError)
 })
 
 t.test('open() never throws, whatever bytes it meets', async () => {
@@ -57,9 +57,9 @@ t.test('open() never throws, whatever bytes it meets', async () => {
 t.test('a refresh token is read back by whoever holds its key', async (t) => {
   const token = writeRefreshToken(claims, sealer)
   t.same(readRefreshToken(token, sealer), claims)
-  t.same(readRefreshToken(token, createSealer([second, first])), claims)
-  t.equal(readRefreshToken(token, createSealer([second])), undefined)
-  t.equal(readRefreshToken(token, createSealer([key('first')])), undefined)
+  t.same(readRefreshToken(token, new Sealer([second, first])), claims)
+  t.equal(readRefreshToken(token, new Sealer([second])), undefined)
+  t.equal(readRefreshToken(token, new Sealer([key('first')])), undefined)
 })
 
 t.test('a refresh token changed in any letter, or longer, is none', async (t) => {
@@ -106,7 +106,7 @@ t.test('unpackNewestKey() gives the first key or none, and never an older one in
   t.same(unpackNewestKey(history, 99, 'here', sealer), one)
   t.equal(unpackNewestKey(history, 100, 'here', sealer), undefined, 'it has run out')
   t.equal(unpackNewestKey(history, 0, 'there', sealer), undefined)
-  t.equal(unpackNewestKey(history, 0, 'here', createSealer([second])), undefined, 'its encryption key is not held')
+  t.equal(unpackNewestKey(history, 0, 'here', new Sealer([second])), undefined, 'its encryption key is not held')
   fc.assert(
     fc.property(fc.uint8Array(), (bytes) => unpackNewestKey(Buffer.from(bytes), 0, 'here', sealer) === undefined)
   )

@@ -3,13 +3,13 @@ import { RefreshSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
   const { tokens } = app
-  const { renewals } = app.wechat
+  const { refreshTokens } = app.wechat
 
   app.post(
     '/',
     { config: { auth: 'none', scope: 'public', limit: 'all', pageBody: true }, schema: RefreshSchema },
     async function refresh(request) {
-      const session = await renewals.renew(request.body.refreshToken)
+      const session = await refreshTokens.renew(request.body.refreshToken)
       request.appid = session.appid
       return tokens.answer(session)
     }

@@ -4,13 +4,13 @@ import { DataOfUserSchema } from './schema.ts'
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login', pageBody: true } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { heldKeys } = app
+  const { sessionKeys } = app.sessions
   const { apps, userData } = app.wechat
 
   app.post('/', { config, schema: DataOfUserSchema }, async function readDataOfUser(request) {
     const { params, body } = request
     request.appid = apps.pick(params.appid).appid
-    return { data: await userData.read(params, await heldKeys.all(params), body) }
+    return { data: await userData.read(params, await sessionKeys.ringOf(params), body) }
   })
 }
 
