@@ -8,7 +8,7 @@ import type {
 } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
-import { observed } from '../lib/metrics/meters.ts'
+import { type Outcome, observed } from '../lib/metrics/meters.ts'
 import type { KeyRing, Session, SessionId } from '../lib/sessions/model.ts'
 import { type ApiKey, KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
 import { apiKeyGuard, docsGuard } from './auth/api-key-guard.ts'
@@ -121,9 +121,11 @@ function sessionGuard(
   read: ReadSession,
   limit: CountedTogether = 'all'
 ): onRequestAsyncHookHandler {
+  const { meters } = app
+  const count = (outcome: Outcome, seconds: number) => meters.sessionRead(outcome, seconds)
   return async (request) => {
     const id = await identify(app, request, limit)
-    const reading = observed(() => read(app, id, request), app.meters.sessionRead)
+    const reading = observed(() => read(app, id, request), count)
     const [held] = await Promise.all([reading, app.limits.count(limit, request, id.sid)])
     if (!held) throw new ServiceError('SESSION_REVOKED')
   }

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import manifest from '../package.json' with { type: 'json' }
-import { type AppMeters, createAppMeters } from './metrics/app-meters.ts'
+import { AppMeters } from './metrics/app-meters.ts'
 
 export interface MetersOptions {
   appids: readonly string[]
@@ -16,7 +16,7 @@ declare module 'fastify' {
 
 export default fp<MetersOptions>(
   async (app: FastifyInstance, { appids }) => {
-    const meters = createAppMeters({ appids, version: manifest.version })
+    const meters = new AppMeters({ appids, version: manifest.version })
     app.decorate('meters', meters)
 
     app.addHook('onResponse', function countRequest(request, reply, done) {
