@@ -1,10 +1,10 @@
-/** A plain HTTP server for a test: something for the gateway to call that behaves as the test says. */
+/** Plain servers for a test: something for the gateway to call that behaves as the test says. */
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createRawServer, type ServerOpts, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** Listens on a free port of this machine and ends with the test. */
+/** Listens on a free port of this machine. The server and its connections end with the test. */
 export async function listenFor(t: Test, onRequest: RequestListener): Promise<{ server: Server; origin: string }> {
   const server = createServer(onRequest)
   server.listen(0, '127.0.0.1')
@@ -14,4 +14,30 @@ export async function listenFor(t: Test, onRequest: RequestListener): Promise<{ 
     server.close()
   })
   return { server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+/** The same for bytes. `sockets` has every connection so far; errors of them are ignored. */
+export async function listenRaw(
+  t: Pick<Test, 'teardown'>,
+  onSocket: (socket: Socket) => unknown = () => undefined,
+  options: ServerOpts = {}
+): Promise<{ port: number; sockets: Set<Socket> }> {
+  const sockets = new Set<Socket>()
+  const server = createRawServer(options, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    onSocket(socket)
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return { port: (server.address() as AddressInfo).port, sockets }
+}
+
+/** Joins two connections: when one is closed, the other is closed too. Errors of both are ignored. */
+export function closeTogether(one: Socket, other: Socket): void {
+  one.on('error', () => undefined).on('close', () => other.destroy())
+  other.on('error', () => undefined).on('close', () => one.destroy())
 }

@@ -2,10 +2,10 @@
  * The way to Redis, as a test wants it: new connections lead elsewhere while open ones stay, open ones fall silent, or
  * commands are refused.
  */
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import type { PrivateRedis } from '../tools/redis.ts'
+import { closeTogether, listenRaw } from './listen.ts'
 
 export interface RedisWay {
   /** For REDIS_URL. */
@@ -25,22 +25,12 @@ const COMMAND = /\*\d+\r\n\$\d+\r\n(?=[A-Za-z])/g
 
 export async function startRedisWay(t: Test, first: Pick<PrivateRedis, 'socket'>): Promise<RedisWay> {
   let [target, refusal, made] = [first, undefined as string | undefined, 0]
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
+  const onwards = new Set<Socket>()
+  const { port, sockets } = await listenRaw(t, (socket) => {
     made += 1
     const onward = connect({ path: target.socket })
-    for (const [one, other] of [
-      [socket, onward],
-      [onward, socket]
-    ] as const) {
-      sockets.add(one)
-      one
-        .on('error', () => undefined)
-        .on('close', () => {
-          sockets.delete(one)
-          other.destroy()
-        })
-    }
+    onwards.add(onward)
+    closeTogether(socket, onward)
     socket.on('data', (chunk) => {
       if (refusal === undefined) onward.write(chunk)
       else socket.write(`-${refusal}\r\n`.repeat(chunk.toString('latin1').match(COMMAND)?.length ?? 0))
@@ -48,12 +38,6 @@ export async function startRedisWay(t: Test, first: Pick<PrivateRedis, 'socket'>
     socket.on('end', () => onward.end())
     onward.on('data', (chunk) => socket.write(chunk))
   })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
@@ -61,7 +45,7 @@ export async function startRedisWay(t: Test, first: Pick<PrivateRedis, 'socket'>
       target = redis
     },
     silence() {
-      for (const socket of sockets) socket.pause()
+      for (const socket of [...sockets, ...onwards]) socket.pause()
     },
     refuse(error) {
       refusal = error

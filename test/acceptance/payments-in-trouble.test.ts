@@ -2,15 +2,14 @@
  * Ten thousand payment callbacks while instances are killed and Redis crashes. Every payment becomes one event, with
  * one id.
  */
-import { randomBytes } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { Agent, request } from 'undici'
-import { startBackend } from '../../sandbox/backend.ts'
 import { startRedis } from '../../tools/redis.ts'
-import { APPID, MCHID } from '../helper.ts'
+import { MCHID } from '../helper.ts'
 import { payment, SUCCESS, signed } from '../routes/wechat/notices.ts'
 import { type Instance, startInstance } from './instances.ts'
+import { startNeighbours } from './neighbours.ts'
 
 const CALLBACKS = 10_000
 const PAYMENTS = 7000
@@ -19,30 +18,14 @@ const SENDERS = 48
 const PAUSE_MS = 100
 const PATIENCE_MS = 90_000
 
-const apiV2Key = randomBytes(16).toString('hex')
-const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`
 const dispatcher = new Agent({ connections: SENDERS })
 const redis = await startRedis({ persist: true, args: ['--appendfsync', 'always'] })
-const backend = await startBackend({ secret: webhookSecret })
+const { backend, apiV2Key, settings: shared } = await startNeighbours(t)
 t.teardown(async () => {
   await dispatcher.destroy()
-  await backend.close()
   await redis.stop()
 })
-
-const settings = {
-  LOG_LEVEL: 'fatal',
-  PUBLIC_URL: 'https://wx.example.test',
-  REDIS_URL: redis.url,
-  ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
-  JWT_SECRET: randomBytes(32).toString('hex'),
-  WECHAT_APPID: APPID,
-  WECHAT_SECRET: randomBytes(16).toString('hex'),
-  WECHAT_PAY_MCHID: MCHID,
-  WECHAT_PAY_API_V2_KEY: apiV2Key,
-  WEBHOOK_URL: backend.webhookUrl,
-  WEBHOOK_SECRET: webhookSecret
-}
+const settings = { ...shared, REDIS_URL: redis.url }
 
 interface Payment {
   id: string

@@ -4,7 +4,6 @@
  */
 import { createHash, randomInt } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { createRequire } from 'node:module'
 import { text } from 'node:stream/consumers'
 import { XMLParser } from 'fast-xml-parser'
 import t, { type Test } from 'tap'
@@ -13,6 +12,7 @@ import type { PushInput, PushResult } from '../../sandbox/index.ts'
 import { decryptPush, encryptPush, pushSignature } from '../../sandbox/wire/push-crypt.ts'
 import { listenFor } from '../listen.ts'
 import { vectors } from '../vectors.ts'
+import { type Crypt, WXBizMsgCrypt } from '../wechat-crypto.ts'
 import { APPID, build, type Json, OTHER_APPID, postJson, SECRET } from './client.ts'
 
 const TOKEN = 'AToken2025'
@@ -25,14 +25,6 @@ const NOW = '1735689600'
 const MODES = ['plain', 'compatible', 'safe'] as const
 const FORMATS = ['json', 'xml'] as const
 
-interface Crypt {
-  getSignature(timestamp: string, nonce: string, encrypted: string): string
-  decrypt(encrypted: string): { message: string; id: string }
-  encrypt(text: string): string
-}
-const WXBizMsgCrypt: new (token: string, aesKey: string, appid: string) => Crypt = createRequire(import.meta.url)(
-  'wechat-crypto'
-)
 const crypt = new WXBizMsgCrypt(TOKEN, AES_KEY, APPID)
 const sha1 = (...parts: string[]) => createHash('sha1').update(parts.sort().join('')).digest('hex')
 

@@ -1,13 +1,14 @@
 /** EVENT_DURABILITY=fsync: no success before the disk has it, and no start with a Redis that cannot promise that. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { SettingsError } from '../../../lib/settings/issues.ts'
 import { type PrivateRedis, type RedisOptions, startRedis } from '../../../tools/redis.ts'
 import { build, sharedRedis } from '../../helper.ts'
+import { closeTogether, listenRaw } from '../../listen.ts'
 import { answers, eventsIn, NO_WORKER, notify, payment, signed } from '../../routes/wechat/notices.ts'
 
 const FSYNC = { ...NO_WORKER, EVENT_DURABILITY: 'fsync' }
@@ -152,10 +153,8 @@ async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (
     asked += 1
     return answer(asked)
   }
-  const sockets: Socket[] = []
-  const server = createServer((client) => {
+  const { port } = await listenRaw(t, (client) => {
     const upstream = connect({ path })
-    sockets.push(client, upstream)
     client.on('data', (chunk) => upstream.write(chunk.toString('latin1').replace(WAITAOF, ECHO), 'latin1'))
     upstream.on('data', (chunk) => {
       client.write(
@@ -163,18 +162,8 @@ async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (
         'latin1'
       )
     })
-    for (const [one, other] of [
-      [client, upstream],
-      [upstream, client]
-    ] as const)
-      one.on('error', () => undefined).on('close', () => other.destroy())
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
+    closeTogether(client, upstream)
   })
-  const { port } = server.address() as AddressInfo
   return { url: `redis://127.0.0.1:${port}`, asked: () => asked }
 }
 

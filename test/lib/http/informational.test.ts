@@ -1,9 +1,9 @@
 /** Informational answers (1xx) of a receiver, and of WeChat, are no reason to fail: what comes after them counts. */
-import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
+import { listenRaw } from '../../listen.ts'
 import { event, eventWorld } from '../events/world.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -43,10 +43,7 @@ const ROWS: Record<string, [pieces: string[], status: number | undefined]> = {
 
 /** Answers a request by the row that its path names; where no status counts, the connection ends. */
 async function startServer(t: Test) {
-  const sockets = new Set<Socket>()
-  const server = createServer({ noDelay: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
+  const onSocket = (socket: Socket) =>
     socket.on('data', async (request) => {
       const nth = /^\w+ \/(\d+) /.exec(request.toString('latin1'))?.[1]
       const [pieces, status] = Object.values(ROWS)[Number(nth ?? -1)] ?? [[], 0]
@@ -56,15 +53,7 @@ async function startServer(t: Test) {
       }
       if (status === undefined) socket.end()
     })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const { port, sockets } = await listenRaw(t, onSocket, { noDelay: true })
   return { origin: `http://127.0.0.1:${port}`, sockets }
 }
 

@@ -1,29 +1,19 @@
 /** Transfers: as long as something moves they go on, in either direction; what stands still ends after its time. */
 import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
+import { listenRaw } from '../../listen.ts'
 
 const MEBIBYTE = 1024 * 1024
 const TIMEOUT_MS = 1000
 
 /** A server that reads and answers as the test says, one socket at a time. */
 async function serve(t: Test, onConnection: (socket: Socket) => Promise<unknown>) {
-  const sockets = new Set<Socket>()
-  const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
-    onConnection(socket).catch(() => undefined)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const address = server.address()
-  const origin = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
+  const onSocket = (socket: Socket) => onConnection(socket).catch(() => undefined)
+  const { port } = await listenRaw(t, onSocket, { pauseOnConnect: true, noDelay: true })
+  const origin = `http://127.0.0.1:${port}`
   const upstream = new Upstream({ origins: [origin], timeoutMs: TIMEOUT_MS })
   t.teardown(() => upstream.close())
   return upstream

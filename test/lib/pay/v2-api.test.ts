@@ -6,6 +6,7 @@ import { refundOnce } from '../../../lib/pay/refund-once.ts'
 import { type Fields, sign } from '../../routes/wechat/notices.ts'
 import { madeOf } from './made-of.ts'
 import { failure, fakeWechat, KEY, MERCHANT, refusal, signed, silence } from './v2-wechat.ts'
+import { RECORDED_ORDER } from './vector-payment.ts'
 
 const ORDER: Fields = {
   trade_state: 'SUCCESS',
@@ -328,17 +329,7 @@ t.test('bill() hands over CSV, packed or not, and tells every failure from it', 
 
 t.test('prepay() tells whether WeChat may have made the order', async (t) => {
   const { v2, asked, answer } = await fakeWechat(t)
-  const order = {
-    api: 'v2',
-    appid: 'wxfedcba9876543210',
-    mchid: '1900000109',
-    outTradeNo: 'T20250101_0001',
-    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
-    totalFen: 100,
-    currency: 'CNY',
-    description: 'tea',
-    createdAt: 1735689600
-  } as const
+  const order = { ...RECORDED_ORDER, appid: 'wxfedcba9876543210' }
   const made = signed({ appid: order.appid, prepay_id: 'wx01' })
   const refused = (err_code: string) => signed({ appid: order.appid, result_code: 'FAIL', err_code })
   answer(made)

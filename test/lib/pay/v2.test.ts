@@ -21,6 +21,7 @@ import {
 import { parseFlatXml } from '../../../lib/xml/read.ts'
 import { buildFlatXml } from '../../../lib/xml/write.ts'
 import { vectors } from '../../vectors.ts'
+import { VECTOR_AMOUNT, VECTOR_PAYMENT } from './vector-payment.ts'
 
 const keys = vectors('pay-keys')
 const notices = vectors('pay-v2-pay-notify')
@@ -222,17 +223,8 @@ t.test('readPaymentNotice() and mismatchOf() give the verdict of every vector', 
 
 t.test('readPaymentNotice() tells the facts with their types', async (t) => {
   const { sign: _sign, ...raw } = goodFields
-  const facts = {
-    api: 'v2',
-    appid: 'wx2421b1c4370ec43b',
-    mchid: '1900000109',
-    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
-    outTradeNo: 'T20250101_0001',
-    transactionId: '4200002400202501011234567890',
-    successTime: '2025-01-01T00:01:05.000Z',
-    orderKnown: true
-  }
-  const amount = { total: 100, currency: 'CNY' }
+  const facts = { api: 'v2', ...VECTOR_PAYMENT }
+  const amount = VECTOR_AMOUNT
   const all = { ...facts, amount: { ...amount, payerTotal: 100 }, bankType: 'OTHERS', raw }
   t.strictSame(factsOf(noticeOf({})), all)
   const fewer = { cash_fee: '', bank_type: '', fee_type: '', attach: ' 0 ' }

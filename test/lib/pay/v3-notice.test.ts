@@ -10,6 +10,7 @@ import { parseJsonObject } from '../../../lib/pay/v3/fields.ts'
 import { failReplyV3, readNoticeV3 } from '../../../lib/pay/v3/notices.ts'
 import { verifyV3 } from '../../../lib/pay/v3/signature.ts'
 import { vectors } from '../../vectors.ts'
+import { VECTOR_AMOUNT, VECTOR_PAYMENT } from './vector-payment.ts'
 
 const keys = vectors('pay-keys')
 const { cases } = vectors('pay-v3-notify')
@@ -78,17 +79,8 @@ t.test('readNoticeV3() keeps every field of an opened vector as it came', async 
 })
 
 t.test('readNoticeV3() tells the facts of a payment with their types', async (t) => {
-  const facts = {
-    api: 'v3',
-    appid: 'wx2421b1c4370ec43b',
-    mchid: '1900000109',
-    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
-    outTradeNo: 'T20250101_0001',
-    transactionId: '4200002400202501011234567890',
-    successTime: '2025-01-01T00:01:05.000Z',
-    orderKnown: true
-  }
-  const amount = { total: 100, currency: 'CNY' }
+  const facts = { api: 'v3', ...VECTOR_PAYMENT }
+  const amount = VECTOR_AMOUNT
   const more = { amount: { ...amount, payerTotal: 90 }, attach: '甲&乙', bankType: 'OTHERS' }
   t.strictSame(factsOf(paymentOf({})), { ...facts, ...more, raw: payment })
   const fewer = { attach: '', bank_type: null, amount: { total: 100 } }

@@ -1,5 +1,4 @@
 /** The cryptography of message push against WeChat's published samples and against another implementation. */
-import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
 import { sealReply } from '../../../lib/push/answer.ts'
@@ -8,17 +7,9 @@ import { openPush, type PushOpening, readQuery } from '../../../lib/push/open.ts
 import { signPush, verifyPush } from '../../../lib/push/sign.ts'
 import { AES_KEY, encryptBytes } from '../../routes/wechat/pushes.ts'
 import { vectors } from '../../vectors.ts'
+import { WXBizMsgCrypt } from '../../wechat-crypto.ts'
 
 const { officialJson, officialXmlSample, sdkSamples, synthetic } = vectors('message-push')
-
-interface Crypt {
-  getSignature(timestamp: string, nonce: string, encrypted: string): string
-  decrypt(encrypted: string): { message: string; id: string }
-  encrypt(text: string): string
-}
-const WXBizMsgCrypt: new (token: string, aesKey: string, appid: string) => Crypt = createRequire(import.meta.url)(
-  'wechat-crypto'
-)
 
 interface Keys {
   appid: string

@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -13,6 +12,7 @@ import { freePort } from '../../../tools/free-port.ts'
 import { need } from '../../../tools/need.ts'
 import { type RedisOptions, startRedis } from '../../../tools/redis.ts'
 import { build, logIn } from '../../helper.ts'
+import { listenRaw } from '../../listen.ts'
 import { startRedisWay } from '../../redis-way.ts'
 import { get, refused, until } from '../../routes/api/client.ts'
 
@@ -28,22 +28,14 @@ async function start(t: Test, options: RedisOptions = {}) {
 
 /** Answers whatever is sent to it by `answer`, once for each chunk; undefined: closes. */
 async function startStranger(t: Test, answer: (asked: string) => string | undefined): Promise<string> {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
+  const { port } = await listenRaw(t, (socket) =>
     socket.on('data', (chunk) => {
       const answered = answer(chunk.toString('latin1'))
       if (answered === undefined) socket.destroy()
       else socket.write(answered)
     })
-  })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
+  )
+  return `redis://127.0.0.1:${port}`
 }
 
 const INFO_OF_SIX = 'redis_version:6.2.6\r\nredis_mode:standalone\r\nrole:master\r\n'

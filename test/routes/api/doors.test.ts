@@ -1,11 +1,12 @@
 /** What every /api route has in common: headers, bodies that are refused, and Redis away. */
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { type PrivateRedis, startRedis } from '../../../tools/redis.ts'
 import { APPID, build, logIn, type World } from '../../helper.ts'
+import { closeTogether, listenRaw } from '../../listen.ts'
 import { type Answer, codeKey, get, login, post, refused, startHeldWechat, until } from './client.ts'
 
 const POSTS = ['/api/login', '/api/logout', '/api/phone', '/api/userdata'] as const
@@ -159,25 +160,16 @@ t.test('a Redis whose host went away without a word is found again by its name',
   const redis = await startRedis({ tcp: true })
   t.teardown(() => redis.stop())
   let swallow = false
-  const sockets: Socket[] = []
-  const between = createServer((socket) => {
+  let first: Socket | undefined
+  const { port } = await listenRaw(t, (socket) => {
+    first ??= socket
     const onward = connect({ port: Number(new URL(redis.url).port), host: '127.0.0.1' })
-    sockets.push(socket, onward)
-    const isOld = () => swallow && sockets[0] === socket
+    const isOld = () => swallow && socket === first
     socket.on('data', (chunk) => isOld() || onward.write(chunk))
     onward.on('data', (chunk) => isOld() || socket.write(chunk))
-    for (const [one, other] of [
-      [socket, onward],
-      [onward, socket]
-    ] as const)
-      one.on('error', () => undefined).on('close', () => other.destroy())
+    closeTogether(socket, onward)
   })
-  await once(between.listen(0, '127.0.0.1'), 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    between.close()
-  })
-  const url = `redis://127.0.0.1:${(between.address() as AddressInfo).port}`
+  const url = `redis://127.0.0.1:${port}`
   const world = await build(t, { env: { REDIS_URL: url, ROLES: 'api' } })
   const { headers } = await logIn(world.app, world.sandbox)
   swallow = true

@@ -7,6 +7,7 @@ import { Orders } from '../../../lib/pay/records.ts'
 import { settled } from '../../../lib/redis/connect.ts'
 import type { PrivateRedis } from '../../../tools/redis.ts'
 import { APPID, MCHID, type World } from '../../helper.ts'
+import { RECORDED_ORDER } from '../../lib/pay/vector-payment.ts'
 import { valuesOf } from '../metrics.ts'
 
 /** Events stay in the queue, where they can be counted. */
@@ -75,18 +76,7 @@ export function answers(t: Test, answer: Answer, status: number, body = status =
 
 /** Records an order as `POST /internal/pay/orders` does before it asks WeChat. */
 export async function remember(app: FastifyInstance, change: object = {}): Promise<void> {
-  const order = {
-    api: 'v2' as const,
-    appid: APPID,
-    mchid: MCHID,
-    outTradeNo: 'T20250101_0001',
-    openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',
-    totalFen: 100,
-    currency: 'CNY',
-    description: 'tea',
-    createdAt: 1735689600
-  }
-  await new Orders(app.redis, app.keys).remember({ ...order, ...change })
+  await new Orders(app.redis, app.keys).remember({ ...RECORDED_ORDER, appid: APPID, ...change })
 }
 
 /**
@@ -112,9 +102,12 @@ export interface RecordedEvent {
   data: Record<string, unknown>
 }
 
-/** Every event in the queue, in whatever state. */
-export async function eventsIn(app: FastifyInstance): Promise<RecordedEvent[]> {
-  const jobs = (await keysOf(app)).filter((name) => /:webhook:pay_[^:]+$/.test(name))
+/** The payment events in the queue, in whatever state. */
+export const eventsIn = (app: FastifyInstance) => recordedEvents(app, /:webhook:pay_[^:]+$/)
+
+/** The events in the queue whose keys match `jobKey`, in whatever state. */
+export async function recordedEvents(app: FastifyInstance, jobKey: RegExp): Promise<RecordedEvent[]> {
+  const jobs = (await keysOf(app)).filter((name) => jobKey.test(name))
   const texts = await Promise.all(jobs.map((job) => app.redis.hget(job, 'data')))
   return texts.map((text) => {
     const { id, body } = JSON.parse(text ?? '')
@@ -123,11 +116,13 @@ export async function eventsIn(app: FastifyInstance): Promise<RecordedEvent[]> {
 }
 
 /** What lies in quarantine, opened. */
-export async function quarantined(app: FastifyInstance): Promise<{ identity: string; reason: string; body: string }[]> {
-  const { quarantine } = app.callbacks
+export async function quarantined({ callbacks: { quarantine } }: FastifyInstance) {
   const { items } = await quarantine.list({ limit: 100 })
   const entries = await Promise.all(items.map(({ id }) => quarantine.find(id)))
-  return entries.flatMap((entry) => (typeof entry === 'object' ? [{ ...entry, body: entry.body.toString() }] : []))
+  return entries.map((entry) => {
+    if (entry === undefined || entry === 'unopenable') throw new Error('an entry that is listed does not open')
+    return { ...entry, body: entry.body.toString() }
+  })
 }
 
 export type Counts = Record<string, number>

@@ -1,13 +1,12 @@
 /**
  * APIv3 against an independent implementation: wechatpay-axios-plugin signs what we accept, and verifies what we send.
  */
-import { once } from 'node:events'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingHttpHeaders } from 'node:http'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { Aes, Formatter, Rsa } from 'wechatpay-axios-plugin'
 import { APPID, MCHID } from '../../helper.ts'
+import { listenFor } from '../../listen.ts'
 import { NO_WORKER } from './notices.ts'
 import {
   answers,
@@ -60,7 +59,7 @@ interface Asked {
 
 t.test('wechatpay-axios-plugin verifies every request of ours, and the paySign', async (t) => {
   const asked: Asked[] = []
-  const server = createServer(async (request, response) => {
+  const { origin } = await listenFor(t, async (request, response) => {
     const { method = '', url = '', headers } = request
     asked.push({ method, url, headers, body: await text(request) })
     const body = JSON.stringify({ prepay_id: 'wx201410272009395522657a690389285100' })
@@ -71,10 +70,6 @@ t.test('wechatpay-axios-plugin verifies every request of ours, and the paySign',
     response.setHeader('wechatpay-serial', keys.platformPublicKey.id).setHeader('wechatpay-signature', signature)
     response.end(body)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const { app } = await buildV3(t, { mode: 'public-key', env: { ...NO_WORKER, WECHAT_PAY_ORIGIN: origin } })
   const { api } = app.pay.v3
   const merchant = { mchid: MCHID, appids: [APPID] }

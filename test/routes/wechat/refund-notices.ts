@@ -10,7 +10,7 @@ import { makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index
 import { APPID, type BuildOptions, build, type Environment, MCHID, type World } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
 import { call } from '../internal/pay-world.ts'
-import { type Fields, keysOf, notify, xml } from './notices.ts'
+import { type Fields, keysOf, notify, quarantined, recordedEvents, xml } from './notices.ts'
 
 export const OUT_REFUND_NO = 'R20250101_0001'
 
@@ -125,29 +125,9 @@ export async function unconfirmed(app: FastifyInstance): Promise<string[]> {
   return names.map((name) => name.slice(name.lastIndexOf(':') + 1))
 }
 
-export interface RefundEvent {
-  id: string
-  type: string
-  timestamp: string
-  data: Record<string, unknown>
-}
-
 /** Every refund event in the queue, in whatever state, by id. */
-export async function refundEvents(app: FastifyInstance): Promise<RefundEvent[]> {
-  const jobs = (await keysOf(app)).filter((name) => /:webhook:refund_[^:]+$/.test(name))
-  const texts = await Promise.all(jobs.map((job) => app.redis.hget(job, 'data')))
-  return texts.map((text) => {
-    const { id, body } = JSON.parse(text ?? '')
-    return { id, ...JSON.parse(body) }
-  })
-}
+export const refundEvents = (app: FastifyInstance) => recordedEvents(app, /:webhook:refund_[^:]+$/)
 
 /** Why what came to the refund door was put aside, and its body; opened. */
-export async function putAside({ callbacks }: FastifyInstance): Promise<string[]> {
-  const { items } = await callbacks.quarantine.list({ limit: 100 })
-  const entries = await Promise.all(items.map(({ id }) => callbacks.quarantine.find(id)))
-  return entries.map((entry) => {
-    if (entry === undefined || entry === 'unopenable') throw new Error('an entry that is listed does not open')
-    return `${entry.door} ${entry.owner} ${entry.reason} ${entry.body}`
-  })
-}
+export const putAside = async (app: FastifyInstance): Promise<string[]> =>
+  (await quarantined(app)).map(({ door, owner, reason, body }) => `${door} ${owner} ${reason} ${body}`)

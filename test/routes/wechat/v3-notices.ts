@@ -6,7 +6,9 @@ import type { Test } from 'tap'
 import { startSandbox } from '../../../sandbox/index.ts'
 import { APPID, type BuildOptions, build, MCHID } from '../../helper.ts'
 import { vectors } from '../../vectors.ts'
-import { keysOf, type RecordedEvent } from './notices.ts'
+import { recordedEvents } from './notices.ts'
+
+export { quarantined } from './notices.ts'
 
 export const FAIL = '{"code":"FAIL","message":"失败"}'
 
@@ -175,22 +177,4 @@ export function answers(t: Test, answer: Answer, status: number, name = 'answer'
 }
 
 /** Every event in the queue, in whatever state, by its id. */
-export async function eventsIn(app: FastifyInstance): Promise<RecordedEvent[]> {
-  const jobs = (await keysOf(app)).filter((name) => /:webhook:(pay|refund)_[^:]+$/.test(name))
-  const texts = await Promise.all(jobs.map((job) => app.redis.hget(job, 'data')))
-  return texts.map((text) => {
-    const { id, body } = JSON.parse(text ?? '')
-    return { id, ...JSON.parse(body) }
-  })
-}
-
-/** What lies in quarantine, opened. */
-export async function quarantined(app: FastifyInstance) {
-  const { quarantine } = app.callbacks
-  const { items } = await quarantine.list({ limit: 100 })
-  const entries = await Promise.all(items.map(({ id }) => quarantine.find(id)))
-  return entries.map((entry) => {
-    if (entry === undefined || entry === 'unopenable') throw new Error('an entry does not open')
-    return { ...entry, body: String(entry.body) }
-  })
-}
+export const eventsIn = (app: FastifyInstance) => recordedEvents(app, /:webhook:(pay|refund)_[^:]+$/)
