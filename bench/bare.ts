@@ -1,4 +1,4 @@
-/** What everything is compared with: Fastify, one route, a response schema, nothing else. */
+/** The server that all others are compared with: Fastify, one route, a response schema, nothing else. */
 import fastify from 'fastify'
 
 const app = fastify({ logger: false })

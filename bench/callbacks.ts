@@ -16,7 +16,7 @@ export function createCallbackCases(
   const proveDone = () => recorded.prove()
   let made = 0
 
-  /** Its order was made through the gateway, as merchants are told to: the gateway knows it, and compares. */
+  /** Its order was made through the gateway, so the gateway compares the payment with it. */
   async function pay(api: 'v2' | 'v3'): Promise<PaidOrder> {
     const number = ++made
     const order = {

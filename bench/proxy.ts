@@ -1,4 +1,4 @@
-/** What the passthrough is compared with: Fastify that hands bytes to undici and back, and nothing else. */
+/** The server that the passthrough is compared with: Fastify that passes bytes to undici and back, and nothing else. */
 import fastify from 'fastify'
 import { Pool } from 'undici'
 

@@ -1,4 +1,4 @@
-/** Whether the gateway takes what comes without asking: callbacks at a fixed rate, of both payment APIs in turn. */
+/** Whether the gateway keeps up with callbacks at a fixed rate, of both payment APIs in turn. */
 import type { Case, CaseName } from './cases.ts'
 import { looksRight } from './measure.ts'
 import type { Recorded } from './recorded.ts'
@@ -6,7 +6,7 @@ import type { World } from './world.ts'
 
 export const PER_SECOND = 1000
 export const SECONDS = 10
-/** WeChat gives up then, and comes again. */
+/** WeChat stops waiting then, and repeats. */
 const TOO_LATE_MS = 5000
 
 export interface Steady {

@@ -64,7 +64,7 @@ interface Comparison {
   target?: number
 }
 
-/** What only two cases together say. An upstream call is what the bare proxy costs above a bare route. */
+/** Results of two cases together. The cost of an upstream call is the bare proxy less the bare route. */
 function comparisons(
   results: Map<CaseName, Result>,
   million: Result | undefined,

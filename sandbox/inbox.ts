@@ -1,4 +1,4 @@
-/** What the merchant's stand-in has received, who waits for more, and how it shall answer. */
+/** What the merchant's stand-in has received, who waits for events, and how it answers. */
 import { EventEmitter } from 'node:events'
 
 export interface BackendEvent {

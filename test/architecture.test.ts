@@ -1,4 +1,4 @@
-/** The laws of the house: who may import whom, and what every route has to declare. */
+/** The laws of CONTRIBUTING.md: which folder may import which, and what every route has to declare. */
 import fastify, { type FastifyContextConfig, type RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import wxgate, { serverOptions } from '../app.ts'

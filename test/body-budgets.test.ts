@@ -1,5 +1,5 @@
 /**
- * Bodies that are under way: bounded at each door and for each client, and whoever is beyond that harms nobody else.
+ * Bodies in progress: a limit for each kind of endpoint and for each client. A client above it does not affect others.
  */
 import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
@@ -11,7 +11,7 @@ import { valuesOf } from './routes/metrics.ts'
 import { FAIL, notify, payment, SUCCESS, signed, XML } from './routes/wechat/notices.ts'
 
 const KIB = 1024
-/** Of each door; one client may have 64 KiB of it. */
+/** For each kind of endpoint. One client may use 64 KiB of it. */
 const BUDGET = 256 * KIB
 const BUDGETS = { pay: BUDGET, push: BUDGET, api: BUDGET, internal: BUDGET }
 const PATHS = {
@@ -61,7 +61,7 @@ async function ask({ port }: Bounded, door: Door, address: string) {
   return answer
 }
 
-/** What it gets where there is room. */
+/** The answer if there is room. */
 const SERVED: Record<Door, number> = { pay: 404, push: 403, api: 400, internal: 404 }
 
 async function settled(t: Test, app: FastifyInstance, name: string): Promise<void> {
@@ -113,7 +113,7 @@ t.test('one client has at most a quarter, however it writes its address', async 
   }
 })
 
-/** Each callback's door, the budget it shares, and the form in which it fails. */
+/** The endpoint of each callback, the budget that it shares, and the form of its failure. */
 const CALLBACKS: [path: string, door: Door, type: string, body: string | RegExp][] = [
   [`/wechat/pay/v2/${MCHID}/notify`, 'pay', XML, FAIL],
   [`/wechat/pay/v2/${MCHID}/refund`, 'pay', XML, FAIL],
@@ -201,7 +201,7 @@ t.test('however a request ends, its body counts no more', async (t) => {
     await settled(t, app, `${door}: reset`)
   }
 
-  // The second is read while the first waits for its answer, and nobody hears either.
+  // The second is read while the first waits for its answer. Neither answer is read.
   const two = new RawConnection(port).send(`${headOf('api', '192.0.2.1', length(small.length))}${small}`.repeat(2))
   two.socket.destroySoon()
   await settled(t, app, 'one behind the other')

@@ -1,6 +1,6 @@
 /**
- * What is refused before it is a request, and what Node.js would answer by itself: each in the shape of every other
- * refusal.
+ * Refusals before there is a request, and answers that Node.js would give by itself: all have the form of every other
+ * error.
  */
 import { once } from 'node:events'
 import fastify from 'fastify'
@@ -14,7 +14,7 @@ import { valuesOf } from './routes/metrics.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-/** A refusal in the contract's shape, which ends its connection. */
+/** An error in the usual form. It ends its connection. */
 function refused(t: Test, answer: RawAnswer | undefined, status: number, code: string, name = code): void {
   t.equal(answer?.status, status, name)
   t.match(answer?.headers, { 'content-type': JSON_TYPE, 'x-request-id': /./ }, `${name}: headers`)

@@ -1,4 +1,4 @@
-/** What the pages say is held against the code, and what they tell people to paste is run as it stands there. */
+/** Compares the pages with the code, and runs the commands and code that they show. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
@@ -114,7 +114,7 @@ interface Ended {
   stdout: string
 }
 
-/** A program with nothing of our environment but its path, so that neither tap nor the machine changes what it does. */
+/** A program that gets only PATH from our environment, so that neither tap nor the machine changes what it does. */
 function start(command: string, args: string[], { cwd = ROOT, env = {} }: { cwd?: string; env?: NodeJS.ProcessEnv }) {
   return spawn(command, args, { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ['pipe', 'pipe', 'inherit'] })
 }
@@ -339,7 +339,7 @@ async function listening(t: Test, { env, ...options }: BuildOptions = {}): Promi
   return { ...world, gateway }
 }
 
-/** What is signed as `npm run dev` signs it. */
+/** The same kind of token keys as in `npm run dev`. */
 const DEV_KEYS = {
   JWT_SECRET: undefined,
   JWT_KEYS: generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -351,7 +351,7 @@ interface Pasted extends Ended {
   folder: string
 }
 
-/** Runs commands as somebody does who pastes them in the folder of a running `npm run dev`. */
+/** Runs commands as if somebody pasted them in the folder of a running `npm run dev`. */
 async function paste(t: Test, world: World & { gateway: string }, code: string): Promise<Pasted> {
   const { gateway, sandbox, backend } = world
   const note = {

@@ -1,5 +1,5 @@
 /**
- * A whole gateway for a test: real Redis under a prefix of its own, WeChat's sandbox, a merchant's backend, and a clean
+ * A whole gateway for a test: a real Redis with its own prefix, WeChat's sandbox, a merchant's backend, and a clean
  * end.
  */
 import { randomBytes } from 'node:crypto'
@@ -56,8 +56,8 @@ export interface BuildOptions {
 }
 
 /**
- * 0: late timers are no reason to refuse. On a busy machine they are late by seconds, which only the tests of that
- * limit want to see.
+ * 0: late timers are no reason to refuse. On a busy machine they are late by seconds. Only the tests of that limit need
+ * it.
  */
 const PATIENT: NonNullable<WxgateOptions['overload']> = { maxEventLoopDelayMs: 0 }
 

@@ -1,4 +1,6 @@
-/** A log that cannot be written, in every way that we know of: the gateway serves on, and ends when it is told to. */
+/**
+ * A log that cannot be written, in every way that we know. The gateway continues to serve, and ends when it is told to.
+ */
 import { type ChildProcess, execFileSync, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, constants, createReadStream, openSync, rmSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** What may be known of a request is logged, once; what is secret or personal never is, whatever goes wrong. */
+/** Each request is logged once. Secrets and personal data are never logged, whatever fails. */
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect } from 'node:net'
 import { setImmediate } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** What is refused while the process cannot keep up, in the shape of each door, and that this ends. */
+/** What a process refuses while it cannot keep up, in the form of each endpoint, and that this ends. */
 import fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import wxgate, { serverOptions } from '../app.ts'

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
-/** Far above what an answer takes, and below the time-outs of the service: who waits longer waits for ever. */
+/** Much longer than an answer takes, and shorter than the time-outs of the service. */
 const PATIENCE_MS = 15_000
 
 export interface RawAnswer {

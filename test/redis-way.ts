@@ -1,6 +1,6 @@
 /**
- * The way to Redis, as a test wants it: new connections lead elsewhere while open ones stay, open ones fall silent, or
- * commands are refused.
+ * A proxy in front of Redis. New connections can lead to another Redis while open ones stay, open ones can become
+ * silent, and commands can be refused.
  */
 import { connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
@@ -13,7 +13,7 @@ export interface RedisWay {
   port: number
   /** New connections go there; those that are open stay, as after a failover by DNS or by a virtual address. */
   leadTo(redis: Pick<PrivateRedis, 'socket'>): void
-  /** Nothing comes through the open connections any more, and nothing closes them: a host that is gone says nothing. */
+  /** Nothing passes through the open connections any more, and nothing closes them, as when a host disappears. */
   silence(): void
   /** Each command on each connection is answered so, such as `LOADING …`; undefined: they reach Redis again. */
   refuse(error: string | undefined): void

@@ -6,7 +6,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import type { World } from '../world.ts'
 
-/** Thrown by an act that makes no sense now; its endpoint answers with this status and message. */
+/** Thrown by an act that is not possible now. Its endpoint answers with this status and message. */
 export class ActError extends Error {
   readonly statusCode: number
 
@@ -16,7 +16,7 @@ export class ActError extends Error {
   }
 }
 
-/** `POST url`, its body checked against `schema`: a misspelt field is an error, not a shrug. */
+/** `POST url`, its body checked against `schema`, so that a misspelt field is an error. */
 export function post<S extends TSchema>(
   app: FastifyInstance,
   world: World,

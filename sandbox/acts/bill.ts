@@ -1,4 +1,4 @@
-/** A bill is there, is not, or says something else than what happened. */
+/** A test sets whether a bill exists, or what it contains. */
 import { type Static, Type } from '@sinclair/typebox'
 import type { World } from '../world.ts'
 import { ActError } from './act.ts'

@@ -32,7 +32,7 @@ export interface Notice {
   headers?: Record<string, string>
 }
 
-/** How often, whereto, and how long after each other: what every act takes that sends notices. */
+/** The input of every act that sends notices: how often, to which URLs, with which pauses. */
 export const Delivery = {
   times: Type.Optional(
     Type.Integer({
@@ -65,7 +65,7 @@ const DeliveryInput = Type.Object(Delivery)
 export type DeliveryInput = Static<typeof DeliveryInput>
 
 export interface Sending {
-  /** Where no notifyUrls are given; undefined: nobody is told. */
+  /** Used without notifyUrls; undefined: no notice is sent. */
   url: string | undefined
   /** Each try is made anew; the first has the number 0. */
   make: (number: number) => Notice
@@ -132,7 +132,7 @@ async function post(
   }
 }
 
-/** undici hides the system's words in `cause`, or in the parts of an AggregateError. */
+/** undici has the system's message in `cause`, or in the parts of an AggregateError. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = 'code' in error ? `${error.code} ` : ''

@@ -1,4 +1,4 @@
-/** Builds the v2 payment notice, rightly signed or spoilt on purpose. */
+/** Builds the v2 payment notice, with a right signature or spoilt on purpose. */
 import type { Order, Payment } from '../state/orders.ts'
 import { sign } from '../wire/pay-sign.ts'
 import { beijingTime } from '../wire/time.ts'

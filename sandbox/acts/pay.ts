@@ -31,7 +31,7 @@ export async function pay(world: World, input: PayInput): Promise<PayResult> {
   return { transactionId: payment.transactionId, outTradeNo: order.outTradeNo, notices }
 }
 
-/** Paying what is paid sends the notices again: that is how a test repeats them later. */
+/** Paying a paid order sends the notices again, so that a test can repeat them later. */
 function payable({ orders }: World, prepayId: string): Order {
   const order = orders.findByPrepayId(prepayId)
   if (order === undefined) throw new ActError(404, `no order has the prepay_id ${prepayId}`)
@@ -50,7 +50,7 @@ function sendingOf(world: World, order: Order, payment: Payment, changes: Change
   return { url, make: () => ({ contentType: 'text/xml', body }), isTaken: isTakenByBody }
 }
 
-/** A payment's notice tells the payment, not what was refunded since. */
+/** A payment's notice reports the payment, not later refunds. */
 function v3PayNotice(world: World, order: Order, payment: Payment, changes: Changes): Sending['make'] {
   const happening = {
     id: payment.noticeId,
@@ -63,7 +63,7 @@ function v3PayNotice(world: World, order: Order, payment: Payment, changes: Chan
   return v3Notice(world, accountOf(world, order.mchid), happening, changes)
 }
 
-/** v3: 200 and 204 alone. */
+/** v3: only 200 and 204. */
 export function isTakenByStatus({ status }: NoticeResult): boolean {
   return status === 200 || status === 204
 }

@@ -1,4 +1,4 @@
-/** What WeChat makes of an answer to a push: content with it, or not and why. */
+/** How WeChat takes an answer to a push: accepted, or not and why. */
 import { type PushFields, readAnswer } from '../wire/push-body.ts'
 import { decryptPush, pushSignature } from '../wire/push-crypt.ts'
 import type { Terms } from './push-parcel.ts'

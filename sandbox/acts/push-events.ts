@@ -1,4 +1,4 @@
-/** What WeChat itself tells an app's backend: the own fields of each event, as far as the protocol pages list them. */
+/** The events that WeChat sends to an app's backend: the fields of each, as far as the protocol pages list them. */
 import { randomInt, randomUUID } from 'node:crypto'
 import type { PushFields } from '../wire/push-body.ts'
 import { makeRefundId, makeTransactionId } from '../wire/random.ts'

@@ -1,4 +1,4 @@
-/** Pushes that a gateway has to refuse: each is a right one but for one thing. */
+/** Pushes that a gateway has to refuse. Each is right except for one thing. */
 import { type Static, Type } from '@sinclair/typebox'
 import { makeNonce } from '../wire/random.ts'
 import { ActError } from './act.ts'
@@ -41,7 +41,7 @@ const PARCELS = {
   })
 } satisfies Record<string, (parcel: Parcel) => Parcel>
 
-/** Nothing to spoil where nothing is encrypted. */
+/** If nothing is encrypted, there is nothing to spoil. */
 const NEED_ENCRYPTION = new Set('aes-key appid downgrade ciphertext tampered no-encrypt plain-signature'.split(' '))
 const CHECK_FORGERIES = new Set(['token', 'signature', 'no-signature', 'repeated-parameters'])
 
@@ -52,7 +52,7 @@ const NAMES = [...new Set([...Object.keys(TERMS), ...Object.keys(PARCELS)])] as 
 export const Forgery = Type.Union(NAMES.map((name) => Type.Literal(name)))
 export type Forgery = Static<typeof Forgery>
 
-/** Throws ActError 400 where the forgery makes no sense. `mode`: of the push; undefined for the URL check. */
+/** Throws ActError 400 if the forgery is not possible. `mode` is that of the push; undefined for the URL check. */
 export function checkForgery(forgery: Forgery | undefined, mode: Terms['mode'] | undefined): void {
   if (forgery === undefined) return
   if (mode === undefined && !CHECK_FORGERIES.has(forgery))

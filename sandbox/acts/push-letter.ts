@@ -1,4 +1,4 @@
-/** One message as text, packed anew for each try, and what came back of it. */
+/** One message as text, packed again for each try, and the answers to it. */
 import { randomInt } from 'node:crypto'
 import { merge } from '../wire/json.ts'
 import { type PushFields, writePush } from '../wire/push-body.ts'

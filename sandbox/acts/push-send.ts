@@ -46,7 +46,7 @@ export async function sendPush(
   }
 }
 
-/** undici hides the system's words in `cause`. */
+/** undici has the system's message in `cause`. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = 'code' in error ? `${error.code} ` : ''

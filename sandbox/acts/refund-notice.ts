@@ -1,4 +1,4 @@
-/** What WeChat says about a refund that came to a result, in the words of each API. */
+/** The notice about the result of a refund, in the form of each API. */
 import type { Refund, RefundState } from '../state/refunds.ts'
 import { sealReqInfo } from '../wire/req-info.ts'
 import { beijingText, rfc3339 } from '../wire/time.ts'

@@ -1,4 +1,4 @@
-/** A user's session_key comes to its end at WeChat, without anybody telling the gateway. */
+/** A user's session_key ends at WeChat, and the gateway is not told. */
 import { type Static, Type } from '@sinclair/typebox'
 import type { World } from '../world.ts'
 import { userOf } from './login.ts'

@@ -1,6 +1,6 @@
 /** Codes that the WeChat client hands out: single use, 5 minutes. One book for logins, one for phone numbers. */
 const LIFE_MS = 5 * 60 * 1000
-/** Dead codes are remembered a while, so that "used" can be told from "never heard of". */
+/** Used codes are remembered for a while, so that "used" and "unknown" have different answers. */
 const MEMORY_MS = 60 * 60 * 1000
 
 export interface Code<T> {

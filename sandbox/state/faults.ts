@@ -1,4 +1,4 @@
-/** What shall go wrong at WeChat next: one queue per API. */
+/** What goes wrong at WeChat next: one queue per API. */
 import { type Static, Type } from '@sinclair/typebox'
 
 export const UPSTREAM_APIS = [

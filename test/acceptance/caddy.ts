@@ -1,4 +1,4 @@
-// Acceptance tests speak to wxgate as the world does: by HTTPS, through the Caddyfile that we ship.
+// Acceptance tests call wxgate as its users do: by HTTPS, through the Caddyfile of this repository.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -9,7 +9,9 @@ export const DOMAIN = 'wx.example.test'
 export const CADDYFILE = join(import.meta.dirname, '../../Caddyfile')
 
 export interface CaddySetup {
-  /** `host:port` of each wxgate; they should be listening already, else Caddy holds them for dead up to a second. */
+  /**
+   * `host:port` of each wxgate. They should be listening already; else Caddy takes them for dead for up to a second.
+   */
   upstreams: string[]
   /** Another Caddyfile than the shipped one. */
   caddyfile?: string

@@ -1,4 +1,4 @@
-/** Stands in for wxgate behind a front: tells what reached it, and remembers every URL. */
+/** A stand-in for wxgate behind Caddy or nginx. It answers what reached it, and remembers every URL. */
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

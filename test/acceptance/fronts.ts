@@ -1,4 +1,7 @@
-/** The fronts that we ship configurations for: each must open the same doors and hold the same promises. */
+/**
+ * Caddy and nginx with the configurations of this repository. Both must open the same endpoints and keep the same
+ * promises.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -8,16 +11,16 @@ import { NGINX_CONF, startNginx } from './nginx.ts'
 export interface FrontSetup {
   /** `host:port` of each wxgate */
   upstreams: string[]
-  /** `host:port` of a merchant's own backend; given, the example that protects it is taken into use. */
+  /** `host:port` of a merchant's own backend. If given, the example that protects it is switched on. */
   app?: string
-  /** Limits in the place of the shipped ones, since no test waits so long: seconds. */
+  /** Limits in seconds, instead of those in the file, which are too long for a test. */
   headerSeconds?: number
   bodySeconds?: number
 }
 
 export interface Front {
   name: string
-  /** Whether its example hands on what /api/verify answers, or only the status of it. */
+  /** Whether its example passes on the answer of /api/verify, or only the status. */
   handsRefusalsOn: boolean
   start(t: Test, setup: FrontSetup): Promise<FrontDoor>
 }

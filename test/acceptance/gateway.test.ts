@@ -10,7 +10,7 @@ import { converse, openTls } from './wire.ts'
 
 interface Front extends World {
   caddy: FrontDoor
-  /** The client address that the gateway took for real, of each request. */
+  /** The client address of each request, as the gateway saw it. */
   clients: string[]
 }
 

@@ -14,11 +14,11 @@ import { claims } from '../routes/api/client.ts'
 import { type Instance, startInstance } from './instances.ts'
 
 const WECHAT_TIMEOUT_MS = 1000
-/** What the holder of a lock has at most: two tries, the pause between them, and a second. */
+/** The longest time that a lease is held: two tries, the pause between them, and one second. */
 const LEASE_MS = 2 * WECHAT_TIMEOUT_MS + 2000
-/** Long enough for callers to meet a call under way. */
+/** Long enough for other callers to come while a call runs. */
 const WECHAT_DELAY_MS = 300
-/** Long enough to be killed in, and shorter than WeChat may take. */
+/** Long enough to kill an instance in it, and shorter than WeChat's time-out. */
 const LAST_CALL_MS = 900
 
 const pem = (): string => generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()

@@ -9,7 +9,7 @@ import { API_KEY, APPID, type Environment, MCHID } from '../helper.ts'
 import { type Instance, startInstance } from './instances.ts'
 import { startNeighbours } from './neighbours.ts'
 
-/** What server.ts gives a shut-down, after which it is forced. */
+/** The time that server.ts gives a shut-down before it forces the end. */
 const GRACE_MS = 10_000
 
 const redis = await startRedis({ persist: true, args: ['--appendfsync', 'always'] })
@@ -19,7 +19,7 @@ const settings = { ...common, LOG_LEVEL: 'warn', REDIS_URL: redis.url, INTERNAL_
 
 const start = (t: Test, change: Environment = {}): Promise<Instance> => startInstance(t, { ...settings, ...change })
 
-/** An order by one instance, paid; its notices go to all of `doors`, in turn and at once. */
+/** An order made by one instance and paid. Its notices go to all URLs of `doors`, in turn and in parallel. */
 async function pay(doors: Instance[], times = 1): Promise<PayResult> {
   const order = {
     openid: 'oUpF8uMuAJO_M2pxb1Q9zNjWeS6o',

@@ -1,4 +1,4 @@
-/** Steady load: so many calls a second, whether or not the ones before have been answered, and what became of each. */
+/** Steady load: a fixed number of calls a second, even if earlier ones are not answered yet, and the result of each. */
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** One request, checked: it throws when the answer is not the one that it should be. */
@@ -53,7 +53,7 @@ export function startLoad({ perSecond, calls }: LoadOptions): Load {
     if (failed !== undefined) failures.push({ name, message: String(failed), startedAt, endedAt })
   }
 
-  /** Sends what is due by now: a timer that comes late is made up for. */
+  /** Sends all calls that are due by now, so that a late timer loses none. */
   function sendDue(): void {
     const due = Math.floor(((performance.now() - startedAt) / 1000) * perSecond)
     for (; requests < due; requests++) {

@@ -1,5 +1,5 @@
 /**
- * What the gateways of a test stand between: WeChat's sandbox and the merchant's backend, and the settings for both.
+ * The servers around the gateways of a test (WeChat's sandbox and the merchant's backend), and the settings for both.
  */
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
@@ -7,7 +7,7 @@ import { startBackend } from '../../sandbox/backend.ts'
 import { startSandbox } from '../../sandbox/index.ts'
 import { APPID, type Environment, MCHID } from '../helper.ts'
 
-/** One app, and one merchant of APIv2. The settings lack `REDIS_URL` alone. Both end with the test. */
+/** One app, and one merchant of APIv2. Only `REDIS_URL` is missing in the settings. Both servers end with the test. */
 export async function startNeighbours(t: Pick<Test, 'teardown'>) {
   const [secret, apiV2Key] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
   const webhookSecret = `whsec_${randomBytes(32).toString('base64')}`

@@ -1,7 +1,6 @@
 /**
- * This version and the one before on one Redis, as during a rolling upgrade and after a way back: what one of them
- * wrote, the other serves. Both run as processes of their own, with the same settings. What it promises:
- * docs/upgrading.md.
+ * This version and the one before on one Redis, as during a rolling upgrade and after going back: each has to serve
+ * what the other wrote. Both run as separate processes with the same settings. The guarantees are in docs/upgrading.md.
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -37,7 +36,7 @@ interface Call {
   address?: string
 }
 
-/** What a client does where a busy machine says OVERLOADED. */
+/** What a client does when a busy machine answers OVERLOADED. */
 const OVERLOADED_TRIES = 20
 const OVERLOADED_PAUSE_MS = 250
 
@@ -168,7 +167,7 @@ async function checkSessionKeys(t: Test, world: World, from: Instance, to: Insta
   t.equal(await statusOf(from, token), 401)
 }
 
-/** What `from` counted counts at `to`; what it fetched is used there. */
+/** `to` counts on from the counts of `from`, and uses what `from` fetched. */
 async function checkShared(t: Test, { sandbox }: World, from: Instance, to: Instance): Promise<void> {
   const address = newAddress()
   for (let count = 0; count < LOGINS; count += 1) {
@@ -190,7 +189,7 @@ interface Paid {
   outTradeNo: string
 }
 
-/** An order made at `from`, whose payment is told at `to`. */
+/** An order made at `from`. The callback of its payment comes to `to`. */
 async function pay(
   { sandbox }: World,
   api: 'v2' | 'v3',
@@ -228,8 +227,8 @@ async function checkPayments(t: Test, world: World, from: Instance, to: Instance
 }
 
 /**
- * A payment of another amount than the order that `from` made: `to` puts it aside, and each lists and tries the
- * other's.
+ * A payment with another amount than the order that `from` made. `to` quarantines it, and each version lists and
+ * retries the entries of the other.
  */
 async function checkQuarantine(t: Test, world: World, from: Instance, to: Instance): Promise<void> {
   for (const [keeper, reader] of [
@@ -258,8 +257,7 @@ async function checkBothWays(t: Test, world: World, before: Instance, now: Insta
 }
 
 /**
- * One that its receiver refused for good, and one that it did not take yet: recorded at `at`, tried by the worker
- * that runs.
+ * Two events: the receiver refuses one for good and one for now. `at` records them, and the running worker tries them.
  */
 async function leaveBehind(world: World, at: Instance): Promise<{ failed: Paid; waiting: Paid }> {
   const { backend } = world
@@ -273,7 +271,8 @@ async function leaveBehind(world: World, at: Instance): Promise<{ failed: Paid; 
 }
 
 /**
- * What the other version's worker left is delivered: what waited by itself, what failed when it is asked for at `at`.
+ * Events that the other version's worker left are delivered: waiting ones by themselves, failed ones when `at` sends
+ * them again.
  */
 async function checkLeft(
   t: Test,

@@ -6,14 +6,14 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 /**
- * What this version has to run beside. Move it when a version is released: to the last commit of what operators have
- * then, from which they will upgrade. What docs/upgrading.md promises is about these two.
+ * The version that this one has to run together with. Move it when a version is released: to the last commit that
+ * operators have then, from which they will upgrade. The guarantees of docs/upgrading.md are about these two.
  */
 export const VERSION_BEFORE = 'ce967baa524f2908430d71bc98161eb80967ad7c'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-/** Why it cannot be had here at all, or false. */
+/** The reason why it is not available here, or false. */
 export function isOutOfReach(): string | false {
   if (!existsSync(join(ROOT, '.git'))) return 'this folder is no git repository, so the version before is not in it'
   return spawnSync('git', ['--version']).status === 0 ? false : 'there is no git here'

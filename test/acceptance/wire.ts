@@ -1,4 +1,4 @@
-/** Requests by hand: bytes as no client library would send them, and streams of HTTP/2 that end as none should. */
+/** Requests by hand: bytes that no client library sends, and streams of HTTP/2 that end in wrong ways. */
 import { once } from 'node:events'
 import { type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
@@ -21,7 +21,7 @@ export interface WireAnswer {
   closed: boolean
 }
 
-/** `FIN` closes our side for sending alone, as `shutdown(SHUT_WR)` does. A function is waited for. */
+/** `FIN` closes only our sending side, as `shutdown(SHUT_WR)` does. A function is awaited. */
 export type Step = string | Buffer | 'FIN' | (() => Promise<unknown>)
 
 /** A connection that TLS has verified; it stays open for reading after our own end. */

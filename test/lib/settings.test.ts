@@ -1,4 +1,4 @@
-/** The settings are the first thing a user meets: each rule, all faults at once, and no value in any message. */
+/** The settings: each rule, all issues reported at once, and no value in any message. */
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'

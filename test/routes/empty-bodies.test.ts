@@ -1,4 +1,4 @@
-/** Requests without a body, whatever they say of one: each is answered at once, and what comes behind it too. */
+/** Requests without a body, whatever their headers announce: each is answered at once, and so is the next request. */
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, type BuildOptions, build, logIn, MCHID, type World } from '../helper.ts'
@@ -29,7 +29,7 @@ const FRAMINGS: Framing[] = [
   { name: 'no chunk', headers: ['Transfer-Encoding: chunked'], body: '0\r\n\r\n' }
 ]
 
-/** What a label that is none gets with chunks, of which nobody knows yet that there are none. */
+/** The answer to a wrong Content-Type with chunked coding, where it is not known yet that no chunk comes. */
 const UNSUPPORTED = 415
 
 /** An application, and the routes that it has: method and path with every parameter filled in. */
@@ -60,7 +60,7 @@ interface Sent {
 const NO_LENGTH = FRAMINGS[0] as Framing
 const NEXT = head('GET /healthz HTTP/1.1', 'Host: x', 'Connection: close')
 
-/** Sends it, with another request close behind where the version has such a thing. */
+/** Sends it, and directly after it another request if this HTTP version allows that. */
 async function send(port: number, { door, label, framing = NO_LENGTH, version = '1.1', key = API_KEY }: Sent) {
   const lines = [`${door} HTTP/${version}`, 'Host: x', `Authorization: Bearer ${key}`, ...framing.headers]
   if (label !== undefined) lines.push(`Content-Type: ${label}`)
@@ -91,7 +91,7 @@ t.test('every door answers, the same as where nothing is said of a body', async 
     if (door === 'POST /api/logout') await send(port, { door, key })
     const [plain, next] = await send(port, { door, key })
     t.ok(plain && plain.status < 500 && next?.status === 200, `${door}: ${plain && codeOf(plain)}`)
-    // What is passed on keeps its label, and who answers is WeChat.
+    // Calls passed on keep their Content-Type, and WeChat answers them.
     const isPassedOn = door.includes('/wechat/cgi-bin')
     const check = (answer: RawAnswer | undefined, name: string) =>
       isPassedOn

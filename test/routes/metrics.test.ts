@@ -1,4 +1,4 @@
-/** /metrics: who may read it, that it counts what happened and nothing else, and that nobody can make it grow. */
+/** /metrics: who may read it, that it counts exactly what happened, and that no caller can make it grow. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect } from 'node:net'

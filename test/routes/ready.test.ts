@@ -1,4 +1,4 @@
-/** /readyz and wxgate_redis_up: whether Redis does what the service needs, which a PING does not tell. */
+/** /readyz and wxgate_redis_up: whether Redis does what the service needs, which a PING does not show. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -31,7 +31,7 @@ async function callAll({ app, sandbox, secrets }: World, headers: { authorizatio
   return (await Promise.all(calls)).map(({ statusCode }) => statusCode)
 }
 
-/** While `begin` is in force: not ready, told once, no 500; after `end`: ready and told once, without a restart. */
+/** After `begin`: not ready, logged once, no 500. After `end`: ready, logged once, without a restart. */
 async function inTrouble(
   t: Test,
   world: World,
@@ -45,7 +45,7 @@ async function inTrouble(
   t.equal(await isUp(world), '0', `${cause}: the gauge`)
   t.notOk((await callAll(world, headers)).includes(500), `${cause}: no 500`)
   const told = () => linesOf(world, 'Redis cannot be used').slice(before[0])
-  // On a slow machine that the connection broke is seen, and told, before why no other can be made.
+  // On a slow machine the broken connection is logged first, and the reason why no new one can be made later.
   await until(async () => told().some((line) => line.cause === cause))
   t.equal(told().filter((line) => line.cause === cause).length, 1, `${cause}: told once`)
   t.ok(told().every(({ level, detail }) => level === 50 && /^\S+ [a-z]/.test(String(detail))))
@@ -124,7 +124,7 @@ t.test('a Redis that refuses what the service needs is not ready, and ready agai
     },
     { what: 'a user that is off', cause: 'WRONGPASS', begin: () => reconnect('off'), end: () => user('on') },
     {
-      // Why is in an answer that Redis sends and closes at once, which seldom arrives.
+      // Redis sends the reason and closes at once, so the reason rarely arrives.
       what: 'no connection left',
       cause: 'CLOSED',
       async begin() {
@@ -161,7 +161,7 @@ t.test('whatever word Redis refuses with, it is no 500', async (t) => {
     ['NOPERM', "ERR The user executing the script can't run this command or subcommand script: 13e0"],
     ['MAXCLIENTS', 'ERR max number of clients reached'],
     ['ADDRESS', 'ERR illegal address: 10.0.0.5:4711'],
-    // Of proxies before Redis, as hosted ones have them.
+    // Answers of proxies in front of a hosted Redis.
     ['ERR', 'ERR Connection timed out'],
     ['ERR', 'ERR handle response, backend conn reset'],
     ['upstream', 'upstream failure'],

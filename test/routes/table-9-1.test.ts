@@ -32,11 +32,11 @@ const API: Record<Where, Call['api']> = {
   reset: 'resetusersessionkey',
   passed: 'getcallbackip'
 }
-/** The doors with an answer of their own for each errcode. */
+/** The calls with their own answer for each errcode. */
 const EVERYWHERE: Where[] = ['login', 'phone', 'token', 'check', 'reset']
 const WITH_TOKEN: Where[] = ['phone', 'check', 'reset']
 const LOGIN_AND_TOKEN: Where[] = ['login', 'token']
-/** What each door asks of WeChat where nothing is repeated. */
+/** The calls to WeChat that each call makes if nothing is repeated. */
 const ONCE: Record<Where, Partial<Record<Where, number>>> = {
   login: { login: 1 },
   phone: { token: 1, phone: 1 },
@@ -75,7 +75,7 @@ async function scene(t: Test, env: Environment = {}) {
   }
 }
 
-/** The call of a user who is logged in already where need be; it goes to the instance `at`. */
+/** The call of a user, who is logged in already if the call needs it. It goes to the instance `at`. */
 async function prepare({ app, sandbox }: World, where: Where, at = app): Promise<() => Promise<Answer>> {
   if (where === 'login') {
     const { code } = sandbox.login({ appid: APPID })
@@ -96,7 +96,7 @@ function asked({ sandbox }: Pick<World, 'sandbox'>): Partial<Record<Where, numbe
   return Object.fromEntries(counts.filter(([, count]) => count > 0))
 }
 
-/** On /api a 500 says the errcode alone: WeChat's words about our configuration are nothing for a mini-program. */
+/** On /api a 500 has only the errcode: WeChat's text about our configuration is not for a mini-program. */
 const verdict = (door: Where, status: number, errcode: number): object =>
   status === 500 && door !== 'check' && door !== 'reset' ? { errcode } : { errcode, errmsg: ERRMSG, rid: RID }
 
@@ -104,7 +104,7 @@ const config = { status: 500, code: 'WECHAT_CONFIG_INVALID' }
 const limited = { status: 429, code: 'WECHAT_RATE_LIMITED' }
 const rejected = { status: 502, code: 'WECHAT_REJECTED' }
 
-/** The rows in which an errcode is answered once and for all. */
+/** The rows with a final answer for an errcode. */
 const REFUSALS: Row[] = [
   { errcodes: [40029], where: ['login', 'phone'], status: 401, code: 'CODE_INVALID' },
   { errcodes: [40163], where: ['login'], status: 401, code: 'CODE_USED' },
@@ -247,7 +247,7 @@ t.test('-1 | all | 503 WECHAT_BUSY after one repetition', async (t) => {
   })
 })
 
-/** The rows in which WeChat's answer is none. */
+/** The rows in which WeChat sends no valid answer. */
 const NO_ANSWERS: { name: string; fault: Omit<Fault, 'api'>; where: Where[]; status: number; code: string }[] = [
   {
     name: 'HTTP 412',
@@ -273,7 +273,7 @@ const NO_ANSWERS: { name: string; fault: Omit<Fault, 'api'>; where: Where[]; sta
   }
 ]
 
-/** A GET without side effects is worth a second try; nothing else is. */
+/** Only a GET without side effects is tried a second time. */
 const calls = (door: Where, code: string) =>
   door === 'check' && code === 'WECHAT_BAD_RESPONSE' ? { token: 1, check: 2 } : ONCE[door]
 

@@ -130,7 +130,7 @@ interface Sending {
   urlpath: string
 }
 
-/** The caller's side, as section 7 says it and not as the sandbox does it. */
+/** The caller's side, written from docs/wechat/mini-program.md 7 and not from the sandbox. */
 function write(sending: Sending): { body: string; headers: Record<string, string> } {
   const { fields, timestamp, key, signer, own, urlpath } = sending
   const iv = randomBytes(12)

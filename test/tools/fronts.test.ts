@@ -236,7 +236,7 @@ async function sendsOnce(t: Test, front: Front): Promise<void> {
   t.ok((await until(get, (count) => count > 1)) > 1, 'a GET is')
 }
 
-/** A door and a request that never becomes complete, or ends otherwise than it announced. */
+/** A server and a request that never becomes complete, or ends in another way than announced. */
 type Broken = [
   name: string,
   talk: (door: FrontDoor, path: string, reached: () => Promise<unknown>) => Promise<WireAnswer>

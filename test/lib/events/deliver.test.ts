@@ -1,4 +1,7 @@
-/** Delivery: signed as Standard Webhooks say, until it is taken, whatever the receiver or an instance does. */
+/**
+ * Delivery: signed as Standard Webhooks says, and repeated until it is accepted, whatever the receiver or an instance
+ * does.
+ */
 import type { ServerResponse } from 'node:http'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'

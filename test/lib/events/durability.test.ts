@@ -1,4 +1,6 @@
-/** EVENT_DURABILITY=fsync: no success before the disk has it, and no start with a Redis that cannot promise that. */
+/**
+ * EVENT_DURABILITY=fsync: no success before the event is on disk, and no start with a Redis that cannot guarantee this.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -21,7 +23,7 @@ async function start(t: Test, options: RedisOptions): Promise<PrivateRedis> {
   return redis
 }
 
-/** Whether the redis-server of this machine can be asked for its disk. */
+/** Whether the redis-server of this machine knows WAITAOF. */
 async function knowsWaitaof(t: Test): Promise<boolean> {
   const { app } = await build(t)
   const answer = await app.redis.call('COMMAND', 'INFO', 'waitaof')

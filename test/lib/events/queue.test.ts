@@ -1,6 +1,4 @@
-/**
- * Recording: once by identity, in one round trip, never believed without Redis saying so; and which instances deliver.
- */
+/** Recording: once for each id, in one round trip, and only when Redis confirms it; and which instances deliver. */
 import t from 'tap'
 import { pauseMs, QUEUE_NAME, type QueuedEvent, TRIES } from '../../../lib/events/model.ts'
 import { EventRecorder } from '../../../lib/events/recorder.ts'
@@ -85,7 +83,7 @@ t.test('record() fails while Redis is away, at its start too, and works as soon 
   t.equal(await recorder.record(event('pay_1_1')), 'duplicate')
 })
 
-/** A payment notice through the door of `app`; the webhook-id it has to get. */
+/** Posts a payment notice to `app`. Returns the webhook-id that it has to get. */
 async function pay({ app, secrets }: Pick<World, 'app' | 'secrets'>): Promise<string> {
   const fields = payment()
   const { body } = await notify(app, signed(fields, secrets.apiV2Key))

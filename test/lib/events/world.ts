@@ -24,7 +24,7 @@ export interface Post {
 export interface Receiver {
   url: string
   posts: Post[]
-  /** Resolves when so many posts have come in all. */
+  /** Resolves when there are `count` posts in total. */
   came(count: number): Promise<void>
 }
 
@@ -65,7 +65,7 @@ export interface EventWorld {
   start(url: string, options?: Partial<DeliveryOptions>): Started
   /** How many events are in `waiting`, `active`, `delayed`, `completed`, `failed`. */
   counts(): Promise<Record<string, number>>
-  /** Looks at the counts again and again until they are as wanted. */
+  /** Repeats until the counts are as wanted. */
   until(wanted: Record<string, number>): Promise<void>
 }
 

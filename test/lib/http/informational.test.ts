@@ -1,4 +1,4 @@
-/** Informational answers (1xx) of a receiver, and of WeChat, are no reason to fail: what comes after them counts. */
+/** Informational answers (1xx) of a receiver or of WeChat are skipped. The answer after them counts. */
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'

@@ -1,5 +1,5 @@
 /**
- * HTTPS_PROXY, HTTP_PROXY, NO_PROXY: what goes through the operator's proxy, what never does, and what becomes known of
+ * HTTPS_PROXY, HTTP_PROXY, NO_PROXY: which calls go through the operator's proxy, which never do, and what is shown of
  * it.
  */
 import { once } from 'node:events'
@@ -187,7 +187,7 @@ async function startProxy(t: Test, tlsPort: number, plainPort: number): Promise<
   }
 }
 
-/** WeChat behind TLS and a receiver, both known to the proxy alone. */
+/** WeChat behind TLS and a receiver. Only the proxy can reach them. */
 async function startWorld(t: Test) {
   const asked: { url: string | undefined; peer: string | undefined; length: string | undefined; bytes: number }[] = []
   const wechat = createTlsServer(

@@ -1,4 +1,4 @@
-/** Transfers: as long as something moves they go on, in either direction; what stands still ends after its time. */
+/** Transfers in both directions: they continue as long as data moves, and end when nothing moves for the time-out. */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,4 +1,6 @@
-/** Calls to WeChat over real connections: deadlines, origins, what was sent how often, and what counts as an answer. */
+/**
+ * Calls to WeChat over real connections: deadlines, origins, how often a request is sent, and what counts as an answer.
+ */
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'

@@ -1,4 +1,4 @@
-/** The destination of log lines: what it keeps, drops and tells while they cannot be written, and how it ends. */
+/** The destination of log lines: what it keeps, drops and reports while they cannot be written, and how it ends. */
 import { execFileSync } from 'node:child_process'
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** APIv2 as a PayApi: what is asked of WeChat, what its answers become, and what is done when they tell nothing. */
+/** APIv2 as a PayApi: the calls to WeChat, the results of its answers, and what happens when an answer says nothing. */
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** WeChat Pay's APIv2 saying whatever a test wants, over real HTTP: what the sandbox, which is honest, never would. */
+/** WeChat Pay's APIv2 with any answer that a test wants, over real HTTP, also answers that the sandbox never gives. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'

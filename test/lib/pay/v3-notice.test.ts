@@ -1,4 +1,6 @@
-/** Callbacks of WeChat Pay APIv3 as typed facts, against the published vectors and table E of the protocol page. */
+/**
+ * Callbacks of WeChat Pay APIv3 as typed facts, against the published vectors and the table in docs/wechat/pay.md E.
+ */
 import { createCipheriv, createPublicKey, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
@@ -313,7 +315,7 @@ function trustOf(trust: Record<string, string>): Map<string, KeyObject> {
   )
 }
 
-/** What becomes of a notice: whether it matches, else the word of its reader. */
+/** The verdict on a notice: a mismatch, else what the reader found. */
 function verdictOf(notice: PayNotice, known: Known): string {
   if (notice.status === 'event' || notice.status === 'not-success') return mismatchOf(notice.said, known) ?? 'accept'
   return notice.status === 'malformed' && notice.reason === 'unopenable' ? 'unopenable' : notice.status

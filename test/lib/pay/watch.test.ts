@@ -1,4 +1,4 @@
-/** Who is asked for when, and by whom: the list that all instances share, and the times of it. */
+/** Which order or refund is queried when, and by which instance: the list that all instances share. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'

@@ -392,7 +392,7 @@ function applyCut(xml: string, { at, length, text }: Cut): string {
   return xml.slice(0, at) + text + xml.slice(at + length)
 }
 
-/** Another, lenient reader: right for everything flat, and with no opinion on anything else. */
+/** Another reader, which is lenient: right for every flat message, and undefined for everything else. */
 function readLeniently(xml: string): Record<string, string> {
   const inside = xml.replace(/\r\n?/g, '\n').replace(/^[^<]*<xml\s*>/, '')
   const elements = inside.matchAll(/<(\w+)\s*(?:\/>|>((?:<!\[CDATA\[[\s\S]*?\]\]>|[^<])*)<\/\1\s*>)/g)

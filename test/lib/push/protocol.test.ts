@@ -17,7 +17,7 @@ interface Keys {
   encodingAESKey?: string
 }
 
-/** Opens a push as the door does, at the second that its query names. */
+/** Opens a push as the endpoint does, at the time in its query. */
 function open({ appid, token, encodingAESKey }: Keys, query: Record<string, string>, body: string): PushOpening {
   const app = { appid, secret: 's', pushToken: token, ...(encodingAESKey && { pushAesKey: encodingAESKey }) }
   return openPush(app, readQuery(query), Buffer.from(body), Number(query.timestamp) * 1000)

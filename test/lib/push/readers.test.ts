@@ -1,4 +1,4 @@
-/** The readers of pushes: what they take, what they do not, and that no input makes them throw or dwell. */
+/** The readers of pushes: what they accept and what they refuse. No input makes them throw or run long. */
 import fc from 'fast-check'
 import { XMLParser } from 'fast-xml-parser'
 import t from 'tap'
@@ -44,7 +44,7 @@ t.test('readFields() refuses DOCTYPE and entities of hostile vectors, and reads 
     'form',
     'HTML'
   ])
-  // What is signed is recorded whatever characters it holds; repeated elements are lists, and the rest has one meaning.
+  // A signed push is recorded whatever characters it holds. Repeated elements become lists.
   t.same(named('read').slice(6), [
     'character reference to a control character',
     'character reference beyond Unicode',
@@ -138,7 +138,7 @@ t.test('parseNestedXml() refuses what is no message, and what is too much', asyn
   t.type(read(`<xml>${'<a><b/></a>'.repeat(5461)}</xml>`), 'object')
 })
 
-// Were one of these worse than linear, it would take minutes, and the time-out of the runner would tell.
+// If the time of one of these grew faster than its size, it would take minutes, and the runner's time-out would end it.
 t.test('the readers get through the worst mebibyte of each kind', async (t) => {
   const fill = (unit: string) => unit.repeat(Math.floor((1024 * 1024 - 64) / unit.length))
   const units = ['<', '<a>', '<a/>', '<![CDATA[', '&amp;', '&', '&#1', '&a', ']]>', '</', '\r', 'x<![CDATA[]]>']

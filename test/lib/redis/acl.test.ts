@@ -1,4 +1,4 @@
-/** What a user of Redis needs: the least ACL of docs/operations.md, and what happens to those that have less. */
+/** The rights that a Redis user needs: the least ACL of docs/operations.md, and what happens with fewer rights. */
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -138,7 +138,7 @@ t.test('NEEDED_COMMANDS has all that scripts call, those of BullMQ too', (t) => 
   const texts = [...ours, ...theirs.flat()].map((file) => readFileSync(join(ROOT, file), 'utf8'))
   const called = texts.flatMap((text) => [...text.matchAll(/(?:rcall|redis\.call)\(\s*['"]([A-Za-z]+)['"]/g)])
   const names = new Set(called.map(([, name = '']) => name.toUpperCase()))
-  // Asked for, and done without where they are refused.
+  // wxgate tries these, and works without them if Redis refuses.
   for (const name of ['INFO', 'WAITAOF']) names.delete(name)
   t.same(
     [...names].filter((name) => !NEEDED_COMMANDS.includes(name)),

@@ -1,4 +1,4 @@
-/** What a Redis tells of itself, by real ones, and by the INFO of those that are not at hand. */
+/** What Redis says about itself: a real one, and the INFO texts of others. */
 import t, { type Test } from 'tap'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
 import { readServerFacts, type ServerFacts } from '../../../lib/redis/server-facts.ts'

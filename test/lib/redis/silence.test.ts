@@ -7,7 +7,7 @@ import { startRedisWay } from '../../redis-way.ts'
 const server = await startRedis({})
 t.teardown(() => server.stop())
 
-/** As a process does that gets no processor. */
+/** As a process that gets no CPU time. */
 function standStill(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }

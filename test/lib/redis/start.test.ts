@@ -1,4 +1,4 @@
-/** A start with a REDIS_URL that leads to what cannot be used ends with one line; with one that is away it waits. */
+/** If REDIS_URL leads to something unusable, the start ends with one line. If Redis is down, the start waits. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -26,7 +26,7 @@ async function start(t: Test, options: RedisOptions = {}) {
   return { server, admin, url: server.url }
 }
 
-/** Answers whatever is sent to it by `answer`, once for each chunk; undefined: closes. */
+/** Answers each chunk with the result of `answer`; undefined closes the connection. */
 async function startStranger(t: Test, answer: (asked: string) => string | undefined): Promise<string> {
   const { port } = await listenRaw(t, (socket) =>
     socket.on('data', (chunk) => {
@@ -46,7 +46,7 @@ const six = (asked: string): string =>
     .map(([, name = '']) => ({ info: `$${INFO_OF_SIX.length}\r\n${INFO_OF_SIX}\r\n` })[name.toLowerCase()] ?? ':1\r\n')
     .join('')
 
-/** On another port where somebody was quicker. */
+/** Tries another port if this one is taken meanwhile. */
 async function startSentinel(t: Test): Promise<string> {
   return (await trySentinel(t)) ?? startSentinel(t)
 }

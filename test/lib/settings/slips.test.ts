@@ -1,4 +1,4 @@
-/** What happens to settings by accident is named as that: names that are nearly right, and values that were damaged. */
+/** Accidents with settings are named: names that are nearly right, and values that were damaged. */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { SettingsError } from '../../../lib/settings/issues.ts'

@@ -1,4 +1,4 @@
-/** decodeBase64(): every way in which base64 arrives, and what is none. */
+/** decodeBase64(): every form in which base64 arrives, and texts that are not base64. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { decodeBase64, decodeCanonicalBase64 } from '../../../lib/util/base64.ts'

@@ -1,4 +1,4 @@
-/** readJsonObject(): the standard, what WeChat writes beside it, and what stays unread. */
+/** readJsonObject(): standard JSON, WeChat's deviations from it, and what it refuses. */
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { isPlainObject, type JsonOptions, readJsonObject } from '../../../lib/util/json.ts'

@@ -1,4 +1,4 @@
-/** The API security mode against the published vector, against a WeChat written a second time, and against forgers. */
+/** The API security mode against the published vector, a second implementation of WeChat's side, and forgers. */
 import {
   constants,
   createCipheriv,
@@ -77,7 +77,7 @@ interface Said {
   headers?: Record<string, string | string[] | undefined>
 }
 
-/** An answer of WeChat, right but for what is said. */
+/** An answer of WeChat that is right, except for the given changes. */
 function answerOf(said: Said = {}): Incoming {
   const { timestamp = NOW_SECONDS, appid = APPID, urlpath = PATH, symSerial = 'sym-1' } = said
   const own = { _n: 'ShYZpqdVgY+yQVAxNSWhYg', _appid: APPID, _timestamp: timestamp }

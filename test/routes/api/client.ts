@@ -24,7 +24,7 @@ export const login = (app: FastifyInstance, code: string, appid?: string): Promi
 
 export const bearer = (token: string): Headers => ({ authorization: `Bearer ${token}` })
 
-/** Our error shape, with `fields` besides. */
+/** Our error form, with `fields` in addition. */
 export function refused(t: Test, answer: Answer, status: number, code: string, fields: object = {}): void {
   t.match(answer.json(), { statusCode: status, code, message: /\w/, requestId: /\w/, ...fields }, code)
   t.equal(answer.statusCode, status, `${code} with ${status}`)
@@ -73,7 +73,7 @@ export function severalApps(t: Test, apps: { appid: string; secret: string }[]):
 
 export const keysOf = ({ app, env }: World): Promise<string[]> => app.redis.keys(`${env.REDIS_PREFIX}:*`)
 
-/** Waits for what comes by itself, without guessing when. */
+/** Waits until a condition holds, without a fixed pause. */
 export async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await setImmediate()
 }

@@ -1,4 +1,4 @@
-/** What is damaged in Redis counts as absent: no call fails for it with 500, and the next login repairs it. */
+/** Damaged values in Redis count as absent: no call fails with 500 because of them, and the next login repairs them. */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'

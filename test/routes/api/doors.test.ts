@@ -1,4 +1,4 @@
-/** What every /api route has in common: headers, bodies that are refused, and Redis away. */
+/** What all /api routes share: headers, refused bodies, and answers while Redis is down. */
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'

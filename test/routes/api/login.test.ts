@@ -1,5 +1,5 @@
 /**
- * POST /api/login: what a code becomes, and that each code is asked for once. What WeChat's refusals become:
+ * POST /api/login: the result of a code, and that each code is sent to WeChat once. WeChat's refusals are in
  * table-9-1.test.ts.
  */
 import t, { type Test } from 'tap'

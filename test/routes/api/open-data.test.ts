@@ -1,7 +1,4 @@
-/**
- * Open data that WeChat did not write as the standard has it, open data that somebody altered, and how often it may
- * fail.
- */
+/** Open data that is not standard JSON, open data that was changed, and how often decryption may fail. */
 import { hash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -191,7 +188,7 @@ t.test('phone() takes exactly the shape of a phone number', async (t) => {
   t.notMatch(here.logs(), /1358000|60000000/)
 })
 
-/** The plaintext with one block that its owner exchanged, as it opens under `key`. */
+/** The plaintext after its owner exchanged one block, as `key` decrypts it. */
 function spliced(key: string, text: string): Buffer {
   return bytes(text.slice(0, 16), [...hash('sha256', key, 'buffer').subarray(0, 16)], text.slice(32))
 }
@@ -280,7 +277,7 @@ async function announce(port: number, { headers }: Caller): Promise<RawConnectio
   const length = `content-length: ${LATE_BYTES}`
   const label = 'content-type: application/json'
   const connection = new RawConnection(port)
-  // Node.js says so when the service begins to read the request.
+  // Node.js sends this when the service begins to read the request.
   connection.send(
     head('POST /api/userdata HTTP/1.1', 'host: x', 'connection: close', 'expect: 100-continue', label, length, ...lines)
   )

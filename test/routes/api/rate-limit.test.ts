@@ -88,7 +88,7 @@ const ONE_CLIENT: readonly (readonly string[])[] = [
     '198.51.100.9:7, [::1]:443, ::FFFF:127.0.0.9',
     '198.51.100.9,"127.0.0.1"'
   ],
-  // What is no address counts for the proxy that wrote it.
+  // A value that is no address counts for the proxy that wrote it.
   [
     'unknown',
     '_hidden1',

@@ -1,7 +1,4 @@
-/**
- * POST /api/token/refresh: one successor for each token, on every instance, and an end to a session whose token was
- * stolen.
- */
+/** POST /api/token/refresh: each token has one successor, on every instance, and a stolen token ends its session. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, type BuildOptions, build, type LoggedIn, logIn, type World } from '../../helper.ts'

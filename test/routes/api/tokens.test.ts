@@ -16,7 +16,7 @@ const pem = (key: KeyObject) => key.export({ type: 'pkcs8', format: 'pem' }).toS
 
 const jwtKeys = (...keys: KeyObject[]): Environment => ({ JWT_SECRET: undefined, JWT_KEYS: keys.map(pem).join('') })
 
-/** Our own three ways to sign, as whoever stole the key could. */
+/** Our own three ways to sign, as an attacker with the key could. */
 const SIGNERS: Record<string, { env: Environment; sign: (text: string) => Buffer }> = {
   HS256: { env: { JWT_SECRET: SECRET }, sign: (text) => hmac(SECRET, text) },
   ES256: { env: jwtKeys(P256.privateKey), sign: signEs256 },
@@ -157,7 +157,7 @@ for (const [alg, signer] of Object.entries(SIGNERS)) {
   })
 }
 
-/** The same bytes written otherwise: in letters whose spare bits are set, and in the alphabet of plain base64. */
+/** Other spellings of the same bytes: letters with spare bits set, and the alphabet of plain base64. */
 function respellings(token: string): Record<string, string> {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   const bytes = Buffer.from(token.slice(token.lastIndexOf('.') + 1), 'base64url')

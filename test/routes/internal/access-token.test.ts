@@ -1,6 +1,5 @@
 /**
- * /internal/apps/{appid}/access-token and …/renew: one token for all instances and callers, for nobody's eyes but
- * theirs.
+ * /internal/apps/{appid}/access-token and …/renew: one token for all instances and callers, and shown to nobody else.
  */
 import t, { type Test } from 'tap'
 import { APPID, build, type World } from '../../helper.ts'

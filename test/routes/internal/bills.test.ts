@@ -1,4 +1,4 @@
-/** GET /internal/pay/bills: whole, or plainly broken off. */
+/** GET /internal/pay/bills: a bill is complete, or the connection breaks. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { get, type IncomingMessage, type ServerResponse } from 'node:http'

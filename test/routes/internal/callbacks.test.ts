@@ -1,7 +1,4 @@
-/**
- * What WeChat's doors refused or put aside, as the merchant's backend sees it; and how what was put aside comes in
- * again.
- */
+/** Refused and quarantined callbacks as the merchant's backend sees them, and retrying a quarantined one. */
 import { createHash } from 'node:crypto'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'

@@ -1,7 +1,4 @@
-/**
- * Every call of the merchant's backend, and the scopes of an API key that open it. Written by hand: the routes are
- * checked by it.
- */
+/** Every call of the merchant's backend, and the scopes that allow it. It is written by hand, to check the routes. */
 export const DOORS: Readonly<Record<string, readonly string[]>> = {
   'GET /metrics': ['read'],
   'POST /internal/introspect': ['login'],

@@ -1,4 +1,4 @@
-/** What was recorded and how its delivery went, as the merchant's backend sees it; and delivery once more. */
+/** Recorded events and their deliveries as the merchant's backend sees them, and sending one again. */
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'

@@ -1,4 +1,4 @@
-/** What a key with scopes may call, by what name it is logged, and which lists of keys make no start. */
+/** What a key with scopes may call, its name in the log, and lists of keys that stop the start. */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t from 'tap'
@@ -11,7 +11,7 @@ const SCOPES = ['read', 'login', 'events', 'pay', 'wechat']
 const newKey = () => randomBytes(24).toString('hex')
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` })
 
-/** An address of the route that leads to nobody: an app that is not configured, numbers that nothing has. */
+/** A URL of the route for something that does not exist: an app that is not configured, unknown numbers. */
 const addressOf = (url: string) =>
   url
     .replace(':appid', `wx${'0'.repeat(16)}`)

@@ -1,4 +1,4 @@
-/** Amounts as JSON can spell them, and as it cannot: what is no whole number of fen from 1 to 2^31 - 1. */
+/** Amounts that are not a whole number of fen from 1 to 2^31 - 1, as JSON and not as JSON. */
 
 /** JSON, but no amount. */
 export const NO_AMOUNTS = [

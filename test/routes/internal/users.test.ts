@@ -6,7 +6,7 @@ import { bearer, claims, get, keysOf, post, refused, severalApps } from '../api/
 import { accessTokenUrl, ask, KEY, sessionKeyUrl, sessionsUrl } from './backend.ts'
 
 const NOBODY = 'oNeverLoggedIn'
-/** Many HTTP clients say so also where they send nothing. */
+/** Many HTTP clients send this header also without a body. */
 const JSON_LABEL = { 'content-type': 'application/json' }
 
 async function start(t: Test, env: Record<string, string> = {}) {

@@ -1,4 +1,4 @@
-/** What the tests of WeChat's doors share: notices signed by hand, and what Redis holds of them. */
+/** What the tests of WeChat's callbacks share: notices signed by hand, and their traces in Redis. */
 import { createHash, createHmac, randomInt } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { InjectOptions } from 'light-my-request'
@@ -12,7 +12,7 @@ import { valuesOf } from '../metrics.ts'
 
 /** Events stay in the queue, where they can be counted. */
 export const NO_WORKER = { ROLES: 'api' }
-/** A process that has more to do than it can, as soon as it has looked. */
+/** A process that is overloaded as soon as it checks. */
 export const FULL_HEAP = { maxHeapUsedBytes: 1, sampleIntervalMs: 50 }
 export const XML = 'text/xml; charset=utf-8'
 
@@ -40,7 +40,7 @@ export function payment(change: Fields = {}): Fields {
   }
 }
 
-/** Section A2 of pay.md by hand. */
+/** docs/wechat/pay.md A2 by hand. */
 export function sign(fields: Fields, key: string, algorithm: 'MD5' | 'HMAC-SHA256' = 'MD5'): string {
   const names = Object.keys(fields).filter((name) => fields[name] !== '' && name !== 'sign')
   const text = [...names.sort().map((name) => `${name}=${fields[name]}`), `key=${key}`].join('&')
@@ -55,7 +55,7 @@ export const xml = (fields: Fields): string =>
 
 export const signed = (fields: Fields, key: string): string => xml({ ...fields, sign: sign(fields, key) })
 
-/** Posts to the door as WeChat does. */
+/** Posts a callback as WeChat does. */
 export function notify(app: FastifyInstance, payload: string | Buffer, { headers, ...rest }: InjectOptions = {}) {
   return app.inject({
     method: 'POST',
@@ -74,14 +74,14 @@ export function answers(t: Test, answer: Answer, status: number, body = status =
   t.equal(answer.headers['content-type'], XML)
 }
 
-/** Records an order as `POST /internal/pay/orders` does before it asks WeChat. */
+/** Records an order as `POST /internal/pay/orders` does before it calls WeChat. */
 export async function remember(app: FastifyInstance, change: object = {}): Promise<void> {
   await new Orders(app.redis, app.keys).remember({ ...RECORDED_ORDER, appid: APPID, ...change })
 }
 
 /**
- * The names of all keys of this gateway, but for what the queue keeps of itself, the list of what was refused, and the
- * probe of readiness.
+ * The names of all keys of this gateway, except the queue's own keys, the list of refused callbacks, and the readiness
+ * probe.
  */
 export async function keysOf(app: FastifyInstance): Promise<string[]> {
   const prefix = app.keys.eventQueue.split(':')[0]
@@ -136,9 +136,9 @@ export function tally(kinds: Iterable<string>): Counts {
 const isRefusal = (kind: string) => /^\S+ (?:refused|unknown-merchant|quarantined) /.test(kind)
 
 /**
- * Every callback so far, and no other, was counted as `door verdict reason` and has one line in the log, without its
- * content; those that were not taken stand in the list for the operator. `unread`: what was refused before its bytes
- * were there to judge.
+ * Every callback so far, and no other, was counted as `door verdict reason`, and has one line in the log without its
+ * content. Callbacks that were not accepted are in the list for the operator. `unread`: refused before their bytes had
+ * come.
  */
 export async function counted(t: Test, { app, logs }: World, expected: Counts, unread: Counts = {}): Promise<void> {
   t.same(await valuesOf(app, 'callbacks_total'), { ...expected, ...unread }, 'counted')
@@ -150,7 +150,7 @@ export async function counted(t: Test, { app, logs }: World, expected: Counts, u
   t.notMatch(logs(), /oUpF8uMuAJO|from-the-payer|bank card|招商银行|ciphertext|req_info[^"]/, 'without content')
 }
 
-/** What was not judged, Redis being away, has a line without a verdict. */
+/** A callback without a verdict, because Redis is down, has a line without one. */
 const spread = ([kind, times]: [string, number]): string[] => {
   const [, verdict = '', reason = ''] = kind.split(' ')
   return verdict === 'failed' ? [] : Array(times).fill(`${verdict} ${reason}`)
@@ -162,7 +162,7 @@ function verdictsIn(logs: string): string[] {
   return requests.map(({ verdict, reason = '' }) => `${verdict} ${reason}`)
 }
 
-/** How often a door answered with this status, however far the callback came. */
+/** How often an endpoint answered with this status, however far the callback came. */
 export async function answeredBy(app: FastifyInstance, path: string, status: number): Promise<number> {
   return (await valuesOf(app, 'http_requests_total'))[`POST /wechat/pay/${path} ${status}`] ?? 0
 }
@@ -170,8 +170,7 @@ export async function answeredBy(app: FastifyInstance, path: string, status: num
 type Trouble = readonly [begin: () => unknown, end: () => unknown]
 
 /**
- * Every way in which a Redis can be no help, and how each ends. After silence the gateway has to come back by a new
- * connection.
+ * Every way in which Redis can fail, and how each ends. After silence the gateway has to recover with a new connection.
  */
 export function redisTroubles(app: FastifyInstance, redis: PrivateRedis): Record<string, Trouble> {
   const isBack = () => settled(app.redis, 5000)

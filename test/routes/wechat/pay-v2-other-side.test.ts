@@ -50,7 +50,7 @@ t.test('tenpay signs a payment notice, posts it, and reads our answer', async (t
   const address = await app.listen({ host: '127.0.0.1', port: 0 })
   const post = (fields: Fields, key: string) => {
     const tenpay = tenpayOf(key)
-    // Of all that it posts this is what it wants no signed answer to.
+    // This is the only call for which it does not require a signed answer.
     tenpay.urls.getsignkey = `${address}/wechat/pay/v2/${MCHID}/notify`
     return tenpay._request(fields, 'getsignkey')
   }

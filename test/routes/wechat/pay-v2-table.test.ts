@@ -1,4 +1,4 @@
-/** The door for v2 payment notices: what it makes of each kind, row by row of table E in pay.md. */
+/** The endpoint for v2 payment notices: its answer to each kind, row by row of docs/wechat/pay.md E. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { API_KEY, APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'

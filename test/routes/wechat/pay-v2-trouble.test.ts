@@ -1,4 +1,4 @@
-/** The door for v2 payment notices when something is wrong around it: the other rows of table E in pay.md. */
+/** The endpoint for v2 payment notices when something around it fails: the other rows of docs/wechat/pay.md E. */
 import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
@@ -78,7 +78,7 @@ t.test('row 26: a write whose answer came too late makes the next notice a dupli
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
   const { stream } = app.redis as unknown as { stream: { write: (...args: unknown[]) => boolean } }
   const write = stream.write.bind(stream)
-  // What it is to write lies in Redis' socket, to be done when it wakes up.
+  // The write is in Redis' socket, and Redis does it when it wakes up.
   stream.write = (chunk, ...more) => {
     if (String(chunk).includes(fields.transaction_id as string)) redis.pause()
     return write(chunk, ...more)

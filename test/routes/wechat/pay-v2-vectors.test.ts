@@ -1,7 +1,4 @@
-/**
- * Every published vector of notices and of hostile XML, through the door of a gateway that serves the vectors'
- * merchant.
- */
+/** Every published vector of notices and of hostile XML, posted to a gateway that serves the vectors' merchant. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { build } from '../../helper.ts'
@@ -49,7 +46,7 @@ interface Vectors {
 
 const keys = vectors<Keys>('pay-keys')
 
-/** What table E says of each verdict. */
+/** The answer to each verdict in docs/wechat/pay.md E. */
 const STATUS: Record<string, number> = {
   accept: 200,
   'not-success': 200,

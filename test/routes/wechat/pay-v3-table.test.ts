@@ -1,4 +1,4 @@
-/** The door for APIv3 callbacks: what it makes of each kind, row by row of table E in pay.md. */
+/** The endpoint for APIv3 callbacks: its answer to each kind, row by row of docs/wechat/pay.md E. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { Orders, RefundRecords } from '../../../lib/pay/records.ts'

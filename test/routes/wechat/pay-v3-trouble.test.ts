@@ -1,4 +1,4 @@
-/** The door for APIv3 callbacks when something is wrong around it: the other rows of table E in pay.md. */
+/** The endpoint for APIv3 callbacks when something around it fails: the other rows of docs/wechat/pay.md E. */
 import t from 'tap'
 import { startRedis } from '../../../tools/redis.ts'
 import { MCHID } from '../../helper.ts'

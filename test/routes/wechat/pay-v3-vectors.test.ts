@@ -1,4 +1,4 @@
-/** Whole APIv3 callbacks of the published vectors through the door, at their time, with both kinds of platform keys. */
+/** Whole APIv3 callbacks of the published vectors, posted at their time, with both kinds of platform keys. */
 import t from 'tap'
 import { vectors } from '../../vectors.ts'
 import { NO_WORKER, remember } from './notices.ts'
@@ -6,7 +6,7 @@ import { answers, buildV3, eventsIn, keys, notify, quarantined } from './v3-noti
 
 const { cases } = vectors('pay-v3-notify')
 
-/** Status by what the vectors call it; table E. */
+/** The status of each kind in the vectors (docs/wechat/pay.md E). */
 const STATUS: Record<string, number> = {
   accept: 204,
   'bad-signature': 401,

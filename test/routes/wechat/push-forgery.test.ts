@@ -1,4 +1,4 @@
-/** Ten thousand variations of one push: whoever cannot sign is refused, and learns nothing from how. */
+/** Ten thousand variations of one push: every one without a right signature is refused, always with the same answer. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { build } from '../../helper.ts'
@@ -22,7 +22,7 @@ type Variation = { query: string; body: Buffer }
 const QUIET = { LOG_LEVEL: 'error' }
 const SIGNED = ['msg_signature', 'timestamp', 'nonce', 'encrypt_type'] as const
 
-/** Every byte as it is, so that a parameter may hold what no text does. */
+/** Every byte percent-encoded, so that a parameter may hold bytes that are no text. */
 const percent = (bytes: Buffer) => bytes.toString('hex').replace(/../g, '%$&')
 
 const search = (entries: [string, string | Buffer][]): string =>
@@ -127,7 +127,7 @@ function* variationsOf({ query, body }: Push): Generator<Variation> {
   for (const value of scatters(Buffer.from(encrypted))) yield { query: set({}), body: within(value) }
 }
 
-/** Sends `count` of the variations, and answers every face that was shown. */
+/** Sends `count` of the variations, and returns every different answer. */
 async function facesOf(app: FastifyInstance, variations: Iterable<Variation>, count: number): Promise<string[]> {
   const faces = new Set<string>()
   let left = count

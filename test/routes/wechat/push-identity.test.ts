@@ -125,7 +125,7 @@ t.test('what the version before recorded is not told again, and it tells nothing
 
   const ours = textMessage()
   succeeds(t, await send(app, safePush(json(ours))))
-  // It answers success to whatever is not recorded.
+  // It answers success to everything that is not recorded.
   t.not(await app.events.record(recordedBefore(ours, `msg_${APPID}_${ours.MsgId}`)), 'recorded')
   t.equal((await eventsIn(app)).length, 2)
 })
@@ -287,7 +287,7 @@ t.test('a deleted account has no session and no key left, on any instance, and i
       const event = await backend.waitFor(({ accepted }) => accepted)
       t.match(event, { type: 'message.received', data: { openid: user.openid, event: CANCELLATION } })
       t.equal((await eventsIn(app)).length, 1)
-      // The account is gone, the person may come back.
+      // The account is deleted, but the person may come back.
       const again = await logIn(app, sandbox, user.openid)
       t.equal((await other.inject({ url: '/api/session', headers: again.headers })).statusCode, 200)
     }

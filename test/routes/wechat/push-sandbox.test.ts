@@ -1,4 +1,4 @@
-/** The door for message push as the sandbox's WeChat sees it, over real HTTP, through to the merchant's backend. */
+/** Message push from the sandbox to the gateway and to the merchant's backend, over real HTTP. */
 import t, { type Test } from 'tap'
 import { Forgery } from '../../../sandbox/acts/push-forgery.ts'
 import { MESSAGE_KINDS } from '../../../sandbox/acts/push-message.ts'
@@ -12,7 +12,7 @@ const FORMATS = ['json', 'xml'] as const
 
 /** A gateway that listens, and WeChat with the same Token and key. */
 async function world(t: Test, env: Environment) {
-  // A busy machine would make it answer 503, rightly, but that is not what is asked here.
+  // On a busy machine it would answer 503, which is right, but not the subject of this test.
   const gateway = await build(t, { env, overload: { maxEventLoopDelayMs: 0 } })
   const origin = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   const url = `${origin}/wechat/push/${APPID}`
@@ -23,7 +23,7 @@ async function world(t: Test, env: Environment) {
   return { ...gateway, origin, push }
 }
 
-/** All that a caller sees, but for what differs at every request. */
+/** Everything that a caller sees, except what differs at every request. */
 function faceOf({ status, headers, body }: PushDelivery): string {
   const { date: _, 'x-request-id': __, ...others } = headers
   return JSON.stringify([status, body, others])

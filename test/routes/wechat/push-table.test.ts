@@ -1,4 +1,4 @@
-/** The door for message push: what it makes of each situation, row by row of table 9.2 in mini-program.md. */
+/** The endpoint for message push: its answer to each situation, row by row of docs/wechat/mini-program.md 9.2. */
 import { hash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

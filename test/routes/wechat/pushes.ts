@@ -1,4 +1,4 @@
-/** What the tests of the push door share: pushes made by hand as WeChat makes them, and what Redis holds of them. */
+/** What the tests of message push share: pushes made by hand as WeChat makes them, and their traces in Redis. */
 import { createCipheriv, createDecipheriv, createHash, randomBytes, randomInt } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
@@ -26,13 +26,13 @@ export interface Push {
 
 export const nowSeconds = () => Math.floor(Date.now() / 1000)
 
-/** Section 5.1 of mini-program.md by hand. */
+/** docs/wechat/mini-program.md 5.1 by hand. */
 export const sign = (...parts: string[]): string => createHash('sha1').update(parts.sort().join('')).digest('hex')
 
 const key = Buffer.from(`${AES_KEY}=`, 'base64')
 const iv = key.subarray(0, 16)
 
-/** Section 5.3 by hand. */
+/** docs/wechat/mini-program.md 5.3 by hand. */
 export function encrypt(message: string | Buffer, appid = APPID): string {
   const head = Buffer.alloc(20)
   randomBytes(16).copy(head)
@@ -145,7 +145,7 @@ export function answers(t: Test, answer: Answer, status: number, body: string, c
 
 export const succeeds = (t: Test, answer: Answer): void => answers(t, answer, 200, 'success')
 
-/** All that a caller sees, but for what differs at every request. */
+/** Everything that a caller sees, except what differs at every request. */
 export function faceOf({ statusCode, body, headers }: Answer): string {
   const { date: _, 'x-request-id': __, ...others } = headers
   return JSON.stringify([statusCode, body, others])

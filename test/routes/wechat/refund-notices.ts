@@ -27,7 +27,7 @@ const V3_KEYS: Environment = {
 export interface RefundWorld extends World {
   /** The sandbox that is WeChat Pay here. */
   pay: Sandbox
-  /** Where the door is, for the sandbox to post to. */
+  /** The URL of the endpoint, for the sandbox. */
   notifyUrls: string[]
   /** The webhook-id of the refund in this state. */
   idOf(state: string): string
@@ -104,7 +104,7 @@ export const rootOf = (fields: Fields): string =>
     .replace(/^<xml>/, '<root>')
     .replace(/<\/xml>$/, '</root>')
 
-/** Section A9 of pay.md by hand. */
+/** docs/wechat/pay.md A9 by hand. */
 export function seal(plaintext: string, key: string): string {
   const aesKey = createHash('md5').update(key).digest('hex')
   const cipher = createCipheriv('aes-256-ecb', Buffer.from(aesKey, 'latin1'), null)
@@ -114,7 +114,7 @@ export function seal(plaintext: string, key: string): string {
 export const noticeOf = (req_info: string, envelope: Fields = {}): string =>
   xml({ return_code: 'SUCCESS', appid: APPID, mch_id: MCHID, nonce_str: 'n', req_info, ...envelope })
 
-/** Posts to the door as WeChat does. */
+/** Posts a refund notice as WeChat does. */
 export const tell = (app: FastifyInstance, payload: string | Buffer, options: InjectOptions = {}) =>
   notify(app, payload, { url: `/wechat/pay/v2/${MCHID}/refund`, ...options })
 
@@ -128,6 +128,6 @@ export async function unconfirmed(app: FastifyInstance): Promise<string[]> {
 /** Every refund event in the queue, in whatever state, by id. */
 export const refundEvents = (app: FastifyInstance) => recordedEvents(app, /:webhook:refund_[^:]+$/)
 
-/** Why what came to the refund door was put aside, and its body; opened. */
+/** The reason and the body of each quarantined callback, decrypted. */
 export const putAside = async (app: FastifyInstance): Promise<string[]> =>
   (await quarantined(app)).map(({ door, owner, reason, body }) => `${door} ${owner} ${reason} ${body}`)

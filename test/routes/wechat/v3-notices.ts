@@ -76,7 +76,7 @@ export interface Signing {
   timestamp?: number
 }
 
-/** Section B3 of pay.md by hand; by the public key unless something else is said. */
+/** docs/wechat/pay.md B3 by hand, with the public key unless `signing` says otherwise. */
 export function signed(body: string | Buffer, signing: Signing = {}): Signed {
   const { key = privateKeyOf('platformPublicKey'), serial = keys.platformPublicKey.id } = signing
   const { timestamp = Math.floor(Date.now() / 1000) } = signing
@@ -152,7 +152,7 @@ export const refund = (change: object = {}) => ({
   ...change
 })
 
-/** Posts to the door as WeChat does. */
+/** Posts a callback as WeChat does. */
 export function notify(
   app: FastifyInstance,
   { headers, body }: Signed,

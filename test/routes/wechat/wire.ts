@@ -1,11 +1,11 @@
-/** What the tests of WeChat's doors send over connections of their own: too much, and while the door closes. */
+/** What the tests of callbacks send over connections of their own: too much, and while the server closes. */
 import { once } from 'node:events'
 import { type IncomingMessage, request as send } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { FastifyInstance } from 'fastify'
 
-/** Above what a door reads. */
+/** More than an endpoint reads. */
 const TOO_MUCH = Buffer.alloc(1024 * 1024 + 1, 'x')
 
 export interface WireAnswer {
