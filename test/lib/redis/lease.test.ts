@@ -63,6 +63,8 @@ t.test('run() never lets two work at the same time, and gives the lease back whe
   t.equal(most, 1)
   const failure = new Error('the work failed')
   await t.rejects(leasesOn(redis).run(key, { hold: () => Promise.reject(failure), wait: never }), failure)
+  await redis.ping()
+  t.equal(await redis.get(key), null)
   t.equal(await leasesOn(redis).run(key, { hold, wait: never }), true, 'the next caller works at once')
 })
 
