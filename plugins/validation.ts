@@ -10,6 +10,7 @@ import {
   type RouteOptions
 } from 'fastify'
 import fp from 'fastify-plugin'
+import { isPlainObject } from '../lib/util/json.ts'
 import { takeMembers } from '../lib/validation/members.ts'
 import { messageOf, type SchemaError } from '../lib/validation/message.ts'
 
@@ -46,7 +47,7 @@ function takingMembers({ schema }: RouteOptions): preValidationHookHandler {
   const { properties = {}, additionalProperties = true } = [body, ...(body.anyOf ?? [])].find(hasProperties) ?? {}
   const known = Object.keys(properties)
   return (request, _reply, done) => {
-    if (!isObject(request.body)) return done()
+    if (!isPlainObject(request.body)) return done()
     const { taken, misspelt } = takeMembers(request.body, known)
     if (misspelt !== undefined) return done(refusal(misspelt))
     const others = Object.entries(request.body).filter(([name]) => !known.includes(name))
@@ -62,6 +63,3 @@ function refusal({ given, meant }: { given: string; meant: string }) {
 }
 
 const hasProperties = (schema: ObjectSchema): boolean => schema.properties !== undefined
-
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,5 +1,6 @@
 /** The error code that our callers get for each errcode of WeChat (docs/wechat/mini-program.md 9.1). */
 import { type ErrorCode, ServiceError, type WechatVerdict } from '../errors.ts'
+import { BEIJING_OFFSET_MS } from '../util/beijing-time.ts'
 
 /** The kind of call that was answered: the same number means different things. */
 export type UpstreamCall = 'login' | 'token' | 'phone' | 'session-key' | 'api'
@@ -89,7 +90,6 @@ function meaningOf(call: UpstreamCall, errcode: number): ErrorCode {
 const SECOND_MS = 1000
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
-const BEIJING_OFFSET_MS = 8 * 3_600_000
 
 const PERIOD_MS: Readonly<Record<number, number>> = { 44990: SECOND_MS, 44991: MINUTE_MS, 45011: MINUTE_MS }
 

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../_shared/bodies.ts'
+import { sessionFields } from '../../../../../_shared/sessions.ts'
 import { isoTime } from '../../../../../_shared/time.ts'
 import { EraseSchema, ShowSchema } from './schema.ts'
 
@@ -19,11 +20,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       appid,
       openid,
       ...(unionid && { unionid }),
-      sessions: sessions.map(({ sid, createdAt, expiresAt }) => ({
-        sessionId: sid,
-        createdAt: isoTime(createdAt * 1000),
-        expiresAt: isoTime(expiresAt * 1000)
-      })),
+      sessions: sessions.map(sessionFields),
       sessionKeys: sessionKeyEnds.map((seconds) => ({ expiresAt: isoTime(seconds * 1000) })),
       counts: counts.map(({ name, count, endsAtMs }) => ({ name, count, endsAt: isoTime(endsAtMs) }))
     }

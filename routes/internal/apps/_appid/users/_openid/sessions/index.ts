@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../../_shared/bodies.ts'
-import { isoTime } from '../../../../../../_shared/time.ts'
+import { sessionFields } from '../../../../../../_shared/sessions.ts'
 import { ListSessionsSchema, RevokeSessionSchema, RevokeSessionsSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
@@ -17,11 +17,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     request.appid = apps.pick(appid).appid
     const { items, next } = await sessions.list({ appid, openid }, { limit: Number(limit), ...(cursor && { cursor }) })
     return {
-      items: items.map(({ sid, createdAt, expiresAt }) => ({
-        sessionId: sid,
-        createdAt: isoTime(createdAt * 1000),
-        expiresAt: isoTime(expiresAt * 1000)
-      })),
+      items: items.map(sessionFields),
       ...(next && { next })
     }
   })
