@@ -1,4 +1,4 @@
-/** What the gateway has promised to hold: every event that waits in Redis, against every callback that was sent. */
+/** Compares every event that waits in Redis with every callback that was sent. */
 import { QUEUE_NAME, type QueuedEvent } from '../lib/events/model.ts'
 import { EventRecorder } from '../lib/events/recorder.ts'
 import { Orders } from '../lib/pay/records.ts'
