@@ -58,9 +58,9 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
   const instance = randomBytes(6).toString('base64url')
   let count = 0
   return {
-    logger: { level: settings.logLevel, ...(stream && { stream }) },
+    logger: { level: settings.server.logLevel, ...(stream && { stream }) },
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: createProxyTrust(settings.trustProxy),
+    trustProxy: createProxyTrust(settings.server.trustProxy),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Who comes on an open connection while we stop is served: everything that it needs closes last.
@@ -86,19 +86,11 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
 }
 
 async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...options }: WxgateOptions): Promise<void> {
-  const {
-    refreshTtlSeconds,
-    sessionKeyTtlSeconds,
-    sessionMaxAgeSeconds,
-    tokenTtlSeconds,
-    internalApiKeys,
-    watermarkMaxAgeSeconds,
-    publicUrl
-  } = settings
-  const { proxy, webhook, roles, apps, merchants, wechatTimeoutMs: timeoutMs, jwtKeys, encryptionKeys } = settings
+  const { api } = settings.roles
+  const hasKeys = settings.auth.internalApiKeys.length > 0
 
   await app.register(errors)
-  await app.register(meters, { appids: apps.map(({ appid }) => appid) })
+  await app.register(meters, settings.meters)
   await app.register(headers)
   await app.register(requestLog)
   await app.register(clients)
@@ -108,41 +100,21 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(validation)
   await app.register(overload, options.overload ?? {})
   await app.register(redis, settings.redis)
-  const sessionTimes = { refreshTtlSeconds, sessionKeyTtlSeconds, sessionMaxAgeSeconds }
-  await app.register(sessions, { encryptionKeys, ...sessionTimes, now })
-  await app.register(rateLimit, { perMinute: settings.rateLimitPerMinute })
-  await app.register(tokens, { jwtKeys, issuer: publicUrl, tokenTtlSeconds, sessionMaxAgeSeconds, now })
-  await app.register(auth, { internalApiKeys })
+  await app.register(sessions, { ...settings.sessions, now })
+  await app.register(rateLimit, settings.rateLimit)
+  await app.register(tokens, { ...settings.tokens, now })
+  await app.register(auth, settings.auth)
   await app.register(bodyBudgets, options.bodyBudgets ?? {})
   // Before whatever has routes, or it would not describe them.
-  const documented = settings.docsEnabled && roles.api && internalApiKeys.length > 0
-  if (documented) await app.register(docs, { publicUrl, events: EVENT_SCHEMAS })
+  if (api && hasKeys && settings.docs.enabled) await app.register(docs, { ...settings.docs, events: EVENT_SCHEMAS })
   await app.register(health)
-  await app.register(wechat, {
-    apps,
-    origins: settings.wechatApiOrigins,
-    timeoutMs,
-    proxy,
-    watermarkMaxAgeSeconds,
-    now
-  })
-  const { eventDurability: durability } = settings
-  await app.register(events, { webhook, proxy, worker: roles.worker, durability, now })
+  await app.register(wechat, { ...settings.wechat, now })
+  await app.register(events, { ...settings.events, now })
   await app.register(callbacks, { now })
-  const { wechatPayOrigins: origins, reconcile } = settings
-  await app.register(payments, {
-    merchants,
-    origins,
-    timeoutMs,
-    proxy,
-    publicUrl,
-    reconcile,
-    worker: roles.worker,
-    now
-  })
+  await app.register(payments, { ...settings.pay, now })
   await app.register(push)
-  if (internalApiKeys.length > 0) await app.register(metrics)
-  if (roles.api) await app.register(autoload, doors(internalApiKeys.length > 0))
+  if (hasKeys) await app.register(metrics)
+  if (api) await app.register(autoload, doors(hasKeys))
 }
 
 /**

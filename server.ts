@@ -113,10 +113,11 @@ export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
     await app.register(wxgate, { settings })
     await app.ready()
     await beforeListen?.()
-    await app.listen({ ...settings.listen })
+    const { host, port } = settings.server
+    await app.listen({ host, port })
   } catch (error) {
     closing.uninstall()
-    await failStart(app, error, settings.listen)
+    await failStart(app, error, settings.server)
   }
   tellStart(app, settings)
 }

@@ -8,21 +8,13 @@ import { type DeliveryReport, startDelivery } from '../lib/events/delivery.ts'
 import { EventHistory } from '../lib/events/history.ts'
 import { QUEUE_NAME, type QueuedEvent } from '../lib/events/model.ts'
 import { EventRecorder } from '../lib/events/recorder.ts'
-import type { ProxySettings } from '../lib/http/proxy.ts'
 import { Durability } from '../lib/redis/durability.ts'
 import { eventKeys } from '../lib/redis/keys.ts'
 import { LazyQueue } from '../lib/redis/queue.ts'
 import { Issues } from '../lib/settings/issues.ts'
+import type { Settings } from '../lib/settings/model.ts'
 
-export interface EventsOptions {
-  /** undefined: events wait in Redis. */
-  webhook: { url: string; secrets: readonly string[] } | undefined
-  proxy: ProxySettings
-  worker: boolean
-  /** fsync: nothing counts as recorded before it is on Redis' disk. */
-  durability: 'redis' | 'fsync'
-  now: () => number
-}
+export type EventsOptions = Settings['events'] & { now: () => number }
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -13,6 +13,7 @@ import { addressOf, readServerFacts, type ServerFacts, unfit } from '../lib/redi
 import type { Trouble } from '../lib/redis/trouble.ts'
 import type { Worker } from '../lib/redis/worker.ts'
 import { Issues } from '../lib/settings/issues.ts'
+import type { Settings } from '../lib/settings/model.ts'
 import { throttle } from '../lib/util/throttle.ts'
 
 const START_PATIENCE_MS = 1000
@@ -20,11 +21,6 @@ const MINUTE_MS = 60_000
 
 /** Starts a worker, with a connection of its own where it opens one. */
 export type StartWorker = (openRedis: () => Redis, onError: (error: Error) => void) => Worker
-
-export interface RedisPluginOptions {
-  url: string
-  prefix: string
-}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -39,7 +35,7 @@ declare module 'fastify' {
   }
 }
 
-export default fp<RedisPluginOptions>(
+export default fp<Settings['redis']>(
   async (app: FastifyInstance, { url, prefix }) => {
     const { log } = app
     const keys = redisKeys(prefix)

@@ -4,18 +4,13 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { type EncryptionKey, Sealer } from '../lib/crypto/seal.ts'
+import { Sealer } from '../lib/crypto/seal.ts'
 import { SessionKeys } from '../lib/sessions/session-keys.ts'
 import { SessionStore } from '../lib/sessions/store.ts'
 import { Users } from '../lib/sessions/users.ts'
+import type { Settings } from '../lib/settings/model.ts'
 
-export interface SessionsOptions {
-  encryptionKeys: readonly EncryptionKey[]
-  refreshTtlSeconds: number
-  sessionKeyTtlSeconds: number
-  sessionMaxAgeSeconds: number
-  now: () => number
-}
+export type SessionsOptions = Settings['sessions'] & { now: () => number }
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -3,19 +3,10 @@ import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import jwt, { type JWT } from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { JwtKey } from '../lib/settings/model.ts'
+import type { JwtKey, Settings } from '../lib/settings/model.ts'
 import { type Claims, type JwtSigner, Tokens } from '../lib/tokens/tokens.ts'
 
-export interface TokenOptions {
-  /** The first signs, all verify. */
-  jwtKeys: readonly JwtKey[]
-  issuer: string
-  tokenTtlSeconds: number
-  /** No token is good for longer after the login; 0: none. */
-  sessionMaxAgeSeconds: number
-  /** Milliseconds since 1970. */
-  now: () => number
-}
+export type TokenOptions = Settings['tokens'] & { now: () => number }
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -142,8 +142,8 @@ t.test('the keys and settings that README.md shows make a start', { skip: !onPat
   const lines = block(readme, 'ini', 'PUBLIC_URL').replaceAll('/etc/wxgate', folder).trim().split('\n')
   const env = Object.fromEntries(lines.map((line) => line.split(/=(.*)/, 2)))
   const settings = readSettings(env)
-  t.equal(settings.jwtKeys[0]?.alg, 'EdDSA')
-  t.match(settings.merchants, [{ certSerial: secrets.certSerial, apiV3Key: secrets.apiV3Key }])
+  t.equal(settings.tokens.jwtKeys[0]?.alg, 'EdDSA')
+  t.match(settings.pay.merchants, [{ certSerial: secrets.certSerial, apiV3Key: secrets.apiV3Key }])
 })
 
 const isAbsent = (program: string) => (onPath(program) === undefined ? `there is no ${program} here` : false)
@@ -501,7 +501,7 @@ function algorithmsIn(file: string): string[] {
     WECHAT_SECRET: 'secret',
     JWT_KEYS_FILE: file
   }
-  return readSettings(env).jwtKeys.map(({ alg }) => alg)
+  return readSettings(env).tokens.jwtKeys.map(({ alg }) => alg)
 }
 
 t.test('the keys of tokens change in the steps of docs/backend.md', { skip: isAbsent('openssl') }, async (t) => {

@@ -14,8 +14,8 @@ const FINGERPRINT_BYTES = 4
 const HEAD_BYTES = EXPIRY_BYTES + FINGERPRINT_BYTES + 1
 
 /**
- * Decodes a session_key as WeChat writes it (24 base64 characters); undefined where it is not one (mini-program.md
- * 1.2).
+ * Decodes a session_key as WeChat writes it: 24 base64 characters (docs/wechat/mini-program.md 1.2). undefined where it
+ * is none.
  */
 export function decodeSessionKey(text: string): Buffer | undefined {
   const key = Buffer.from(text, 'base64')

@@ -10,7 +10,7 @@ export function pageOf(sessions: readonly Session[], { limit, cursor }: PageRequ
   const rest = sessions.toSorted(inOrder).filter((session) => after === undefined || inOrder(after, session) < 0)
   const items = rest.slice(0, limit)
   const last = items.at(-1)
-  return { items, ...(last !== undefined && rest.length > limit && { next: cursorOf(last) }) }
+  return { items, next: last !== undefined && rest.length > limit ? cursorOf(last) : undefined }
 }
 
 type Place = Pick<Session, 'createdAt' | 'sid'>

@@ -57,8 +57,8 @@ export interface PageRequest {
 export interface Page {
   /** Newest first; of one second, by session id. */
   items: Session[]
-  /** Absent on the last page. */
-  next?: string
+  /** undefined on the last page. */
+  next: string | undefined
 }
 
 export interface KeyRing {

@@ -52,38 +52,74 @@ export interface Merchant {
   appids: readonly string[]
 }
 
-export interface Settings {
-  listen: { host: string; port: number }
-  logLevel: string
-  /** Without a trailing slash. */
-  publicUrl: string
-  trustProxy: readonly string[]
-  redis: { url: string; prefix: string }
-  /** The first encrypts, all decrypt. */
-  encryptionKeys: readonly EncryptionKey[]
-  /** The first signs, all verify. */
-  jwtKeys: readonly JwtKey[]
-  tokenTtlSeconds: number
-  refreshTtlSeconds: number
-  sessionKeyTtlSeconds: number
-  /** From the login on; 0: none. */
-  sessionMaxAgeSeconds: number
-  /** 0: age unchecked. */
-  watermarkMaxAgeSeconds: number
-  apps: readonly App[]
-  merchants: readonly Merchant[]
-  wechatApiOrigins: readonly string[]
-  wechatPayOrigins: readonly string[]
-  wechatTimeoutMs: number
-  /** For calls to WeChat and to receivers. */
+/** `api`: answers calls; `worker`: delivers events and asks for silent orders. */
+export interface Roles {
+  api: boolean
+  worker: boolean
+}
+
+/** What events are posted to, and signed with. */
+export interface Receiver {
+  url: string
+  secrets: readonly string[]
+}
+
+/** Where WeChat is, and how to get there. */
+interface UpstreamSettings {
+  /** The next is tried when one cannot be reached. */
+  origins: readonly string[]
+  timeoutMs: number
   proxy: ProxySettings
-  /** Empty: /internal answers 404. */
-  internalApiKeys: readonly ApiKey[]
-  webhook?: { url: string; secrets: readonly string[] }
-  roles: { api: boolean; worker: boolean }
-  reconcile: { enabled: boolean; firstMs: number }
-  eventDurability: 'redis' | 'fsync'
+}
+
+/** Each branch is what one plugin takes. */
+export interface Settings {
+  server: { host: string; port: number; logLevel: string; trustProxy: readonly string[] }
+  roles: Roles
+  meters: { appids: readonly string[] }
+  redis: { url: string; prefix: string }
+  sessions: {
+    /** The first encrypts, all decrypt. */
+    encryptionKeys: readonly EncryptionKey[]
+    refreshTtlSeconds: number
+    sessionKeyTtlSeconds: number
+    /** From the login on; 0: none. */
+    sessionMaxAgeSeconds: number
+  }
   /** Requests a minute for one client; 0: none. */
-  rateLimitPerMinute: number
-  docsEnabled: boolean
+  rateLimit: { perMinute: number }
+  tokens: {
+    /** The first signs, all verify. */
+    jwtKeys: readonly JwtKey[]
+    issuer: string
+    tokenTtlSeconds: number
+    /** No token is good for longer after the login; 0: none. */
+    sessionMaxAgeSeconds: number
+  }
+  auth: {
+    /** Empty: /internal answers 404. */
+    internalApiKeys: readonly ApiKey[]
+  }
+  docs: { enabled: boolean; publicUrl: string }
+  wechat: UpstreamSettings & {
+    apps: readonly App[]
+    /** 0: age unchecked. */
+    watermarkMaxAgeSeconds: number
+  }
+  events: {
+    /** undefined: events wait in Redis. */
+    webhook: Receiver | undefined
+    /** For calls to the receiver. */
+    proxy: ProxySettings
+    worker: boolean
+    /** fsync: nothing counts as recorded before it is on Redis' disk. */
+    durability: 'redis' | 'fsync'
+  }
+  pay: UpstreamSettings & {
+    merchants: readonly Merchant[]
+    /** Base of the notify URLs, without a trailing slash. */
+    publicUrl: string
+    reconcile: { enabled: boolean; firstMs: number }
+    worker: boolean
+  }
 }

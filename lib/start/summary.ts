@@ -24,31 +24,34 @@ export interface Summary {
 
 /** `redis` undefined: none answers yet. */
 export function summarize(settings: Settings, redis: ServerFacts | undefined, version: string): Summary {
-  const { roles, apps, merchants, webhook, proxy, rateLimitPerMinute } = settings
+  const { roles, meters, pay, events } = settings
+  const { webhook, proxy, durability } = events
+  const { perMinute } = settings.rateLimit
   return {
     version,
     node: process.version,
-    apps: listed(apps.map(({ appid }) => appid)),
-    merchants: listed(merchants.map((merchant) => `${merchant.mchid} (${apisOf(merchant)})`)),
+    apps: listed(meters.appids),
+    merchants: listed(pay.merchants.map((merchant) => `${merchant.mchid} (${apisOf(merchant)})`)),
     roles: [roles.api && 'api', roles.worker && 'worker'].filter((role) => role !== false),
     doors: doorsOf(settings),
     receiver: webhook === undefined ? 'none, events wait' : new URL(webhook.url).host,
     proxies: [...new Set([proxy.https, proxy.http].flatMap((url) => (url === undefined ? [] : proxyName(url))))],
     redis: redis === undefined ? 'away' : redisOf(redis),
-    durability: settings.eventDurability,
-    rateLimit: rateLimitPerMinute === 0 ? 'none' : `${rateLimitPerMinute}/min`
+    durability,
+    rateLimit: perMinute === 0 ? 'none' : `${perMinute}/min`
   }
 }
 
-const listed = (names: string[]): string[] | number => (names.length > MOST_LISTED ? names.length : names)
+const listed = (names: readonly string[]): readonly string[] | number =>
+  names.length > MOST_LISTED ? names.length : names
 
 const apisOf = ({ apiV2Key, apiV3Key }: Merchant): string =>
   [apiV2Key && 'v2', apiV3Key && 'v3'].filter(Boolean).join('+')
 
-function doorsOf({ roles, internalApiKeys, docsEnabled }: Settings): string[] {
-  const withKeys = internalApiKeys.length > 0
+function doorsOf({ roles, auth, docs }: Settings): string[] {
+  const withKeys = auth.internalApiKeys.length > 0
   const api = roles.api ? ['api', 'wechat', ...(withKeys ? ['internal'] : [])] : []
-  return [...api, ...(withKeys ? ['metrics'] : []), ...(roles.api && withKeys && docsEnabled ? ['docs'] : [])]
+  return [...api, ...(withKeys ? ['metrics'] : []), ...(roles.api && withKeys && docs.enabled ? ['docs'] : [])]
 }
 
 /** Such as `Redis 7.0.15, single, appendfsync everysec`. */

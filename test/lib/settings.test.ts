@@ -99,32 +99,43 @@ function config(document: unknown, changes: Env = {}): [Env, Record<string, stri
 }
 
 t.test('readSettings() fills in the defaults of the contract', async (t) => {
-  const { jwtKeys, ...settings } = read()
+  const { tokens, ...settings } = read()
+  const { jwtKeys, ...times } = tokens
+  const publicUrl = 'https://pay.example.com'
+  const proxy = { noProxy: [] }
   t.strictSame(settings, {
-    listen: { host: '127.0.0.1', port: 3000 },
-    logLevel: 'info',
-    publicUrl: 'https://pay.example.com',
-    trustProxy: ['loopback'],
-    redis: { url: 'redis://127.0.0.1:6379', prefix: 'wxgate' },
-    encryptionKeys: [{ id: 'k1', key: Buffer.alloc(32, 7) }],
-    tokenTtlSeconds: 900,
-    refreshTtlSeconds: 2592000,
-    sessionKeyTtlSeconds: 7200,
-    sessionMaxAgeSeconds: 15552000,
-    watermarkMaxAgeSeconds: 0,
-    apps: [{ appid, secret: 'app-secret' }],
-    merchants: [],
-    wechatApiOrigins: ['https://api.weixin.qq.com'],
-    wechatPayOrigins: ['https://api.mch.weixin.qq.com', 'https://api2.mch.weixin.qq.com'],
-    wechatTimeoutMs: 5000,
-    proxy: { noProxy: [] },
-    internalApiKeys: [],
+    server: { host: '127.0.0.1', port: 3000, logLevel: 'info', trustProxy: ['loopback'] },
     roles: { api: true, worker: true },
-    reconcile: { enabled: true, firstMs: 30000 },
-    eventDurability: 'redis',
-    rateLimitPerMinute: 600,
-    docsEnabled: false
+    meters: { appids: [appid] },
+    redis: { url: 'redis://127.0.0.1:6379', prefix: 'wxgate' },
+    sessions: {
+      encryptionKeys: [{ id: 'k1', key: Buffer.alloc(32, 7) }],
+      refreshTtlSeconds: 2592000,
+      sessionKeyTtlSeconds: 7200,
+      sessionMaxAgeSeconds: 15552000
+    },
+    rateLimit: { perMinute: 600 },
+    auth: { internalApiKeys: [] },
+    docs: { enabled: false, publicUrl },
+    wechat: {
+      apps: [{ appid, secret: 'app-secret' }],
+      origins: ['https://api.weixin.qq.com'],
+      timeoutMs: 5000,
+      proxy,
+      watermarkMaxAgeSeconds: 0
+    },
+    events: { webhook: undefined, proxy, worker: true, durability: 'redis' },
+    pay: {
+      merchants: [],
+      origins: ['https://api.mch.weixin.qq.com', 'https://api2.mch.weixin.qq.com'],
+      timeoutMs: 5000,
+      proxy,
+      publicUrl,
+      reconcile: { enabled: true, firstMs: 30000 },
+      worker: true
+    }
   })
+  t.strictSame(times, { issuer: publicUrl, tokenTtlSeconds: 900, sessionMaxAgeSeconds: 15552000 })
   t.equal(jwtKeys.length, 1)
 })
 
@@ -132,7 +143,9 @@ t.test('readSettings() takes env alone, empty counting as unset and strangers as
   process.env.LOG_LEVEL = 'trace'
   t.teardown(() => delete process.env.LOG_LEVEL)
   const env = { ...base, PORT: '', WXGATE_SOMETHING: 'x', PORT_FILE: '/nowhere', TRUST_PROXY: '' }
-  t.match(readSettings(env), { listen: { port: 3000 }, logLevel: 'info', trustProxy: ['loopback'] })
+  t.match(readSettings(env), {
+    server: { port: 3000, logLevel: 'info', trustProxy: ['loopback'] }
+  })
   t.same(faulty({ REDIS_URL: '' }), ['REDIS_URL'])
 })
 
@@ -176,26 +189,26 @@ t.test('readSettings() checks numbers and choices', async (t) => {
       t.same(faulty({ [name]: text }), [name], `${name} '${text}'`)
     }
   }
-  t.equal(read({ PORT: '65535' }).listen.port, 65535)
+  t.equal(read({ PORT: '65535' }).server.port, 65535)
   t.same(faults({ PORT: '65536' }), ['PORT must be a whole number from 0 to 65535'])
   for (const level of ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']) {
-    t.equal(read({ LOG_LEVEL: level }).logLevel, level)
+    t.equal(read({ LOG_LEVEL: level }).server.logLevel, level)
   }
   t.same(faults({ LOG_LEVEL: 'loud' }), ['LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'])
   t.match(read({ RECONCILE: 'off', DOCS: 'on', EVENT_DURABILITY: 'fsync' }), {
-    reconcile: { enabled: false },
-    docsEnabled: true,
-    eventDurability: 'fsync'
+    pay: { reconcile: { enabled: false } },
+    docs: { enabled: true },
+    events: { durability: 'fsync' }
   })
   t.same(faulty({ RECONCILE: 'true', DOCS: '1', EVENT_DURABILITY: 'disk' }), ['DOCS', 'RECONCILE', 'EVENT_DURABILITY'])
   t.same(faulty({ HOST: 'not a host', REDIS_PREFIX: 'wx{gate}' }), ['HOST', 'REDIS_PREFIX'])
-  t.match(read({ HOST: '::', REDIS_PREFIX: 'shop:wx' }), { listen: { host: '::' }, redis: { prefix: 'shop:wx' } })
+  t.match(read({ HOST: '::', REDIS_PREFIX: 'shop:wx' }), { server: { host: '::' }, redis: { prefix: 'shop:wx' } })
 })
 
 t.test('readSettings() takes an https origin, plain http only for the machine itself', async (t) => {
-  t.equal(read({ PUBLIC_URL: 'https://Pay.Example.com:8443/' }).publicUrl, 'https://pay.example.com:8443')
+  t.equal(read({ PUBLIC_URL: 'https://Pay.Example.com:8443/' }).pay.publicUrl, 'https://pay.example.com:8443')
   const loopback = ['http://localhost:3000', 'http://127.0.0.1', 'http://127.8.9.10:1', 'http://[::1]:3000']
-  for (const url of loopback) t.equal(read({ PUBLIC_URL: url }).publicUrl, url)
+  for (const url of loopback) t.equal(read({ PUBLIC_URL: url }).pay.publicUrl, url)
   const wrong = [
     'http://pay.example.com',
     'http://127.0.0.1.example.com',
@@ -215,7 +228,7 @@ t.test('readSettings() takes an https origin, plain http only for the machine it
     t.same(faulty({ PUBLIC_URL: url }), ['PUBLIC_URL'], url)
     t.same(faulty({ WECHAT_API_ORIGIN: `https://b.example,${url.trim()}x y` }), ['WECHAT_API_ORIGIN'], url)
   }
-  t.same(read({ WECHAT_PAY_ORIGIN: 'http://127.0.0.1:4000 , https://b.example/' }).wechatPayOrigins, [
+  t.same(read({ WECHAT_PAY_ORIGIN: 'http://127.0.0.1:4000 , https://b.example/' }).pay.origins, [
     'http://127.0.0.1:4000',
     'https://b.example'
   ])
@@ -266,7 +279,7 @@ t.test('readSettings() takes the five forms of REDIS_URL', async (t) => {
 
 t.test('readSettings() takes proxies that Fastify takes too', async (t) => {
   const proxies = 'loopback, linklocal,uniquelocal,10.0.0.1,10.0.0.0/8,fd00::1,fd00::/128'
-  const { trustProxy } = read({ TRUST_PROXY: proxies })
+  const { trustProxy } = read({ TRUST_PROXY: proxies }).server
   t.equal(trustProxy.length, 7)
   t.doesNotThrow(() => fastify({ trustProxy: [...trustProxy] }).initialConfig)
   for (const text of [
@@ -287,7 +300,7 @@ t.test('readSettings() takes proxies that Fastify takes too', async (t) => {
 t.test('readSettings() reads ENCRYPTION_KEYS', async (t) => {
   const two = read({
     ENCRYPTION_KEYS: `new_key-01:${k32}, old:${Buffer.alloc(32, 1).toString('base64')}`
-  }).encryptionKeys
+  }).sessions.encryptionKeys
   t.strictSame(two, [
     { id: 'new_key-01', key: Buffer.alloc(32, 7) },
     { id: 'old', key: Buffer.alloc(32, 1) }
@@ -308,7 +321,7 @@ t.test('readSettings() reads ENCRYPTION_KEYS', async (t) => {
 })
 
 t.test('readSettings() reads JWT_KEYS, the kid as jose computes it', async (t) => {
-  const keys = read({ JWT_SECRET: undefined, JWT_KEYS: `${p256}\n${ed25519}` }).jwtKeys
+  const keys = read({ JWT_SECRET: undefined, JWT_KEYS: `${p256}\n${ed25519}` }).tokens.jwtKeys
   t.same(
     keys.map(({ alg }) => alg),
     ['ES256', 'EdDSA']
@@ -324,7 +337,7 @@ t.test('readSettings() reads JWT_KEYS, the kid as jose computes it', async (t) =
     p256.replaceAll('\n', '\r\n'),
     sec1
   ]) {
-    t.strictSame(read({ JWT_SECRET: undefined, JWT_KEYS: text }).jwtKeys, keys.slice(0, 1))
+    t.strictSame(read({ JWT_SECRET: undefined, JWT_KEYS: text }).tokens.jwtKeys, keys.slice(0, 1))
   }
   const encrypted = createPrivateKey(p256).export({
     type: 'pkcs8',
@@ -348,10 +361,10 @@ t.test('readSettings() reads JWT_KEYS, the kid as jose computes it', async (t) =
 
 t.test('readSettings() reads JWT_SECRET, its kid telling nothing of it', async (t) => {
   const secret = 'é'.repeat(16)
-  const [key, ...rest] = read({ JWT_SECRET: secret }).jwtKeys
+  const [key, ...rest] = read({ JWT_SECRET: secret }).tokens.jwtKeys
   t.match(key, { alg: 'HS256', signingKey: secret, verifyingKey: secret, kid: /^[A-Za-z0-9_-]{16}$/ })
   t.same(rest, [])
-  t.equal(read({ JWT_SECRET: 'a'.repeat(32) }).jwtKeys[0]?.kid, '2IQtZVQS7fbDjQQG', 'as openssl computes it')
+  t.equal(read({ JWT_SECRET: 'a'.repeat(32) }).tokens.jwtKeys[0]?.kid, '2IQtZVQS7fbDjQQG', 'as openssl computes it')
   for (const text of ['a'.repeat(31), p256]) t.same(faulty({ JWT_SECRET: text }), ['JWT_SECRET'])
   t.same(faults({ JWT_KEYS: p256 }), ['JWT_KEYS and JWT_SECRET are both given; keep one'])
 })
@@ -361,13 +374,13 @@ t.test('readSettings() reads what the backend uses', async (t) => {
   const longest = `whsec_${Buffer.alloc(64).toString('base64')}`
   const env = { INTERNAL_API_KEYS: `${key}, ${key}2`, WEBHOOK_URL: 'http://backend:8080/events?x=1' }
   t.match(read({ ...env, WEBHOOK_SECRET: `${secret},${longest}` }), {
-    internalApiKeys: [{ key }, { key: `${key}2` }],
-    webhook: { url: 'http://backend:8080/events?x=1', secrets: [secret, longest] }
+    auth: { internalApiKeys: [{ key }, { key: `${key}2` }] },
+    events: { webhook: { url: 'http://backend:8080/events?x=1', secrets: [secret, longest] } }
   })
   t.same(faulty({ INTERNAL_API_KEYS: `${key},${'k'.repeat(31)}` }), ['INTERNAL_API_KEYS'])
   t.same(faulty({ INTERNAL_API_KEYS: `${key} ${key}` }), ['INTERNAL_API_KEYS'])
   t.same(faults(env), ['WEBHOOK_SECRET is required with WEBHOOK_URL'])
-  t.notOk('webhook' in read({ WEBHOOK_SECRET: secret }), 'a secret alone switches nothing on')
+  t.equal(read({ WEBHOOK_SECRET: secret }).events.webhook, undefined, 'a secret alone switches nothing on')
   for (const url of [
     'ftp://b.example',
     'b.example',
@@ -395,7 +408,7 @@ t.test('readSettings() reads ROLES', async (t) => {
 
 t.test('readSettings() reads one app', async (t) => {
   const push = { WECHAT_PUSH_TOKEN: 'AAAAA', WECHAT_PUSH_AES_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG' }
-  t.strictSame(read(push).apps, [
+  t.strictSame(read(push).wechat.apps, [
     { appid, secret: 'app-secret', pushToken: 'AAAAA', pushAesKey: push.WECHAT_PUSH_AES_KEY }
   ])
   for (const text of ['wx123', `xx${appid.slice(2)}`, `${appid}0`, appid.replace('h', '-')]) {
@@ -409,7 +422,7 @@ t.test('readSettings() reads one app', async (t) => {
   }
   t.same(faults({ ...push, WECHAT_PUSH_TOKEN: '' }), ['WECHAT_PUSH_TOKEN is required beside the AES key'])
   for (const pushReply of ['success', 'transfer_customer_service'])
-    t.match(read({ ...push, WECHAT_PUSH_REPLY: pushReply }).apps, [{ pushReply }])
+    t.match(read({ ...push, WECHAT_PUSH_REPLY: pushReply }).wechat.apps, [{ pushReply }])
   t.same(faults({ ...push, WECHAT_PUSH_REPLY: 'nothing' }), [
     'WECHAT_PUSH_REPLY must be success or transfer_customer_service'
   ])
@@ -417,7 +430,7 @@ t.test('readSettings() reads one app', async (t) => {
 
 t.test('readSettings() reads one merchant', async (t) => {
   const v2 = { WECHAT_PAY_MCHID: '1900000001', WECHAT_PAY_API_V2_KEY: '2'.repeat(32) }
-  t.strictSame(read(v2).merchants, [{ mchid: '1900000001', apiV2Key: '2'.repeat(32), appids: [appid] }])
+  t.strictSame(read(v2).pay.merchants, [{ mchid: '1900000001', apiV2Key: '2'.repeat(32), appids: [appid] }])
   const withCert = { ...v3, WECHAT_PAY_CERT_SERIAL: '', WECHAT_PAY_CERT: certificate.replaceAll('\n', '\\n') }
   const whole = {
     mchid: '1900000001',
@@ -426,20 +439,24 @@ t.test('readSettings() reads one merchant', async (t) => {
     privateKey: pem(rsa),
     appids: [appid]
   }
-  t.strictSame(read({ ...v3, WECHAT_PAY_CERT_SERIAL: serial.toLowerCase() }).merchants, [whole])
-  t.strictSame(read(withCert).merchants, [{ ...whole, cert: certificate }], 'the serial is read from the certificate')
+  t.strictSame(read({ ...v3, WECHAT_PAY_CERT_SERIAL: serial.toLowerCase() }).pay.merchants, [whole])
+  t.strictSame(
+    read(withCert).pay.merchants,
+    [{ ...whole, cert: certificate }],
+    'the serial is read from the certificate'
+  )
   const short = selfSigned(rsa, `00${serial.slice(2)}`)
   t.equal(
-    read({ ...withCert, WECHAT_PAY_CERT: short }).merchants[0]?.certSerial,
+    read({ ...withCert, WECHAT_PAY_CERT: short }).pay.merchants[0]?.certSerial,
     `00${serial.slice(2)}`,
     'zeros are kept'
   )
   const publicKey = { WECHAT_PAY_PUBLIC_KEY_ID: 'PUB_KEY_ID_01', WECHAT_PAY_PUBLIC_KEY: spki(rsa) }
-  t.match(read({ ...v3, ...publicKey }).merchants, [{ publicKeyId: 'PUB_KEY_ID_01', publicKey: spki(rsa) }])
+  t.match(read({ ...v3, ...publicKey }).pay.merchants, [{ publicKeyId: 'PUB_KEY_ID_01', publicKey: spki(rsa) }])
   const pkcs1 = createPublicKey(rsa).export({ type: 'pkcs1', format: 'pem' }).toString()
-  t.match(read({ ...v3, ...publicKey, WECHAT_PAY_PUBLIC_KEY: pkcs1 }).merchants, [{ publicKey: pkcs1 }])
+  t.match(read({ ...v3, ...publicKey, WECHAT_PAY_PUBLIC_KEY: pkcs1 }).pay.merchants, [{ publicKey: pkcs1 }])
   t.match(
-    read({ ...v2, WECHAT_PAY_CERT: certificate, WECHAT_PAY_PRIVATE_KEY: pem(rsa) }).merchants,
+    read({ ...v2, WECHAT_PAY_CERT: certificate, WECHAT_PAY_PRIVATE_KEY: pem(rsa) }).pay.merchants,
     [{ apiV2Key: '2'.repeat(32), cert: certificate }],
     'refunds by v2 need no API v3'
   )
@@ -470,7 +487,7 @@ t.test('readSettings() says which parts of a merchant are missing', async (t) =>
   const publicKey = { WECHAT_PAY_PUBLIC_KEY_ID: 'PUB_KEY_ID_1', WECHAT_PAY_PUBLIC_KEY: spki(rsa) }
   t.same(faulty({ ...v2, ...publicKey }), names)
   const lower = { ...v3, WECHAT_PAY_CERT: certificate, WECHAT_PAY_CERT_SERIAL: serial.toLowerCase() }
-  t.equal(read(lower).merchants[0]?.certSerial, serial)
+  t.equal(read(lower).pay.merchants[0]?.certSerial, serial)
   t.same(faults({ ...lower, WECHAT_PAY_CERT_SERIAL: 'x' }), ['WECHAT_PAY_CERT_SERIAL must be 40 hex digits'])
   t.same(faults({ ...v2, WECHAT_PAY_CERT: certificate }), ['WECHAT_PAY_PRIVATE_KEY is required beside the certificate'])
   t.same(faults({ WECHAT_PAY_MCHID }), ['WECHAT_PAY_API_V2_KEY is required, unless the keys of API v3 are given'])
@@ -508,13 +525,13 @@ t.test('readSettings() reads several apps and merchants from WECHAT_CONFIG_FILE'
     { mchid: '1900000002', apiV2Key: '2'.repeat(32), appids: ['wx0000000000000002'] }
   ]
   const settings = read(...config({ apps, merchants }))
-  t.strictSame(settings.apps, apps)
-  t.strictSame(settings.merchants, [{ ...merchants[0], appids: [appid, 'wx0000000000000002'] }, merchants[1]])
-  t.same(read(...config({ apps })).merchants, [])
-  t.same(read(...config(JSON.stringify({ apps }).replaceAll('\\n', '\\\\n'))).apps, apps)
+  t.strictSame(settings.wechat.apps, apps)
+  t.strictSame(settings.pay.merchants, [{ ...merchants[0], appids: [appid, 'wx0000000000000002'] }, merchants[1]])
+  t.same(read(...config({ apps })).pay.merchants, [])
+  t.same(read(...config(JSON.stringify({ apps }).replaceAll('\\n', '\\\\n'))).wechat.apps, apps)
   const path = join(t.testdir({ 'config.json': JSON.stringify({ apps }) }), 'config.json')
   t.same(
-    readSettings({ ...base, ...config({})[0], WECHAT_CONFIG_FILE: path }).apps,
+    readSettings({ ...base, ...config({})[0], WECHAT_CONFIG_FILE: path }).wechat.apps,
     apps,
     'without readFile, from the disk'
   )
@@ -620,7 +637,7 @@ t.test('readSettings() takes every secret and every PEM as NAME_FILE', async (t)
   }
   const secret = `${JWT_SECRET}\n`
   t.equal(
-    read({ JWT_SECRET: '', JWT_SECRET_FILE: '/s' }, { '/s': `${secret}\n` }).jwtKeys[0]?.signingKey,
+    read({ JWT_SECRET: '', JWT_SECRET_FILE: '/s' }, { '/s': `${secret}\n` }).tokens.jwtKeys[0]?.signingKey,
     secret,
     'only one'
   )

@@ -86,7 +86,7 @@ t.test('proxyFor() knows what is called directly', async (t) => {
 
 t.test('the settings take what every tool takes, and show no value', async (t) => {
   const { env } = await build(t)
-  const read = (more: Record<string, string>) => readSettings({ ...env, ...more }).proxy
+  const read = (more: Record<string, string>) => readSettings({ ...env, ...more }).wechat.proxy
   t.same(read({}), { noProxy: [] })
   t.same(read({ HTTPS_PROXY: '', https_proxy: '', NO_PROXY: '' }), { noProxy: [] })
   t.same(read({ HTTPS_PROXY: 'http://u:p%40@p.example:3128', NO_PROXY: ' a.example, .b , ,10.0.0.0/8,<local>' }), {
