@@ -10,7 +10,8 @@ import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { type Outcome, observed } from '../lib/metrics/meters.ts'
 import type { KeyRing, Session, SessionId } from '../lib/sessions/model.ts'
-import { type ApiKey, KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
+import { KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
+import type { Settings } from '../lib/settings/model.ts'
 import { apiKeyGuard, docsGuard } from './auth/api-key-guard.ts'
 import { bearer } from './auth/bearer.ts'
 import { scopesOpening } from './auth/key-scopes.ts'
@@ -32,10 +33,6 @@ export type RouteScope = 'public' | 'internal' | 'callback' | 'operation'
 /** Where no route was found there is no scope. */
 export const scopeOf = ({ routeOptions: { config } }: FastifyRequest): RouteScope | undefined =>
   (config as Partial<FastifyContextConfig>).scope
-
-export interface AuthOptions {
-  internalApiKeys: readonly ApiKey[]
-}
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -60,7 +57,7 @@ declare module 'fastify' {
   }
 }
 
-export default fp<AuthOptions>(
+export default fp<Settings['auth']>(
   async (app: FastifyInstance, { internalApiKeys }) => {
     app.decorateRequest('session')
     app.decorateRequest('keyRing')

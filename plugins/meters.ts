@@ -1,12 +1,9 @@
 /** `app.meters`: what everything counts into, and every request by its route. `/metrics` shows it. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Settings } from '../lib/settings/model.ts'
 import manifest from '../package.json' with { type: 'json' }
 import { AppMeters } from './metrics/app-meters.ts'
-
-export interface MetersOptions {
-  appids: readonly string[]
-}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -14,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-export default fp<MetersOptions>(
+export default fp<Settings['meters']>(
   async (app: FastifyInstance, { appids }) => {
     const meters = new AppMeters({ appids, version: manifest.version })
     app.decorate('meters', meters)

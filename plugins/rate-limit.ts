@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { phoneCodes } from '../lib/limits/user-counts.ts'
 import { Windows } from '../lib/limits/windows.ts'
+import type { Settings } from '../lib/settings/model.ts'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 86_400_000
@@ -13,11 +14,6 @@ const PHONE_CODES_A_DAY = 30
 
 /** Logins and phone numbers are counted apart, and have a tenth of the limit: they cost WeChat's quota, or money. */
 export type CountedTogether = 'all' | 'login' | 'phone'
-
-export interface RateLimitOptions {
-  /** Requests of one client; 0: no limit. */
-  perMinute: number
-}
 
 export interface Limits {
   /**
@@ -44,7 +40,7 @@ const UNLIMITED: Limits = { count: async () => {}, countPhoneCode: async () => {
 const refusal = (leftSeconds: number, message?: string) =>
   new ServiceError('RATE_LIMITED', { retryAfterSeconds: leftSeconds, ...(message && { message }) })
 
-export default fp<RateLimitOptions>(
+export default fp<Settings['rateLimit']>(
   async (app: FastifyInstance, { perMinute }) => {
     app.decorateRequest('countedFor', undefined)
     if (perMinute === 0) return void app.decorate('limits', UNLIMITED)
