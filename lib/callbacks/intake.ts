@@ -47,7 +47,7 @@ export interface IntakeOptions {
   now: () => number
 }
 
-/** After these WeChat is told success: there is nothing left for a person to do. */
+/** After these WeChat is answered success: there is nothing left for a person to do. */
 const SETTLED: ReadonlySet<CallbackVerdict> = new Set(['recorded', 'duplicate', 'not-success', 'unconfirmed'])
 const REFUSED: ReadonlySet<CallbackVerdict> = new Set(['refused', 'unknown-merchant', 'quarantined'])
 
@@ -98,7 +98,8 @@ export class CallbackIntake {
     const { verdict, reason, id } = stored
     this.#options.meters.callback(name, verdict, reason)
     if (REFUSED.has(verdict)) this.#note(channel, message, sighting, stored)
-    const log = { verdict, reason, ...reading?.log, webhookId: id }
+    const isLogged = verdict !== 'failed' || channel.logsFailure === true
+    const log = isLogged ? { verdict, reason, ...reading?.log, webhookId: id } : {}
     return { verdict, cause, log, ...answerOf(channel, verdict, reading) }
   }
 

@@ -59,11 +59,11 @@ export const CALLBACK_REASONS = [
   'serial',
   // Sealed under another APIv3 key than ours.
   'unopenable',
-  // The same of a v2 refund notice, which nothing else vouches for.
+  // The same of a v2 refund notice, which has no signature.
   'req_info',
   // Of a kind that is not ours.
   'other-event',
-  // What the door for message push looks at.
+  // What message push is checked for.
   'query',
   'downgrade',
   'encryption',
@@ -113,13 +113,13 @@ export interface Callback {
   headers: Readonly<Record<string, string | readonly string[] | undefined>>
   query: Readonly<Record<string, unknown>>
   body: Buffer
-  /** Milliseconds since 1970: its timestamp is judged by that time. */
+  /** Milliseconds since 1970: its timestamp has to fit that time. */
   receivedAt: number
 }
 
 /** What a channel found in a callback, before anything of it is stored. */
 export type Finding =
-  /** Nobody vouches for it. */
+  /** Nothing proves that WeChat sent it. */
   | { status: 'refused'; reason: CallbackReason }
   | { status: 'unknown-merchant' }
   /** Nothing to store: success all the same. `checked`: the console asks whether the address answers. */
@@ -162,7 +162,7 @@ export interface Reading {
   success?: CallbackAnswer
   /** Where it cannot be stored: WeChat is to send it again. */
   busy?: CallbackAnswer
-  /** Asked before anything is stored, but not of a retry: why what vouches for it is used up. */
+  /** Asked before anything is stored, but not of a retry: why the signature is used up. */
   claim?: () => Promise<CallbackReason | undefined>
 }
 
@@ -173,6 +173,8 @@ export interface Channel {
   /** The same for every refusal, so that it tells a forger nothing. */
   failure: CallbackAnswer
   statuses: { success: number; refused: number; compressed: number; unknownMerchant: number; quarantined: number }
+  /** Whether the log of a callback that could not be stored says `failed`; else it names no verdict. */
+  logsFailure?: boolean
   /** Reads, verifies and matches. Throws where Redis is away. */
   read(callback: Callback): Promise<Reading>
   /** The console's question whether the address answers. */

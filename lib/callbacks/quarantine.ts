@@ -29,7 +29,7 @@ export interface QuarantineEntry {
 
 /** An entry, opened. */
 export interface KeptCallback extends Required<QuarantineEntry> {
-  /** When it came last, in milliseconds since 1970: its timestamp is to be judged by that time. */
+  /** When it came last, in milliseconds since 1970: its timestamp has to fit that time. */
   receivedAt: number
 }
 
@@ -141,5 +141,5 @@ const wholeOf = (text: string | null | undefined): number => (text && WHOLE.test
 
 const isoTime = (milliseconds: string | null | undefined): string => new Date(wholeOf(milliseconds)).toISOString()
 
-/** The same thing at the same door is one entry; as a name it holds nothing that a URL could not. */
+/** The same thing by the same channel is one entry; as a name it holds nothing that a URL could not. */
 const idOf = (door: string, identity: string): string => hash('sha256', `${door} ${identity}`, 'base64url').slice(0, 22)

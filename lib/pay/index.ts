@@ -18,18 +18,17 @@ import { Merchants } from './merchants.ts'
 import type { PayApis } from './model.ts'
 import { OrderBook } from './order-book.ts'
 import { Prepay } from './prepay.ts'
-import { createReconciler } from './reconcile.ts'
+import { type Checked, checkWatched } from './reconcile.ts'
 import { type ReconcileReport, startReconciling } from './reconcile-worker.ts'
 import { Orders, RefundRecords } from './records.ts'
 import { type ConfirmationReport, RefundConfirmations, startRefundConfirmations } from './refund-confirmations.ts'
 import { Refunds } from './refunds.ts'
-import { createPayApiV2 } from './v2/api.ts'
+import { PayApiV2 } from './v2/api.ts'
 import { paymentNoticesV2, refundNoticesV2 } from './v2/notices.ts'
 import { SecureUpstreams } from './v2/secure-upstreams.ts'
 import { NoticesV3 } from './v3/notices.ts'
-import { createPayV3, type PayV3 } from './v3/pay-v3.ts'
-import { NO_WATCH_LIST, RedisWatchList, type WatchList } from './watch-list.ts'
-import { WatchTimes } from './watch-times.ts'
+import { PayV3 } from './v3/pay-v3.ts'
+import { NO_WATCH_LIST, RedisWatchList, type Watched, type WatchList, WatchTimes } from './watch-list.ts'
 
 export interface PayOptions {
   merchants: readonly Merchant[]
@@ -69,7 +68,7 @@ export class Pay {
   readonly #confirmations: RefundConfirmations
   /** Refund notices that were answered before they were confirmed. */
   readonly #stored: PayChannel
-  readonly #reconciling: { watchList: WatchList; times: WatchTimes; check: ReturnType<typeof createReconciler> }
+  readonly #reconciling: { watchList: WatchList; times: WatchTimes; check: (entry: Watched) => Promise<Checked> }
 
   constructor(options: PayOptions) {
     const { redis, keys, sealer, meters, publicUrl, timeoutMs, origins, proxy, now } = options
@@ -80,9 +79,9 @@ export class Pay {
     this.#secure = new SecureUpstreams(connections)
     const calls = { upstream: this.#upstream, meters, publicUrl, now }
     const { merchants: all, onCertificateFailure: onFailure } = options
-    this.v3 = createPayV3({ ...calls, merchants: all, timeoutMs, redis, keys, sealer, onFailure })
+    this.v3 = new PayV3({ ...calls, merchants: all, timeoutMs, redis, keys, sealer, onFailure })
     const apis: PayApis = {
-      v2: createPayApiV2({ ...calls, secureUpstreamFor: (merchant) => this.#secure.of(merchant) }),
+      v2: new PayApiV2({ ...calls, secureUpstreamFor: (merchant) => this.#secure.of(merchant) }),
       v3: this.v3.api
     }
 
@@ -98,8 +97,8 @@ export class Pay {
     this.bills = new Bills(common)
 
     const ledger = new Ledger({ events: options.events, orders, refunds: records, watchList })
-    const check = createReconciler({ ...common, refunds: records, events: ledger })
-    this.#reconciling = { watchList, times, check }
+    const checking = { ...common, refunds: records, events: ledger }
+    this.#reconciling = { watchList, times, check: (entry) => checkWatched(entry, checking) }
 
     const { durability, intake } = options
     const prefix = keys.refundConfirmations

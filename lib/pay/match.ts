@@ -47,7 +47,7 @@ export function mismatchError(what: 'order' | 'refund', reason: Mismatch): Servi
   })
 }
 
-/** Whether two tell of the same refund of the same payment. */
+/** Whether both are the same refund of the same payment. */
 export function isSameRefund(one: RefundStatus, other: RefundStatus): boolean {
   return (
     one.refundId === other.refundId &&

@@ -146,7 +146,7 @@ export interface PayApi {
 /** Both of them. Which one is asked is for the order or refund to say. */
 export type PayApis = Readonly<Record<ApiName, PayApi>>
 
-/** What our caller is told where WeChat has nothing, by either API. */
+/** What our caller is answered where WeChat has nothing, by either API. */
 export const NO_ORDER = { message: 'WeChat Pay knows no such order' }
 export const NO_REFUND = { message: 'WeChat Pay knows no such refund' }
 export const NO_BILL = { message: 'There is no bill of this day' }
@@ -236,7 +236,7 @@ export interface UnsignedRefund extends RefundStatus {
 
 /** What a protocol reads in a callback: nothing of it is compared with our settings and records yet. */
 export type PayNotice =
-  /** Nobody vouches for it. */
+  /** Nothing proves that WeChat sent it. */
   | { status: 'refused'; reason: CallbackReason }
   /** Authentic, but `reason`, the name of a field, is absent or not what it should be. */
   | { status: 'malformed'; reason: string }

@@ -3,8 +3,7 @@ import { ServiceError } from '../errors.ts'
 import { apiLike, apiOf, type Merchants, withApp } from './merchants.ts'
 import type { ApiName, OrderRecord, PayApis, PayParams } from './model.ts'
 import { type Orders, sameOrder } from './records.ts'
-import type { WatchList } from './watch-list.ts'
-import type { WatchTimes } from './watch-times.ts'
+import type { WatchList, WatchTimes } from './watch-list.ts'
 
 export interface PrepayRequest {
   openid: string

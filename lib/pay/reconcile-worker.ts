@@ -1,8 +1,7 @@
 /** The work of asking: takes what is due, asks WeChat with bounded parallelism, and says when to ask again. */
 import { PollingWorker, type Taken, type Worker } from '../redis/worker.ts'
 import type { Checked } from './reconcile.ts'
-import type { Watched, WatchList } from './watch-list.ts'
-import type { WatchTimes } from './watch-times.ts'
+import type { Watched, WatchList, WatchTimes } from './watch-list.ts'
 
 /** At once, of one instance. WeChat takes some 600 queries a second of a merchant. */
 const PARALLEL = 10

@@ -1,5 +1,5 @@
 /**
- * What WeChat never told us is asked for: how an open order or refund of ours stands, and the event of what came of it.
+ * Where no callback came WeChat is asked: how an open order or refund of ours stands, and the event of what came of it.
  */
 
 import { ServiceError } from '../errors.ts'
@@ -21,8 +21,7 @@ import {
   refundEvent
 } from './model.ts'
 import { endMsOf, type Orders, type RefundRecords } from './records.ts'
-import type { Watched } from './watch-list.ts'
-import type { Waiting } from './watch-times.ts'
+import type { Waiting, Watched } from './watch-list.ts'
 
 export type Checked =
   /** Nothing more is to be asked. `found`: an event that no callback had brought. */
@@ -44,16 +43,14 @@ export interface ReconcileOptions {
 }
 
 /** Asks once about one entry. Throws where Redis cannot be reached. */
-export function createReconciler(options: ReconcileOptions): (entry: Watched) => Promise<Checked> {
+export async function checkWatched({ kind, mchid, number }: Watched, options: ReconcileOptions): Promise<Checked> {
   const { orders, refunds } = options
-  return async ({ kind, mchid, number }) => {
-    if (kind === 'order') {
-      const record = await orders.find(mchid, number)
-      return record === undefined ? SETTLED : guarded(waitingForOrder(record), () => checkOrder(record, options))
-    }
-    const record = await refunds.find(mchid, number)
-    return record === undefined ? SETTLED : guarded(waitingForRefund(record), () => checkRefund(record, options))
+  if (kind === 'order') {
+    const record = await orders.find(mchid, number)
+    return record === undefined ? SETTLED : guarded(waitingForOrder(record), () => checkOrder(record, options))
   }
+  const record = await refunds.find(mchid, number)
+  return record === undefined ? SETTLED : guarded(waitingForRefund(record), () => checkRefund(record, options))
 }
 
 const SETTLED: Checked = { status: 'settled', found: false }
@@ -149,7 +146,7 @@ async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Pro
   return recordRefund(refund, status, options)
 }
 
-/** APIv2 names an app in every call; a refund by transaction_id does not tell which. */
+/** APIv2 names an app in every call; a refund by transaction_id does not say which. */
 async function inNameOf({ mchid, outTradeNo }: RefundRecord, { merchants, orders }: ReconcileOptions) {
   const merchant = merchants.one(mchid)
   const order = outTradeNo === undefined ? undefined : await orders.find(mchid, outTradeNo)

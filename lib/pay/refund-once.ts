@@ -1,6 +1,6 @@
 /**
- * One refund under its number, whatever is lost on the way: nobody is told that it was refused while WeChat may have
- * made it (docs/wechat/pay.md A11, B12).
+ * One refund under its number, whatever is lost on the way: nobody is answered that it was refused while WeChat may
+ * have made it (docs/wechat/pay.md A11, B12).
  */
 import { type ErrorCode, ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'

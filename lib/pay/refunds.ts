@@ -8,8 +8,7 @@ import type { Orders } from './records.ts'
 import { type RefundRecords, sameRefund } from './records.ts'
 import { refundOnce } from './refund-once.ts'
 import { type MerchantHint, resolveMerchant } from './resolve-merchant.ts'
-import type { WatchList } from './watch-list.ts'
-import type { WatchTimes } from './watch-times.ts'
+import type { WatchList, WatchTimes } from './watch-list.ts'
 
 /** What of a refund leaves the house; WeChat's own fields go with events only. */
 export type RefundView = Omit<RefundStatus, 'api' | 'mchid' | 'raw'>

@@ -19,7 +19,7 @@ const UNSHOWN = /[^\w.:-]/g
 const PLAIN_DIGITS = 3
 const MOST_PLAIN_BYTES = 128 * 1024
 const OPENID = /^[\w-]{1,128}$/
-/** Hex digits of its hash that tell another message under the same MsgId apart. */
+/** Hex digits of its hash that distinguish another message under the same MsgId. */
 const OTHER_DIGITS = 16
 
 export interface PushChannelOptions {
@@ -34,6 +34,7 @@ export class PushChannel implements Channel {
   readonly failure = REFUSED
   /** What could not be read is success, too: the same bytes once more would not be read either. */
   readonly statuses = { success: 200, refused: 403, compressed: 403, unknownMerchant: 403, quarantined: 200 }
+  readonly logsFailure = true
   readonly #options: PushChannelOptions
 
   constructor(options: PushChannelOptions) {
@@ -126,7 +127,7 @@ function eventsOf(appid: string, message: PushMessage): EventFinding {
   return { status: 'event', event: eventOf(id, appid, message), otherwise }
 }
 
-/** Version 0.1 told no messages of one id apart: what it recorded counts as this one. */
+/** Version 0.1 did not distinguish messages of one id: what it recorded counts as this one. */
 function eventOf(id: string, appid: string, message: PushMessage): Event {
   const { openid, msgType, event, createTime, contentHash, raw } = message
   return {

@@ -11,7 +11,7 @@ export interface PushFields {
   format: PushFormat
   /** As every receiver can carry them. */
   fields: JsonObject
-  /** As they came, to tell one message from another. */
+  /** As they came, to distinguish messages. */
   exact: JsonObject
 }
 

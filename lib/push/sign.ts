@@ -5,7 +5,7 @@ import { hash, timingSafeEqual } from 'node:crypto'
 
 const SIGNATURE = /^[0-9a-f]{40}$/
 
-/** 40 hex digits in lower case. `parts`: the Token and what it vouches for, all ASCII, in any order. */
+/** 40 hex digits in lower case. `parts`: the Token and what it signs, all ASCII, in any order. */
 export function signPush(parts: readonly string[]): string {
   return hash('sha1', [...parts].sort().join(''))
 }

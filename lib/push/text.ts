@@ -8,7 +8,7 @@ export interface PushText {
   /** As UTF-8; what is none is U+FFFD. */
   text: string
   /**
-   * The same text, or where something was no UTF-8, one character for each byte: it tells what the other one does not.
+   * The same text, or where something was no UTF-8, one character for each byte: it shows what the other one does not.
    */
   exact: string
 }

@@ -1,6 +1,6 @@
 /**
  * The bill of APIv2 (docs/wechat/pay.md A7): CSV, packed or not, without any signature. Failures come as XML at the
- * same address, so the first bytes tell which it is.
+ * same address, so the first bytes show which it is.
  */
 import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
@@ -16,7 +16,7 @@ export type BillAnswerV2 = { status: 'ok'; csv: Readable } | FailedV2 | BadV2
 const XML_START = Buffer.from('<xml>')
 
 /**
- * Reads the beginning of an answer, and all of a failure, which has WeChat's words. Nobody vouches for either but the
+ * Reads the beginning of an answer, and all of a failure, which has WeChat's words. Only the connection proves either:
  * connection, so a file is one only with HTTP 200: what stands between us and WeChat has its own words for failures.
  */
 export async function readBillV2({ status, body }: OpenIncoming): Promise<BillAnswerV2> {

@@ -16,7 +16,7 @@ const HEADERS = { 'content-type': 'text/xml; charset=utf-8', 'user-agent': 'wxga
 
 export interface CallV2<T extends { status: 'ok' } | FailureV2> {
   path: string
-  /** The app in whose name is asked; WeChat names it in its answer. */
+  /** The app that the call names; WeChat names it in its answer. */
   appid: string
   /** Over TLS with the merchant's certificate. */
   secure?: boolean
@@ -27,30 +27,8 @@ export interface CallV2<T extends { status: 'ok' } | FailureV2> {
 
 /** A call that is answered with a file. */
 export interface FileCallV2<T extends { status: 'ok' } | FailureV2> extends Pick<CallV2<T>, 'path' | 'build'> {
-  /** Reads what is needed to tell a file from a failure. */
+  /** Reads what distinguishes a file from a failure. */
   open(answer: OpenIncoming): Promise<T>
-}
-
-/**
- * Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and
- * WECHAT_CONFIG_INVALID.
- */
-export interface CallerV2 {
-  sendOnce<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: CallV2<T>): Promise<T>
-  /**
-   * As `sendOnce`, and whether the call was repeated: once, unchanged, after WeChat said that the fault was its own.
-   */
-  send<T extends { status: 'ok' } | FailureV2>(
-    merchant: Merchant,
-    call: CallV2<T>
-  ): Promise<{ answer: T; repeated: boolean }>
-  /** Once: a file is nothing that WeChat asks to repeat. */
-  openFile<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: FileCallV2<T>): Promise<T>
-  /**
-   * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as
-   * `send`, and throws the error that any answer but a success stands for.
-   */
-  query(merchant: Merchant, path: string, fields: Readonly<Record<string, string | undefined>>): Promise<Fields>
 }
 
 export interface CallerOptionsV2 {
@@ -60,11 +38,20 @@ export interface CallerOptionsV2 {
   meters: Pick<Meters, 'upstreamCall'>
 }
 
-export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOptionsV2): CallerV2 {
-  async function sendOnce<T extends { status: 'ok' } | FailureV2>(
-    merchant: Merchant,
-    { path, appid, secure = false, build, read }: CallV2<T>
-  ): Promise<T> {
+/**
+ * Every try has a nonce of its own. All throw WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE and
+ * WECHAT_CONFIG_INVALID.
+ */
+export class CallerV2 {
+  readonly #options: CallerOptionsV2
+
+  constructor(options: CallerOptionsV2) {
+    this.#options = options
+  }
+
+  async sendOnce<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: CallV2<T>): Promise<T> {
+    const { upstream, secureUpstreamFor, meters } = this.#options
+    const { path, appid, secure = false, build, read } = call
     const key = keyOf(merchant)
     const via = secure ? secureUpstreamFor(merchant) : upstream
     const body = build({ key, signType: SIGN_TYPE })
@@ -75,34 +62,43 @@ export function createCallerV2({ upstream, secureUpstreamFor, meters }: CallerOp
     return observedCall(meters, nameOf(path), post, outcomeOfV2)
   }
 
-  const send: CallerV2['send'] = async (merchant, call) => {
-    const answer = await sendOnce(merchant, call)
+  /**
+   * As `sendOnce`, and whether the call was repeated: once, unchanged, after WeChat said that the fault was its own.
+   */
+  async send<T extends { status: 'ok' } | FailureV2>(
+    merchant: Merchant,
+    call: CallV2<T>
+  ): Promise<{ answer: T; repeated: boolean }> {
+    const answer = await this.sendOnce(merchant, call)
     const repeated = asksAgain(answer)
-    return { answer: repeated ? await sendOnce(merchant, call) : answer, repeated }
+    return { answer: repeated ? await this.sendOnce(merchant, call) : answer, repeated }
   }
 
-  return {
-    sendOnce,
-    send,
-    async openFile(merchant, { path, build, open }) {
-      const body = build({ key: keyOf(merchant), signType: SIGN_TYPE })
-      const post = async () => open(await upstream.open({ method: 'POST', path, headers: HEADERS, body }))
-      return observedCall(meters, nameOf(path), post, outcomeOfV2)
-    },
-    async query(merchant, path, fields) {
-      const { answer } = await send(merchant, simpleCall(merchant, path, fields))
-      if (answer.status !== 'ok') throw asServiceErrorV2(nameOf(path), answer)
-      return answer.fields
-    }
+  /** Once: a file is nothing that WeChat asks to repeat. */
+  async openFile<T extends { status: 'ok' } | FailureV2>(merchant: Merchant, call: FileCallV2<T>): Promise<T> {
+    const { upstream, meters } = this.#options
+    const { path, build, open } = call
+    const body = build({ key: keyOf(merchant), signType: SIGN_TYPE })
+    const post = async () => open(await upstream.open({ method: 'POST', path, headers: HEADERS, body }))
+    return observedCall(meters, nameOf(path), post, outcomeOfV2)
+  }
+
+  /**
+   * Asks for something in the name of the merchant's first app; `fields` are those of this call alone. Repeats as
+   * `send`, and throws the error that any answer but a success stands for.
+   */
+  async query(merchant: Merchant, path: string, fields: RequestFieldsV2): Promise<Fields> {
+    const { answer } = await this.send(merchant, simpleCall(merchant, path, fields))
+    if (answer.status !== 'ok') throw asServiceErrorV2(nameOf(path), answer)
+    return answer.fields
   }
 }
 
+/** Without those that are undefined. */
+export type RequestFieldsV2 = Readonly<Record<string, string | undefined>>
+
 /** A call of flat fields with a signed answer, in the name of the merchant's first app. */
-export function simpleCall(
-  merchant: Merchant,
-  path: string,
-  fields: Readonly<Record<string, string | undefined>>
-): CallV2<AnswerV2> {
+export function simpleCall(merchant: Merchant, path: string, fields: RequestFieldsV2): CallV2<AnswerV2> {
   const appid = firstAppOf(merchant)
   const build = (signing: SigningV2) =>
     buildRequestV2({ appid, mch_id: merchant.mchid, nonce_str: makeNonce(), ...fields }, signing)

@@ -1,5 +1,5 @@
 /**
- * Connections that show WeChat Pay whose they are: refunds by APIv2 want the merchant's certificate (docs/wechat/pay.md
+ * Connections that show WeChat Pay the merchant's certificate, which refunds by APIv2 need (docs/wechat/pay.md
  * A6).
  */
 import { ServiceError } from '../../errors.ts'

@@ -26,7 +26,7 @@ const hmac = (key: string, text: string): string =>
  * Whether WeChat signed these fields of a received message. Give it every element of the message: WeChat signs fields
  * it adds without notice.
  *
- * The length of `sign` tells the algorithm, not sign_type: notices of HMAC-SHA256 orders were seen without sign_type,
+ * The length of `sign` says the algorithm, not sign_type: notices of HMAC-SHA256 orders were seen without sign_type,
  * and signed with MD5. Both need the same secret, so nothing is lost; a sign_type that names a third algorithm is still
  * refused.
  */

@@ -1,14 +1,33 @@
-/** WeChat Pay by APIv3, in the shape that both APIs share. */
+/** WeChat Pay by APIv3, in the shape that both APIs share (docs/wechat/pay.md B9 to B12). */
+import type { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings/model.ts'
-import type { Bill, BillRequest, OrderStatus, PayApi } from '../model.ts'
-import { readBillV3, readOrderV3 } from './answers.ts'
+import { toBeijingRfc3339 } from '../../util/beijing-time.ts'
+import { makeNonce } from '../../util/ids.ts'
+import type {
+  Bill,
+  BillRequest,
+  OrderRecord,
+  OrderStatus,
+  PayApi,
+  PrepayOutcome,
+  RefundRequest,
+  RefundStatus,
+  RefundTry
+} from '../model.ts'
+import { readBillV3, readOrderV3, readPrepayV3, readRefundAnswerV3 } from './answers.ts'
 import { openBillV3 } from './bill.ts'
 import type { ClientV3 } from './client.ts'
 import type { AccountsV3 } from './credentials.ts'
+import { payParamsV3 } from './crypto.ts'
 import { asServiceErrorV3, unusableAnswerV3 } from './errors.ts'
-import { prepayV3 } from './prepay.ts'
-import { createRefundsV3 } from './refunds.ts'
 import type { SenderV3 } from './send.ts'
+
+const PATHS = {
+  prepay: '/v3/pay/transactions/jsapi',
+  order: '/v3/pay/transactions/out-trade-no',
+  refund: '/v3/refund/domestic/refunds',
+  bill: '/v3/bill'
+} as const
 
 export interface PayApiOptionsV3 {
   accounts: AccountsV3
@@ -23,10 +42,31 @@ export interface PayApiOptionsV3 {
 /**
  * Beside the codes of PayApi, WECHAT_CONFIG_INVALID also means that a setting of ours is missing; the message names it.
  */
-export function createPayApiV3({ accounts, client, sender, publicUrl, now }: PayApiOptionsV3): PayApi {
-  const notifyUrlOf = (mchid: string) => `${publicUrl}/wechat/pay/v3/${mchid}/notify`
+export class PayApiV3 implements PayApi {
+  readonly #options: PayApiOptionsV3
 
-  async function query(merchant: Merchant, outTradeNo: string): Promise<OrderStatus> {
+  constructor(options: PayApiOptionsV3) {
+    this.#options = options
+  }
+
+  async prepay(merchant: Merchant, order: OrderRecord): Promise<PrepayOutcome> {
+    const { accounts, client, now } = this.#options
+    const credentials = accounts.of(merchant)
+    const body = orderFields(order, this.#notifyUrl(merchant))
+    const outcome = await client.send(credentials, { call: 'prepay', method: 'POST', path: PATHS.prepay, body })
+    if (outcome.status === 'failed') return { status: 'refused', error: outcome.error, mayExist: outcome.mayBeDone }
+    const read = readPrepayV3(outcome.body)
+    if (read.status === 'bad')
+      return { status: 'refused', error: unusableAnswerV3('prepay', read.reason), mayExist: true }
+    const { prepayId } = read.answer
+    const timeStamp = String(Math.floor(now() / 1000))
+    const { privateKey } = credentials
+    const payParams = payParamsV3({ appid: order.appid, prepayId, privateKey, timeStamp, nonceStr: makeNonce() })
+    return { status: 'made', prepayId, payParams }
+  }
+
+  async query(merchant: Merchant, outTradeNo: string): Promise<OrderStatus> {
+    const { accounts, client } = this.#options
     const { mchid } = merchant
     const path = `${orderPath(outTradeNo)}?mchid=${mchid}`
     const body = await client.get(accounts.of(merchant), { call: 'query', method: 'GET', path })
@@ -37,14 +77,35 @@ export function createPayApiV3({ accounts, client, sender, publicUrl, now }: Pay
   }
 
   /** Closing what is closed is done; what is paid stays so, and is refused as PAY_REJECTED. */
-  async function close(merchant: Merchant, outTradeNo: string): Promise<void> {
+  async close(merchant: Merchant, outTradeNo: string): Promise<void> {
+    const { accounts, client } = this.#options
     const body = { mchid: merchant.mchid }
     const path = `${orderPath(outTradeNo)}/close`
     const outcome = await client.send(accounts.of(merchant), { call: 'close', method: 'POST', path, body })
     if (outcome.status === 'failed' && outcome.error.wechat?.code !== 'ORDER_CLOSED') throw outcome.error
   }
 
-  async function bill(merchant: Merchant, request: BillRequest): Promise<Bill> {
+  async refund(merchant: Merchant, request: RefundRequest): Promise<RefundTry> {
+    const { accounts, client } = this.#options
+    const body = refundFields(request, this.#notifyUrl(merchant))
+    const call = { call: 'refund', method: 'POST', path: PATHS.refund, body } as const
+    const outcome = await client.send(accounts.of(merchant), call)
+    if (outcome.status === 'failed') return { ...outcome, status: 'refused' }
+    const read = readStatus(merchant.mchid, outcome.body, request.outRefundNo)
+    return read.status === 'read' ? { status: 'made', refund: read.refund } : { ...read, queryFirst: true }
+  }
+
+  async queryRefund(merchant: Merchant, outRefundNo: string): Promise<RefundStatus> {
+    const { accounts, client } = this.#options
+    const path = `${PATHS.refund}/${encodeURIComponent(outRefundNo)}`
+    const body = await client.get(accounts.of(merchant), { call: 'refund-query', method: 'GET', path })
+    const read = readStatus(merchant.mchid, body, outRefundNo)
+    if (read.status === 'read') return read.refund
+    throw read.error
+  }
+
+  async bill(merchant: Merchant, request: BillRequest): Promise<Bill> {
+    const { accounts, client, sender } = this.#options
     const credentials = accounts.of(merchant)
     const body = await client.get(credentials, { call: 'bill', method: 'GET', path: billPath(request) })
     const read = readBillV3(body)
@@ -55,19 +116,53 @@ export function createPayApiV3({ accounts, client, sender, publicUrl, now }: Pay
     throw asServiceErrorV3('bill', got.answer.status, got.answer.body)
   }
 
-  return {
-    ...createRefundsV3({ accounts, client, notifyUrlOf }),
-    query,
-    close,
-    bill,
-    prepay: async (merchant, order) =>
-      prepayV3(accounts.of(merchant), order, { client, notifyUrl: notifyUrlOf(merchant.mchid), nowMs: now() })
+  /** Always sent, so that no setting in WeChat's platform decides. */
+  #notifyUrl({ mchid }: Merchant): string {
+    return `${this.#options.publicUrl}/wechat/pay/v3/${mchid}/notify`
   }
 }
 
-const orderPath = (outTradeNo: string): string => `/v3/pay/transactions/out-trade-no/${encodeURIComponent(outTradeNo)}`
+const orderPath = (outTradeNo: string): string => `${PATHS.order}/${encodeURIComponent(outTradeNo)}`
 
 function billPath({ kind, date }: BillRequest): string {
   const which = kind === 'trade' ? 'tradebill?bill_type=ALL' : 'fundflowbill?account_type=BASIC'
-  return `/v3/bill/${which}&bill_date=${encodeURIComponent(date)}&tar_type=GZIP`
+  return `${PATHS.bill}/${which}&bill_date=${encodeURIComponent(date)}&tar_type=GZIP`
+}
+
+/** WeChat takes no null: what there is not is left out. */
+function orderFields(order: OrderRecord, notifyUrl: string) {
+  const { appid, mchid, openid, outTradeNo, description, totalFen, currency, attach, timeExpire } = order
+  return {
+    appid,
+    mchid,
+    description,
+    out_trade_no: outTradeNo,
+    ...(timeExpire !== undefined && { time_expire: toBeijingRfc3339(timeExpire) }),
+    ...(attach !== undefined && { attach }),
+    notify_url: notifyUrl,
+    amount: { total: totalFen, currency },
+    payer: { openid }
+  }
+}
+
+function refundFields(request: RefundRequest, notifyUrl: string) {
+  const { transactionId, outTradeNo, outRefundNo, amount, total, reason } = request
+  return {
+    ...(transactionId === undefined ? { out_trade_no: outTradeNo } : { transaction_id: transactionId }),
+    out_refund_no: outRefundNo,
+    ...(reason !== undefined && { reason }),
+    notify_url: notifyUrl,
+    amount: { refund: amount, total, currency: 'CNY' }
+  }
+}
+
+function readStatus(
+  mchid: string,
+  body: Buffer,
+  outRefundNo: string
+): { status: 'read'; refund: RefundStatus } | { status: 'refused'; error: ServiceError } {
+  const read = readRefundAnswerV3(body)
+  if (read.status === 'bad') return { status: 'refused', error: unusableAnswerV3('refund', read.reason) }
+  if (read.answer.outRefundNo === outRefundNo) return { status: 'read', refund: { api: 'v3', mchid, ...read.answer } }
+  return { status: 'refused', error: unusableAnswerV3('refund', 'out_refund_no') }
 }

@@ -1,5 +1,5 @@
 /**
- * The bill file of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071227). It is not signed: what vouches for it is the
+ * The bill file of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071227). It is not signed: its proof is the
  * hash in the signed answer that named it, of the text before compression.
  */
 import { createHash } from 'node:crypto'

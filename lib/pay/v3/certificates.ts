@@ -9,10 +9,8 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import { readRsaCertificate, serialOf } from '../../crypto/pem.ts'
 import { isPlainObject } from '../../util/json.ts'
-import type { CredentialsV3 } from './credentials.ts'
+import { openResource, type PlatformKeys, platformKeysV3, type RefusalV3, type SignedV3, verifyV3 } from './crypto.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'
-import { openResource } from './resource.ts'
-import { type PlatformKeys, type RefusalV3, type SignedV3, verifyV3 } from './signature.ts'
 
 export interface PlatformCertificate {
   /** 40 hex digits in upper case, leading zeros kept: what `Wechatpay-Serial` says. */
@@ -77,24 +75,6 @@ export function openCertificateV3(entry: unknown, apiV3Key: KeyObject): Platform
   if (certificate?.publicKey.asymmetricKeyDetails?.modulusLength !== 2048) return 'certificate'
   if (serialOf(certificate) !== serial) return 'mislabelled'
   return { serial, ...narrow(certificate, listed), publicKey: certificate.publicKey, pem }
-}
-
-/**
- * All keys that are in force side by side, by serial: for `verifyV3`. Certificates count from the moment they are
- * known, since WeChat lists them a day ahead, until they expire.
- */
-export function platformKeysV3({
-  publicKey,
-  certificates,
-  nowMs
-}: {
-  publicKey?: CredentialsV3['publicKey'] | undefined
-  certificates: readonly Pick<PlatformCertificate, 'serial' | 'notAfterMs' | 'publicKey'>[]
-  nowMs: number
-}): ReadonlyMap<string, KeyObject> {
-  const valid = certificates.filter(({ notAfterMs }) => notAfterMs > nowMs)
-  const keys = new Map(valid.map((certificate) => [certificate.serial, certificate.publicKey]))
-  return publicKey === undefined ? keys : keys.set(publicKey.id, publicKey.key)
 }
 
 function narrow({ validFromDate, validToDate }: X509Certificate, { from, to }: { from: string; to: string }) {

@@ -5,10 +5,10 @@
 import { ServiceError } from '../../errors.ts'
 import type { Incoming } from '../../http/exchange.ts'
 import type { CredentialsV3 } from './credentials.ts'
+import type { SignedV3 } from './crypto.ts'
 import { asServiceErrorV3, meaningV3, readErrorBodyV3 } from './errors.ts'
 import type { PlatformKeyStore } from './platform-keys.ts'
 import type { OutgoingV3, SenderV3 } from './send.ts'
-import type { SignedV3 } from './signature.ts'
 
 export type OutcomeV3 =
   /** Signed by WeChat; the body of a 204 is empty. */
@@ -22,17 +22,6 @@ export type OutcomeV3 =
       queryFirst: boolean
     }
 
-export interface ClientV3 {
-  /**
-   * One call, signed anew at each repetition: up to twice where WeChat says that the fault was its own, or probes
-   * whether we verify, and once on the next host where the connection broke. A refund is not repeated here. None begins
-   * later than `timeoutMs` after the first. Fails only where Redis is away and the answer names an unknown certificate.
-   */
-  send(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3>
-  /** As `send`, for the body. Throws the error of a failure. */
-  get(credentials: CredentialsV3, request: OutgoingV3): Promise<Buffer>
-}
-
 export interface ClientOptionsV3 {
   sender: SenderV3
   platformKeys: Pick<PlatformKeyStore, 'verify'>
@@ -45,31 +34,23 @@ const MOST_TRIES = 3
 /** What one try came to; `again`: the same may be asked once more at once. */
 type Try = OutcomeV3 & { again: 'no' | 'once' | 'yes' }
 
-export function createClientV3({ sender, platformKeys, timeoutMs }: ClientOptionsV3): ClientV3 {
-  async function tryOnce(credentials: CredentialsV3, request: OutgoingV3, attempt: number): Promise<Try> {
-    try {
-      const answer = await sender.send(credentials, request, attempt)
-      if (answer.status !== 200 && answer.status !== 204) return refused(request, answer)
-      return await verified(credentials, answer)
-    } catch (error) {
-      if (!(error instanceof ServiceError)) throw error
-      return { ...unclear(error), again: error.code === 'WECHAT_UNREACHABLE' ? 'once' : 'no' }
-    }
+export class ClientV3 {
+  readonly #options: ClientOptionsV3
+
+  constructor(options: ClientOptionsV3) {
+    this.#options = options
   }
 
-  async function verified(credentials: CredentialsV3, answer: SignedV3): Promise<Try> {
-    const verdict = await platformKeys.verify(credentials, answer)
-    if (verdict.status === 'verified') return { status: 'ok', body: answer.body, again: 'no' }
-    const { reason, serial = 'none', skewSeconds = 0 } = verdict
-    const detail = `the answer is not WeChat's: ${reason} (serial ${serial}, ${skewSeconds} s behind our clock)`
-    return { ...unclear(new ServiceError('WECHAT_BAD_RESPONSE', { detail })), again: reason === 'probe' ? 'yes' : 'no' }
-  }
-
-  async function send(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3> {
-    const giveUpAt = performance.now() + timeoutMs
+  /**
+   * One call, signed anew at each repetition: up to twice where WeChat says that the fault was its own, or probes
+   * whether we verify, and once on the next host where the connection broke. A refund is not repeated here. None begins
+   * later than `timeoutMs` after the first. Fails only where Redis is away and the answer names an unknown certificate.
+   */
+  async send(credentials: CredentialsV3, request: OutgoingV3): Promise<OutcomeV3> {
+    const giveUpAt = performance.now() + this.#options.timeoutMs
     let mayBeDone = false
     for (let attempt = 0; ; attempt++) {
-      const { again, ...outcome } = await tryOnce(credentials, request, attempt)
+      const { again, ...outcome } = await this.#tryOnce(credentials, request, attempt)
       if (outcome.status === 'ok') return outcome
       mayBeDone ||= outcome.mayBeDone
       const mayRepeat = again === 'yes' ? attempt + 1 < MOST_TRIES : again === 'once' && attempt === 0
@@ -77,17 +58,34 @@ export function createClientV3({ sender, platformKeys, timeoutMs }: ClientOption
     }
   }
 
-  return {
-    send,
-    async get(credentials, request) {
-      const outcome = await send(credentials, request)
-      if (outcome.status === 'ok') return outcome.body
-      throw outcome.error
+  /** As `send`, for the body. Throws the error of a failure. */
+  async get(credentials: CredentialsV3, request: OutgoingV3): Promise<Buffer> {
+    const outcome = await this.send(credentials, request)
+    if (outcome.status === 'ok') return outcome.body
+    throw outcome.error
+  }
+
+  async #tryOnce(credentials: CredentialsV3, request: OutgoingV3, attempt: number): Promise<Try> {
+    try {
+      const answer = await this.#options.sender.send(credentials, request, attempt)
+      if (answer.status !== 200 && answer.status !== 204) return refused(request, answer)
+      return await this.#verified(credentials, answer)
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      return { ...unclear(error), again: error.code === 'WECHAT_UNREACHABLE' ? 'once' : 'no' }
     }
+  }
+
+  async #verified(credentials: CredentialsV3, answer: SignedV3): Promise<Try> {
+    const verdict = await this.#options.platformKeys.verify(credentials, answer)
+    if (verdict.status === 'verified') return { status: 'ok', body: answer.body, again: 'no' }
+    const { reason, serial = 'none', skewSeconds = 0 } = verdict
+    const detail = `the answer is not WeChat's: ${reason} (serial ${serial}, ${skewSeconds} s behind our clock)`
+    return { ...unclear(new ServiceError('WECHAT_BAD_RESPONSE', { detail })), again: reason === 'probe' ? 'yes' : 'no' }
   }
 }
 
-/** Where no answer tells, or none that can be believed. */
+/** Where there is no answer, or none that can be believed. */
 const unclear = (error: ServiceError) => ({ status: 'failed' as const, error, mayBeDone: true, queryFirst: true })
 
 /** An error is not signed: it is believed as far as the connection is. */

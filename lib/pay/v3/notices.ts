@@ -8,12 +8,11 @@ import type { Merchant } from '../../settings/model.ts'
 import { isPlainObject } from '../../util/json.ts'
 import type { NoticeReader, PayNotice } from '../model.ts'
 import type { AccountsV3 } from './credentials.ts'
+import { openResource, signatureHeadersOf, type VerificationV3 } from './crypto.ts'
 import { type EnvelopeV3, FieldReader, type NoticeKindV3, parseJsonObject } from './fields.ts'
 import { paymentNotices } from './notices/payment.ts'
 import { refundNotices } from './notices/refund.ts'
 import type { PlatformKeyStore } from './platform-keys.ts'
-import { openResource } from './resource.ts'
-import { signatureHeadersOf, type VerificationV3 } from './signature.ts'
 
 /** A new kind is one file in notices/, and one line here. */
 const KINDS: readonly NoticeKindV3[] = [paymentNotices, refundNotices]
@@ -55,7 +54,7 @@ export class NoticesV3 implements NoticeReader {
   }
 }
 
-/** Reads a callback that `verifyV3` has verified. Nobody vouches for the bytes otherwise. */
+/** Reads a callback that `verifyV3` has verified. Nothing proves the bytes otherwise. */
 export function readNoticeV3(body: Buffer, apiV3Key: KeyObject): PayNotice {
   const json = parseJsonObject(body)
   if (json === undefined) return malformed('body')
@@ -80,7 +79,7 @@ function readEnvelope(fields: FieldReader): EnvelopeV3 {
 
 const malformed = (reason: string): PayNotice => ({ status: 'malformed', reason })
 
-/** For the log. What nobody vouches for is shown only where it has the form of a serial. */
+/** For the log. What is not verified is shown only where it has the form of a serial. */
 function claimsOf({ serial = '', skewSeconds }: VerificationV3) {
   const isSerial = /^(?:PUB_KEY_ID_[0-9A-Za-z]{1,64}|[0-9A-F]{40})$/.test(serial)
   return { ...(isSerial && { serial }), ...(skewSeconds !== undefined && { skewSeconds }) }

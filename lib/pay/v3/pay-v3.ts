@@ -1,4 +1,5 @@
 /** The live parts of APIv3, put together: what is asked of WeChat, and the keys by which it is believed. */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../../crypto/seal.ts'
 import type { Upstream } from '../../http/upstream.ts'
@@ -6,21 +7,12 @@ import type { Meters } from '../../metrics/meters.ts'
 import type { Keys } from '../../redis/keys.ts'
 import type { Merchant } from '../../settings/model.ts'
 import type { PayApi } from '../model.ts'
-import { createPayApiV3 } from './api.ts'
+import { PayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificate-record.ts'
-import { createClientV3 } from './client.ts'
-import { AccountsV3 } from './credentials.ts'
+import { ClientV3 } from './client.ts'
+import { AccountsV3, type CredentialsV3 } from './credentials.ts'
 import { PlatformKeyStore } from './platform-keys.ts'
-import { startRenewal } from './renewal.ts'
-import { createSenderV3 } from './send.ts'
-
-export interface PayV3 {
-  api: PayApi
-  accounts: AccountsV3
-  platformKeys: PlatformKeyStore
-  /** From now on the platform certificates are kept fresh, until what it answers is called. */
-  startRenewal(): () => void
-}
+import { SenderV3 } from './send.ts'
 
 export interface PayOptionsV3 {
   merchants: readonly Merchant[]
@@ -39,17 +31,47 @@ export interface PayOptionsV3 {
   now: () => number
 }
 
-export function createPayV3(options: PayOptionsV3): PayV3 {
-  const { upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, onFailure, now } = options
-  const accounts = new AccountsV3(options.merchants)
-  const sender = createSenderV3({ upstream, meters, now })
-  const records = new CertificateRecords({ redis, keys, sealer })
-  const platformKeys = new PlatformKeyStore({ redis, keys, records, sender, timeoutMs, onFailure, now })
-  const client = createClientV3({ sender, platformKeys, timeoutMs })
-  return {
-    api: createPayApiV3({ accounts, client, sender, publicUrl, now }),
-    accounts,
-    platformKeys,
-    startRenewal: () => startRenewal(platformKeys, accounts.all)
+/** One read in Redis for each merchant; WeChat is asked where the list is missing or old, by one instance. */
+const CHECK_MS = 60_000
+/** While any are missing or old. How often WeChat is asked then is for the store to say. */
+const RETRY_MS = 2000
+
+export class PayV3 {
+  readonly api: PayApi
+  readonly accounts: AccountsV3
+  readonly platformKeys: PlatformKeyStore
+
+  constructor(options: PayOptionsV3) {
+    const { upstream, timeoutMs, publicUrl, redis, keys, sealer, meters, onFailure, now } = options
+    const sender = new SenderV3({ upstream, meters, now })
+    const records = new CertificateRecords({ redis, keys, sealer })
+    this.accounts = new AccountsV3(options.merchants)
+    this.platformKeys = new PlatformKeyStore({ redis, keys, records, sender, timeoutMs, onFailure, now })
+    const client = new ClientV3({ sender, platformKeys: this.platformKeys, timeoutMs })
+    this.api = new PayApiV3({ accounts: this.accounts, client, sender, publicUrl, now })
+  }
+
+  /**
+   * Keeps the platform certificates fresh, beside the requests. Looks at once, then every minute, sooner while it lacks
+   * any; and always a little later, so that instances do not stay in step. Answers what stops it; a request under way
+   * ends with its connection.
+   */
+  startRenewal(): () => void {
+    const stopping = new AbortController()
+    // With a public key, certificates matter only where a message names one.
+    const renewed = this.accounts.all.filter(({ publicKey }) => publicKey === undefined)
+    if (renewed.length > 0)
+      this.#keepRenewing(renewed, stopping.signal).catch(() => {
+        // Stopped while it paused: renew() itself never throws.
+      })
+    return () => stopping.abort()
+  }
+
+  async #keepRenewing(renewed: readonly CredentialsV3[], signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      let isComplete = true
+      for (const account of renewed) isComplete = (await this.platformKeys.renew(account)) && isComplete
+      await pause((isComplete ? CHECK_MS : RETRY_MS) * (1 + 0.1 * Math.random()), undefined, { signal, ref: false })
+    }
   }
 }

@@ -9,11 +9,18 @@ import { poll } from '../../redis/lease.ts'
 import { singleFlight } from '../../util/single-flight.ts'
 import { withTimeout } from '../../util/timeout.ts'
 import type { CertificateList, CertificateRecords } from './certificate-record.ts'
-import { platformKeysV3, readCertificatesV3 } from './certificates.ts'
+import { readCertificatesV3 } from './certificates.ts'
 import type { CredentialsV3 } from './credentials.ts'
+import {
+  isCertificateSerial,
+  type PlatformKeys,
+  platformKeysV3,
+  type SignedV3,
+  type VerificationV3,
+  verifyV3
+} from './crypto.ts'
 import { asServiceErrorV3 } from './errors.ts'
 import type { SenderV3 } from './send.ts'
-import { isCertificateSerial, type PlatformKeys, type SignedV3, type VerificationV3, verifyV3 } from './signature.ts'
 
 /** WeChat waits for our answer; where it is a refusal the callback comes again. */
 const LONGEST_WAIT_MS = 1500

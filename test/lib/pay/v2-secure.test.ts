@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
 import type { PayApi } from '../../../lib/pay/model.ts'
 import { refundOnce } from '../../../lib/pay/refund-once.ts'
-import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
+import { PayApiV2 } from '../../../lib/pay/v2/api.ts'
 import { SecureUpstreams } from '../../../lib/pay/v2/secure-upstreams.ts'
 import type { Merchant } from '../../../lib/settings/model.ts'
 import { makeCertified, makeMerchant, type Sandbox, startSandbox } from '../../../sandbox/index.ts'
@@ -39,7 +39,7 @@ async function secureSandbox(t: Test): Promise<{ v2: PayApi; sandbox: Sandbox }>
   const upstream = new Upstream(options)
   const secure = new SecureUpstreams(options)
   t.teardown(() => Promise.all([upstream.close(), secure.close()]))
-  const v2 = createPayApiV2({
+  const v2 = new PayApiV2({
     upstream,
     secureUpstreamFor: (merchant) => secure.of(merchant),
     meters: { upstreamCall: () => undefined },

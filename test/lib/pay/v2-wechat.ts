@@ -1,10 +1,10 @@
-/** WeChat Pay's APIv2 with any answer that a test wants, over real HTTP, also answers that the sandbox never gives. */
+/** WeChat Pay's APIv2 saying whatever a test wants, over real HTTP: what the sandbox, which is honest, never would. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
 import type { PayApi } from '../../../lib/pay/model.ts'
-import { createPayApiV2 } from '../../../lib/pay/v2/api.ts'
+import { PayApiV2 } from '../../../lib/pay/v2/api.ts'
 import type { Merchant } from '../../../lib/settings/model.ts'
 import { listenFor } from '../../listen.ts'
 import { type Fields, sign, xml } from '../../routes/wechat/notices.ts'
@@ -75,7 +75,7 @@ export async function fakeWechat(t: Test, timeoutMs = 5000): Promise<FakeWechat>
   })
   const upstream = new Upstream({ origins: [origin], timeoutMs })
   t.teardown(() => upstream.close())
-  const v2 = createPayApiV2({
+  const v2 = new PayApiV2({
     upstream,
     secureUpstreamFor({ mchid }) {
       identified.push(mchid)

@@ -9,15 +9,15 @@ import type { PayNotice } from '../../../lib/pay/model.ts'
 import { readAnswerV2 } from '../../../lib/pay/v2/answer.ts'
 import { readPaymentV2 } from '../../../lib/pay/v2/facts.ts'
 import { failReply, readPaymentNotice, successReply } from '../../../lib/pay/v2/notices.ts'
-import { payParamsV2 } from '../../../lib/pay/v2/pay-params.ts'
-import { buildRequestV2, isWechatPayText } from '../../../lib/pay/v2/request.ts'
-import { type SignTypeV2, signV2, verifyV2 } from '../../../lib/pay/v2/sign.ts'
 import {
   buildUnifiedOrder,
+  payParamsV2,
   readUnifiedOrderAnswer,
   UNIFIED_ORDER_ADVICE,
   type UnifiedOrderV2
-} from '../../../lib/pay/v2/unified-order.ts'
+} from '../../../lib/pay/v2/prepay.ts'
+import { buildRequestV2, isWechatPayText } from '../../../lib/pay/v2/request.ts'
+import { type SignTypeV2, signV2, verifyV2 } from '../../../lib/pay/v2/sign.ts'
 import { parseFlatXml } from '../../../lib/xml/read.ts'
 import { buildFlatXml } from '../../../lib/xml/write.ts'
 import { vectors } from '../../vectors.ts'

@@ -15,11 +15,16 @@ import {
 } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { authorizationV3 } from '../../../lib/pay/v3/authorization.ts'
 import { createApiV3Key, readCredentialsV3 } from '../../../lib/pay/v3/credentials.ts'
-import { payParamsV3 } from '../../../lib/pay/v3/pay-params.ts'
-import { openResource } from '../../../lib/pay/v3/resource.ts'
-import { isCertificateSerial, joinLines, type SignedV3, verifyV3 } from '../../../lib/pay/v3/signature.ts'
+import {
+  authorizationV3,
+  isCertificateSerial,
+  joinLines,
+  openResource,
+  payParamsV3,
+  type SignedV3,
+  verifyV3
+} from '../../../lib/pay/v3/crypto.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')

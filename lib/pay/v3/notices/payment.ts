@@ -1,4 +1,4 @@
-/** Payments in the JSON of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4012791902), and the callback that tells of one. */
+/** Payments in the JSON of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4012791902), and the callback about one. */
 import { type Payment, type PayNotice, paymentEvent } from '../../model.ts'
 import { FieldReader, type JsonFields, type MalformedV3, type NoticeKindV3, readAmount } from '../fields.ts'
 

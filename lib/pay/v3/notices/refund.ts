@@ -1,4 +1,4 @@
-/** Refunds in the JSON of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071196), and the callback that tells of one. */
+/** Refunds in the JSON of APIv3 (pay.weixin.qq.com/doc/v3/merchant/4013071196), and the callback about one. */
 import { type PayNotice, REFUND_STATES, type RefundStatus, refundEvent } from '../../model.ts'
 import { type EnvelopeV3, FieldReader, type JsonFields, type MalformedV3, type NoticeKindV3 } from '../fields.ts'
 

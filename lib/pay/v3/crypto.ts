@@ -1,9 +1,13 @@
 /**
- * The signature of APIv3: RSA with SHA-256 (PKCS#1 v1.5) over lines that each end with a line feed, the last one too.
- * What WeChat signed (pay.weixin.qq.com/doc/v3/merchant/4013053420) is verified before anything else of it is read.
+ * What APIv3 signs, verifies and opens. The signature is RSA with SHA-256 (PKCS#1 v1.5) over lines that each end with a
+ * line feed, the last one too; what WeChat signed (pay.weixin.qq.com/doc/v3/merchant/4013053420) is verified before
+ * anything else of it is read. Callback resources and platform certificates are sealed with AEAD_AES_256_GCM
+ * (pay.weixin.qq.com/doc/v3/merchant/4012071382).
  */
-import { type KeyObject, sign, verify } from 'node:crypto'
+import { createDecipheriv, type KeyObject, sign, verify } from 'node:crypto'
 import { decodeCanonicalBase64 } from '../../util/base64.ts'
+import type { PayParams } from '../model.ts'
+import type { CredentialsV3 } from './credentials.ts'
 
 const LINE_FEED = Buffer.from('\n')
 
@@ -15,6 +19,54 @@ export function signV3(lines: readonly (string | Buffer)[], privateKey: KeyObjec
 /** The message that is signed and verified; a body stands in it byte for byte. */
 export function joinLines(lines: readonly (string | Buffer)[]): Buffer {
   return Buffer.concat(lines.flatMap((line) => [typeof line === 'string' ? Buffer.from(line) : line, LINE_FEED]))
+}
+
+export interface RequestV3 {
+  method: 'GET' | 'POST'
+  /** With its query, percent-encoded, exactly as it is sent; the host is not signed. */
+  path: string
+  /** The very bytes that are sent; left out where none are. */
+  body?: string | Buffer
+  /** Unix seconds. WeChat refuses what is 5 minutes off. */
+  timestamp: number
+  /** Up to 32 letters or digits, new for every request. */
+  nonce: string
+}
+
+/**
+ * The Authorization header of a request (pay.weixin.qq.com/doc/v3/merchant/4012365336). Sign every repetition anew,
+ * except where the same one goes to the spare host at once.
+ */
+export function authorizationV3(
+  { method, path, body = '', timestamp, nonce }: RequestV3,
+  { mchid, certSerial, privateKey }: Pick<CredentialsV3, 'mchid' | 'certSerial' | 'privateKey'>
+): string {
+  const signature = signV3([method, path, String(timestamp), nonce, body], privateKey)
+  return (
+    `WECHATPAY2-SHA256-RSA2048 mchid="${mchid}",nonce_str="${nonce}",signature="${signature}",` +
+    `timestamp="${timestamp}",serial_no="${certSerial}"`
+  )
+}
+
+export interface PayParamsInputV3 {
+  appid: string
+  prepayId: string
+  /** The merchant's, the same that signed the order. */
+  privateKey: KeyObject
+  /** Unix seconds. */
+  timeStamp: string
+  /** At most 32 characters. */
+  nonceStr: string
+}
+
+/**
+ * What the page hands to wx.requestPayment (pay.weixin.qq.com/doc/v3/merchant/4012365341). The appid is signed but not
+ * handed over; with signType it is the other way round.
+ */
+export function payParamsV3({ appid, prepayId, privateKey, timeStamp, nonceStr }: PayParamsInputV3): PayParams {
+  const prepay = `prepay_id=${prepayId}`
+  const paySign = signV3([appid, timeStamp, nonceStr, prepay], privateKey)
+  return { timeStamp, nonceStr, package: prepay, signType: 'RSA', paySign }
 }
 
 /** Names in lower case, as Node.js gives them: a header sent twice is one text with a comma and a blank, or a list. */
@@ -31,11 +83,29 @@ export interface PlatformKeys {
   get(serial: string): KeyObject | undefined
 }
 
+/**
+ * All keys that are in force side by side, by serial: for `verifyV3`. Certificates count from the moment they are
+ * known, since WeChat lists them a day ahead, until they expire.
+ */
+export function platformKeysV3({
+  publicKey,
+  certificates,
+  nowMs
+}: {
+  publicKey?: CredentialsV3['publicKey'] | undefined
+  certificates: readonly { serial: string; notAfterMs: number; publicKey: KeyObject }[]
+  nowMs: number
+}): ReadonlyMap<string, KeyObject> {
+  const valid = certificates.filter(({ notAfterMs }) => notAfterMs > nowMs)
+  const keys = new Map(valid.map((certificate) => [certificate.serial, certificate.publicKey]))
+  return publicKey === undefined ? keys : keys.set(publicKey.id, publicKey.key)
+}
+
 /** A word for metrics and the list of refused callbacks, never for the answer. */
 export type RefusalV3 =
   /** A signature header is absent, empty, there twice, or holds more than printable ASCII. */
   | 'header'
-  /** As before, and the body is XML: an APIv2 message at this door. */
+  /** As before, and the body is XML: an APIv2 message at this address. */
   | 'wrong-door'
   /** No number, or 300 s or more from our clock. */
   | 'timestamp'
@@ -107,4 +177,42 @@ function readHeader(headers: HeadersV3, name: string): string | undefined {
 
 function isXmlUnsigned(headers: HeadersV3, body: Buffer): boolean {
   return headers['wechatpay-signature'] === undefined && /^\ufeff?\s*</.test(body.toString('utf8', 0, 64))
+}
+
+const TAG_BYTES = 16
+
+/** As it stands in the JSON, whatever its fields turn out to be. */
+export interface SealedV3 {
+  readonly algorithm?: unknown
+  /** base64 of ciphertext and tag. */
+  readonly ciphertext?: unknown
+  readonly nonce?: unknown
+  /** Absent, null and empty are the same. */
+  readonly associated_data?: unknown
+}
+
+/**
+ * Opens what was sealed under the APIv3 key. undefined where the algorithm is another one, a field is no text, or the
+ * tag, all 16 bytes of it, does not fit.
+ */
+export function openResource(sealed: SealedV3, apiV3Key: KeyObject): Buffer | undefined {
+  const { algorithm, ciphertext, nonce } = sealed
+  const data = sealed.associated_data ?? ''
+  if (algorithm !== 'AEAD_AES_256_GCM' || typeof data !== 'string') return undefined
+  if (typeof ciphertext !== 'string' || typeof nonce !== 'string') return undefined
+  const bytes = decodeCanonicalBase64(ciphertext)
+  if (bytes === undefined || bytes.length < TAG_BYTES) return undefined
+  return decrypt(bytes, nonce, data, apiV3Key)
+}
+
+function decrypt(sealed: Buffer, nonce: string, data: string, key: KeyObject): Buffer | undefined {
+  const tagStart = sealed.length - TAG_BYTES
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce), { authTagLength: TAG_BYTES })
+    decipher.setAAD(Buffer.from(data)).setAuthTag(sealed.subarray(tagStart))
+    // Only final() looks at the tag.
+    return Buffer.concat([decipher.update(sealed.subarray(0, tagStart)), decipher.final()])
+  } catch {
+    return undefined
+  }
 }
