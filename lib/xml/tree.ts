@@ -31,21 +31,22 @@ const parser = new XMLParser({
   }
 })
 
-/** What the root holds. Line ends are `\n`. White space between elements is no text. */
+/** What the root holds. Line ends are `\n`. White space between elements is no text. Objects have no prototype. */
 export function readTree(text: string): XmlFields {
   const { xml } = parser.parse(text)
-  return typeof xml === 'string' ? {} : withoutBlanks(xml)
+  return withoutBlanks(typeof xml === 'string' ? {} : xml)
 }
 
 function withoutBlanks(fields: XmlFields): XmlFields {
+  const clean: XmlFields = Object.create(null)
   for (const [name, value] of Object.entries(fields)) {
-    if (name === TEXT_NAME && typeof value === 'string' && BLANK.test(value)) delete fields[name]
-    else fields[name] = cleanValue(value)
+    const isBlank = name === TEXT_NAME && typeof value === 'string' && BLANK.test(value)
+    if (!isBlank) clean[name] = withoutBlanksIn(value)
   }
-  return fields
+  return clean
 }
 
-function cleanValue(value: XmlValue): XmlValue {
+function withoutBlanksIn(value: XmlValue): XmlValue {
   if (typeof value === 'string') return value
-  return Array.isArray(value) ? value.map(cleanValue) : withoutBlanks(value)
+  return Array.isArray(value) ? value.map(withoutBlanksIn) : withoutBlanks(value)
 }

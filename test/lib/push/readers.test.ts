@@ -1,6 +1,5 @@
 /** The readers of pushes: what they accept and what they refuse. No input makes them throw or run long. */
 import fc from 'fast-check'
-import { XMLParser } from 'fast-xml-parser'
 import t from 'tap'
 import { readFields, readMessage } from '../../../lib/push/message.ts'
 import { parseNestedXml } from '../../../lib/xml/read.ts'
@@ -153,8 +152,7 @@ t.test('the readers get through the worst mebibyte of each kind', async (t) => {
   t.type(read(`{"a":"${fill('[,')}"}`), 'object')
 })
 
-t.test('parseNestedXml() reads what another parser reads', async () => {
-  const other = new XMLParser({ parseTagValue: false, trimValues: false, ignoreDeclaration: true })
+t.test('parseNestedXml() reads what was written', async () => {
   const tree = fc.letrec<{ object: object; value: unknown }>((tie) => ({
     object: fc.dictionary(fc.stringMatching(/^[A-Za-z]{1,6}$/), tie('value'), {
       minKeys: 1,
@@ -179,10 +177,7 @@ t.test('parseNestedXml() reads what another parser reads', async () => {
       .map(([name, inner]) => write(name, inner))
       .join('')
   fc.assert(
-    fc.property(tree, (value) => {
-      const xml = `<xml>${inside(value)}</xml>`
-      return JSON.stringify(read(xml)) === JSON.stringify(other.parse(xml).xml)
-    }),
+    fc.property(tree, (value) => JSON.stringify(read(`<xml>${inside(value)}</xml>`)) === JSON.stringify(value)),
     { numRuns: 500 }
   )
 })
