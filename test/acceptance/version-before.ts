@@ -1,6 +1,6 @@
 /** The version before this one, as a folder that its server can be started from. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -19,7 +19,7 @@ export function isOutOfReach(): string | false {
   return spawnSync('git', ['--version']).status === 0 ? false : 'there is no git here'
 }
 
-/** Unpacks it beside our own packages; gone with the test. Throws where the history was not fetched that far back. */
+/** Unpacks it, with its packages; gone with the test. Throws where the history was not fetched that far back. */
 export function unpackVersionBefore(t: Test): string {
   const known = spawnSync('git', ['cat-file', '-e', `${VERSION_BEFORE}^{commit}`], { cwd: ROOT })
   if (known.status !== 0)
@@ -29,6 +29,20 @@ export function unpackVersionBefore(t: Test): string {
   const archive = spawnSync('git', ['archive', VERSION_BEFORE], { cwd: ROOT, maxBuffer: 100 * 1024 * 1024 })
   const unpacked = spawnSync('tar', ['-x', '-C', folder], { input: archive.stdout })
   if (archive.status !== 0 || unpacked.status !== 0) throw new Error(`${archive.stderr}${unpacked.stderr}`)
-  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const [ours, its] = [ROOT, folder].map((place) => packagesOf(join(place, 'package-lock.json')))
+  if (ours === its) symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  else install(folder)
   return folder
+}
+
+function install(folder: string): void {
+  const options = ['--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+  const { status, stderr } = spawnSync('npm', ['ci', ...options], { cwd: folder, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`the packages of the version before: ${stderr}`)
+}
+
+/** Of a lock file, without what is said of the project itself. */
+function packagesOf(lock: string): string {
+  const { '': _project, ...packages } = JSON.parse(readFileSync(lock, 'utf8')).packages
+  return JSON.stringify(packages)
 }
