@@ -1,6 +1,4 @@
-/**
- * Who comes while the process cannot keep up is told to come again, before it makes everybody wait or the heap burst.
- */
+/** Answers 503 when the process cannot keep up, before latency or memory get out of hand. */
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import underPressure from '@fastify/under-pressure'
@@ -8,6 +6,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { ServiceError } from '../lib/errors.ts'
 import { scopeOf } from './auth.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** It answers also when the process cannot keep up: it costs nothing, and others depend on it. */
+    evenOverloaded?: boolean
+  }
+}
 
 export interface OverloadLimits {
   /** Milliseconds that timers are late, on the mean of one sample. */
@@ -40,7 +45,8 @@ function memoryLimit(): number {
 /** Health, readiness and metrics answer all the same: they tell what is wrong. Where no route is, a 404 costs less. */
 function refuse(request: FastifyRequest): void {
   const scope = scopeOf(request)
-  if (scope !== undefined && scope !== 'operation') throw new ServiceError('OVERLOADED')
+  if (scope === undefined || scope === 'operation' || request.routeOptions.config.evenOverloaded) return
+  throw new ServiceError('OVERLOADED')
 }
 
 export default fp<Partial<OverloadLimits>>(

@@ -37,7 +37,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
 
   app.get(
     '/.well-known/jwks.json',
-    { config: { auth: 'none', scope: 'public' }, schema },
+    { config: { auth: 'none', scope: 'public', evenOverloaded: true }, schema },
     async function jwks(_request, reply) {
       reply.header('cache-control', `public, max-age=${CACHE_SECONDS}`)
       return { keys }
