@@ -92,7 +92,7 @@ async function failStart(app: FastifyInstance, error: unknown, listener: Listene
 
 /** The one line of what is on, and one for each variable that is set in vain. */
 function tellStart(app: FastifyInstance, settings: Settings): void {
-  app.log.info(summarize(settings, app.redisFacts, manifest.version), 'wxgate is on')
+  app.log.info(summarize(settings, app.redisHealth.facts, manifest.version), 'wxgate is on')
   for (const { name, meant } of findMisspelt(process.env)) {
     if (meant === undefined) app.log.warn({ name }, 'this version does not know a setting that is given')
     else app.log.warn({ name, meant }, 'a variable is no setting; another one is probably meant')

@@ -22,7 +22,8 @@ declare module 'fastify' {
 
 export default fp<CallbacksOptions>(
   async (app: FastifyInstance, { now }) => {
-    const { redis, keys, sealer, events, durability, meters } = app
+    const { redis, keys, sealer, meters } = app
+    const { recorder: events, durability } = app.events
     const quarantine = new Quarantine(redis, keys, sealer, now)
     const refused = new RefusedLog(redis, keys, now)
     app.decorate('callbacks', new CallbackIntake({ events, durability, meters, quarantine, refused, now }))

@@ -1,6 +1,6 @@
 /**
- * `app.events` records what happened, `app.eventHistory` shows it; where this instance is a worker and there is a
- * receiver, it delivers too.
+ * `app.events` records what happened and shows it. Where this instance is a worker and there is a receiver, it delivers
+ * too.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -16,24 +16,28 @@ import type { Settings } from '../lib/settings/model.ts'
 
 export type EventsOptions = Settings['events'] & { now: () => number }
 
+export interface Events {
+  recorder: EventRecorder
+  history: EventHistory
+  /** Where what is acknowledged has to be on disk first. */
+  durability: Durability | undefined
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
-    events: EventRecorder
-    eventHistory: EventHistory
-    /** Where what is acknowledged has to be on disk first. */
-    durability: Durability | undefined
+    events: Events
   }
 }
 
 export default fp<EventsOptions>(
-  async (app: FastifyInstance, { webhook, proxy, worker, durability, now }) => {
+  async (app: FastifyInstance, { webhook, proxy, worker, durability: promise, now }) => {
     const { redis, keys } = app
     const prefix = keys.eventQueue
     const queue = new LazyQueue<QueuedEvent>(redis, prefix, QUEUE_NAME)
     app.addHook('onClose', () => queue.close())
-    app.decorate('durability', durability === 'fsync' ? await promiseDisk(app) : undefined)
-    app.decorate('events', new EventRecorder({ redis, prefix, queue, durability: app.durability }))
-    app.decorate('eventHistory', new EventHistory({ redis, prefix, queue }))
+    const durability = promise === 'fsync' ? await promiseDisk(app) : undefined
+    const recorder = new EventRecorder({ redis, prefix, queue, durability })
+    app.decorate('events', { recorder, history: new EventHistory({ redis, prefix, queue }), durability })
     if (webhook === undefined || !worker) return
     app.runWorker('delivery of events', (openRedis, onError) =>
       startDelivery({
@@ -58,7 +62,7 @@ async function promiseDisk(app: FastifyInstance): Promise<Durability> {
   const { redis, keys } = app
   const durability = new Durability({ redis, mark: eventKeys(keys.eventQueue, QUEUE_NAME).onDisk })
   app.addHook('onClose', async () => durability.close())
-  if ((await app.redisReadiness.check()) === undefined) {
+  if ((await app.redisHealth.check()) === undefined) {
     const issues = new Issues()
     const problem = await durability.problem()
     if (problem !== undefined) issues.add('EVENT_DURABILITY', `is fsync, but ${problem}`)

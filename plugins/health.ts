@@ -60,7 +60,7 @@ export default fp(
     app.get('/readyz', { ...options, schema: readiness }, async function ready() {
       probes = [probes[1], performance.now()]
       if (draining) throw new ServiceError('OVERLOADED', { message: 'This instance is stopping; ask another one' })
-      const trouble = await app.redisReadiness.checkSometimes()
+      const trouble = await app.redisHealth.checkSometimes()
       if (trouble !== undefined) throw new ServiceError('REDIS_UNAVAILABLE', { detail: trouble.cause })
       return { ok: 1 }
     })

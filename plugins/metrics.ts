@@ -50,7 +50,7 @@ function processMetrics(): Registry {
  * Fills the gauges of Redis and of the queue. What did not come in time has no value: an old one would pass for a new
  * one.
  */
-function createQuestions({ meters, redis, redisReadiness, events }: FastifyInstance): () => Promise<void> {
+function createQuestions({ meters, redis, redisHealth, events: { recorder } }: FastifyInstance): () => Promise<void> {
   const registers = [meters.registry]
   const up = new Gauge({ name: 'wxgate_redis_up', help: 'Whether Redis does what is needed of it', registers })
   const ping = new Gauge({ name: 'wxgate_redis_ping_seconds', help: 'How long Redis took to answer a PING', registers })
@@ -58,9 +58,9 @@ function createQuestions({ meters, redis, redisReadiness, events }: FastifyInsta
 
   return async () => {
     const [isUsable, seconds, counts] = await Promise.all([
-      inTime(async () => (await redisReadiness.check()) === undefined),
+      inTime(async () => (await redisHealth.check()) === undefined),
       inTime(() => timed(redis.ping())),
-      inTime(() => events.counts())
+      inTime(() => recorder.counts())
     ])
     up.set(isUsable ? 1 : 0)
     if (seconds === undefined) ping.remove()

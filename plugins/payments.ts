@@ -26,7 +26,8 @@ const ASKING = 'asking WeChat about silent orders'
 
 export default fp<PaymentsOptions>(
   async (app: FastifyInstance, { worker, ...options }) => {
-    const { redis, keys, sealer, meters, events, durability, callbacks: intake } = app
+    const { redis, keys, sealer, meters, callbacks: intake } = app
+    const { recorder: events, durability } = app.events
     let isClosing = false
     const onCertificateFailure = (mchid: string, error: unknown) => {
       const { code, detail } = app.asPublicError(error) as { code: string; detail?: string }

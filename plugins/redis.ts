@@ -22,14 +22,17 @@ const MINUTE_MS = 60_000
 /** Starts a worker, with a connection of its own where it opens one. */
 export type StartWorker = (openRedis: () => Redis, onError: (error: Error) => void) => Worker
 
+/** Whether Redis does what the service needs. */
+export interface RedisHealth extends Pick<Readiness, 'check' | 'checkSometimes'> {
+  /** What the Redis that is connected tells of itself; undefined while none has been. */
+  readonly facts: ServerFacts | undefined
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
     redis: Redis
     keys: Keys
-    /** What the Redis that is connected tells of itself; undefined while none has been. */
-    readonly redisFacts: ServerFacts | undefined
-    /** Whether Redis does what the service needs. */
-    redisReadiness: Pick<Readiness, 'check' | 'checkSometimes'>
+    redisHealth: RedisHealth
     /** Runs a worker from when the service is ready until it stops. `what` it does: for the log, where it cannot. */
     runWorker(what: string, start: StartWorker): void
   }
@@ -69,8 +72,13 @@ export default fp<Settings['redis']>(
 
     app.decorate('redis', redis)
     app.decorate('keys', keys)
-    app.decorate('redisFacts', { getter: () => facts })
-    app.decorate('redisReadiness', readiness)
+    app.decorate('redisHealth', {
+      check: () => readiness.check(),
+      checkSometimes: () => readiness.checkSometimes(),
+      get facts() {
+        return facts
+      }
+    })
     app.decorate('runWorker', (what, start) => runWorker(app, { what, start, openRedis: () => pool.openPatient() }))
   },
   { name: 'redis', fastify: '5.x' }

@@ -5,22 +5,22 @@ import { GetEventSchema, ListEventsSchema, RedeliverEventSchema } from './schema
 const config = { auth: 'internal', scope: 'internal', keyScope: 'events' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { eventHistory } = app
+  const { history } = app.events
 
   ignoreBodies(app)
 
   app.get('/', { config, schema: ListEventsSchema }, async function list(request) {
     const { limit, ...query } = request.query
-    return eventHistory.list({ limit: Number(limit), ...query })
+    return history.list({ limit: Number(limit), ...query })
   })
 
   app.get('/:id', { config, schema: GetEventSchema }, async function find(request) {
-    return eventHistory.find(request.params.id)
+    return history.find(request.params.id)
   })
 
   app.post('/:id/redeliver', { config, schema: RedeliverEventSchema }, async (request, reply) => {
     const { id } = request.params
-    await eventHistory.redeliver(id)
+    await history.redeliver(id)
     return reply.code(202).send({ id, state: 'waiting' })
   })
 }

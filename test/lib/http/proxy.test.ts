@@ -233,7 +233,7 @@ t.test('calls to WeChat and to the receiver go through the proxy; those to this 
     t.same([method, target, headers['proxy-authorization']], ['CONNECT', 'api.weixin.example:443', BASIC])
 
   proxy.seen.splice(0)
-  await app.events.record(event('pay_1_1'))
+  await app.events.recorder.record(event('pay_1_1'))
   while (posts.length === 0) await new Promise((resolve) => setTimeout(resolve, 10))
   t.same(posts, [['/hook?a=1', 'shop.example', true]])
   t.match(proxy.seen, [

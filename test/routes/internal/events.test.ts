@@ -34,7 +34,7 @@ async function start(t: Test, env: Environment = NO_RECEIVER) {
     /** One after the other, so that their order is known. */
     async record(count: number, change: Partial<Event> = {}, first = 1): Promise<string[]> {
       const ids = Array.from({ length: count }, (_, number) => idOf(first + number))
-      for (const id of ids) await app.events.record(event(id, change))
+      for (const id of ids) await app.events.recorder.record(event(id, change))
       return ids
     }
   }
@@ -118,7 +118,7 @@ t.test('GET events/{id} shows an event that waits, is to be tried again, failed,
 
   t.equal((await redeliver(id)).statusCode, 202, 'delivered once more')
   await backend.waitFor((event) => event.id === id && event.attempts === 4)
-  t.equal(await app.events.record(event(id)), 'duplicate', 'and still one event')
+  t.equal(await app.events.recorder.record(event(id)), 'duplicate', 'and still one event')
   t.equal(backend.events().length, 1, 'under one webhook-id')
 })
 
@@ -132,7 +132,7 @@ t.test('POST redeliver takes an event that waits, twice, and changes nothing of 
   }
   t.same(idsOf(await list('?state=waiting')), [id])
   t.match(await find(id), { state: 'waiting', attempts: 0 })
-  t.match(await app.events.counts(), { waiting: 1 })
+  t.match(await app.events.recorder.counts(), { waiting: 1 })
 })
 
 t.test('POST redeliver is for every state what it says, also when twenty ask at once', async (t) => {
@@ -143,7 +143,7 @@ t.test('POST redeliver is for every state what it says, also when twenty ask at 
   await worker.close()
   const answers = await Promise.all(Array.from({ length: 20 }, () => redeliver(id)))
   t.same(new Set(answers.map(({ statusCode }) => statusCode)), new Set([202]))
-  t.match(await app.events.counts(), { waiting: 1 })
+  t.match(await app.events.recorder.counts(), { waiting: 1 })
   t.same(idsOf(await list('?state=waiting')), [id])
 })
 
@@ -154,9 +154,9 @@ t.test('POST redeliver ends the pause of what is to be tried again, and what was
   const worker = await another({ WEBHOOK_URL: backend.webhookUrl })
   for (const id of ids) await until(find, id, ({ nextTryAt }) => nextTryAt !== undefined)
   await worker.close()
-  t.match(await app.events.counts(), { delayed: 2, waiting: 0 })
+  t.match(await app.events.recorder.counts(), { delayed: 2, waiting: 0 })
   for (const id of ids) t.equal((await redeliver(id)).statusCode, 202)
-  t.match(await app.events.counts(), { delayed: 0, waiting: 2 })
+  t.match(await app.events.recorder.counts(), { delayed: 0, waiting: 2 })
   for (const id of ids) t.match(await find(id), { state: 'waiting', attempts: 1, nextTryAt: undefined })
 })
 
@@ -168,7 +168,7 @@ t.test('a message that failed and is sent again is still patient, and arrives', 
   await until(find, id, ({ state }) => state === 'failed')
   await worker.close()
   t.equal((await redeliver(id)).statusCode, 202)
-  t.match(await app.events.counts(), { waiting: 1, failed: 0 })
+  t.match(await app.events.recorder.counts(), { waiting: 1, failed: 0 })
   t.equal(await app.redis.zcard(`${app.keys.eventQueue}:webhook:prioritized`), 1)
   await another({ WEBHOOK_URL: backend.webhookUrl })
   t.match(await until(find, id, ({ state }) => state === 'delivered'), { attempts: 1 })
@@ -179,7 +179,7 @@ t.test('a payment that WeChat tells of after 60 messages is posted among the fir
   for (let number = 0; number < 60; number += 1) succeeds(t, await send(app, plainPush(JSON.stringify(textMessage()))))
   const fields = payment()
   t.equal((await notify(app, signed(fields, secrets.apiV2Key))).body, SUCCESS)
-  t.match(await app.events.counts(), { waiting: 61 })
+  t.match(await app.events.recorder.counts(), { waiting: 61 })
   t.equal(idsOf(await list('?state=waiting&limit=100')).length, 61)
   const held: ServerResponse[] = []
   const receiver = await receive(t, (response) => held.push(response))

@@ -119,14 +119,14 @@ t.test('what the version before recorded is not told again, and it tells nothing
   })
   const message = textMessage()
   const id = `msg_${APPID}_${message.MsgId}`
-  t.equal(await app.events.record(recordedBefore(message, id)), 'recorded')
+  t.equal(await app.events.recorder.record(recordedBefore(message, id)), 'recorded')
   succeeds(t, await send(app, safePush(json(message))))
   t.same(await idsIn(app), [id])
 
   const ours = textMessage()
   succeeds(t, await send(app, safePush(json(ours))))
   // It answers success to everything that is not recorded.
-  t.not(await app.events.record(recordedBefore(ours, `msg_${APPID}_${ours.MsgId}`)), 'recorded')
+  t.not(await app.events.recorder.record(recordedBefore(ours, `msg_${APPID}_${ours.MsgId}`)), 'recorded')
   t.equal((await eventsIn(app)).length, 2)
 })
 

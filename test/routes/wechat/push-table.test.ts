@@ -478,7 +478,7 @@ t.test('row 7: Redis away is 503, for virtual payment in its own form, and what 
 
 t.test('row 7: the unforeseen is 500 with the same words, and nothing of the message in the log', async (t) => {
   const { app, logs } = await build(t, { env: SAFE })
-  app.events.record = async ({ data }) => {
+  app.events.recorder.record = async ({ data }) => {
     throw new TypeError(`cannot read ${json(data)}`)
   }
   answers(t, await send(app, safePush(json(textMessage()))), 500, REFUSED)
