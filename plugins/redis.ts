@@ -105,16 +105,18 @@ function runWorker(app: FastifyInstance, { what, start, openRedis }: WorkerRun):
   let worker: Worker | undefined
   let redis: Redis | undefined
   let closed: Promise<void> | undefined
+  let isClosing = false
   const open = () => {
     redis ??= openRedis()
     return redis
   }
   const close = () => {
+    isClosing = true
     closed ??= worker?.close()
     return closed
   }
   app.addHook('onReady', async () => {
-    worker = start(open, (error) => warn(causeOf(error)))
+    if (!isClosing) worker = start(open, (error) => warn(causeOf(error)))
   })
   // Jobs end while requests do: waiting for them first would keep the listener open, answering 503.
   app.addHook('preClose', async () => void close())

@@ -36,7 +36,8 @@ export interface ConnectionEvents {
 }
 
 function connect(url: string, options: Options, events: ConnectionEvents): Redis {
-  const redis = supervise(open(url, options), events, options === prompt)
+  const redis = supervise(open(url, options), events)
+  if (options === prompt) closeWhenSilent(redis)
   redis.on('error', events.onError)
   return redis
 }
@@ -50,11 +51,10 @@ function open(url: string, options: Options): Redis {
   )
 }
 
-/** What ioredis does not see to, for a connection and for all that are made from it. */
-function supervise(redis: Redis, events: ConnectionEvents, isPrompt: boolean): Redis {
+/** What ioredis does not see to, for a connection and its duplicates. Those bring their own time-outs. */
+function supervise(redis: Redis, events: ConnectionEvents): Redis {
   const duplicate = redis.duplicate.bind(redis)
-  redis.duplicate = (override) => supervise(duplicate(override), events, isPrompt)
-  if (isPrompt) closeWhenSilent(redis)
+  redis.duplicate = (override) => supervise(duplicate(override), events)
   redis.info = infoForQueues(redis)
   redis.options.reconnectOnError = (error) => {
     const trouble = troubleOf(error)

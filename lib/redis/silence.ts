@@ -14,14 +14,19 @@ export function closeWhenSilent(redis: Redis): void {
   /** The last command that was written at each of the last looks. */
   const written: (Command | undefined)[] = Array(LOOKS)
   let at = 0
+  let timer: NodeJS.Timeout | undefined
 
-  const timer = setInterval(() => {
+  function look(): void {
     const oldest = written[at]
     written[at] = redis.commandQueue.peekBack()?.command as Command | undefined
     at = (at + 1) % LOOKS
     if (oldest?.isSettled === false)
       redis.stream.destroy(new Error(`Socket timeout: an answer is due for ${LOOKS * LOOK_MS} ms`))
-  }, LOOK_MS)
-  timer.unref()
-  redis.on('end', () => clearInterval(timer))
+  }
+
+  redis.on('connect', () => {
+    clearInterval(timer)
+    timer = setInterval(look, LOOK_MS).unref()
+  })
+  redis.on('close', () => clearInterval(timer))
 }

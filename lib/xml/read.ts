@@ -1,11 +1,10 @@
 /**
- * Reads XML that comes from strangers. One walk decides what is read, of flat and of nested messages. Nothing is ever
- * expanded or fetched (CVE-2018-13439 is why): DOCTYPE and entities are refused. Each step starts where the last one
- * ended, so the time grows with the size and with nothing else.
+ * Reads XML that comes from strangers, flat and nested messages in one walk. Nothing is ever expanded or fetched
+ * (CVE-2018-13439 is why): DOCTYPE and entities are refused. Each step starts where the last one ended, so the time
+ * grows with the size and with nothing else.
  */
 import { isUtf8 } from 'node:buffer'
-import { decodeReferences, hasOnlyReferences, isLegalText, RESERVED_NAMES } from './text.ts'
-import { readTree, type XmlFields } from './tree.ts'
+import { addField, cleanName, decodeReferences, hasOnlyReferences, isLegalText, RESERVED_NAMES } from './text.ts'
 
 /** Why a message was refused: a word for metrics, never for the answer. */
 export type XmlRefusal =
@@ -25,6 +24,10 @@ export type XmlRefusal =
   | 'entity'
   /** Anything else: another root, text between elements, a comment, an unclosed element. */
   | 'shape'
+
+/** Text, an object without prototype for an element that holds others, and a list where an element repeats. */
+export type XmlValue = string | XmlValue[] | { [name: string]: XmlValue }
+export type XmlFields = { [name: string]: XmlValue }
 
 export type FlatXml =
   | { status: 'parsed'; fields: ReadonlyMap<string, string> }
@@ -50,25 +53,19 @@ export function parseFlatXml(body: Buffer, { root = 'xml', maxBytes = MAX_XML_BY
   if (start !== undefined) return { status: 'refused', reason: start }
   const text = body.toString('utf8')
   const declared = isLegalText(text) ? skipDeclaration(text) : 'character'
-  if (typeof declared === 'string') return { status: 'refused', reason: declared }
-  const walk = new XmlWalk(withLineFeeds(text.slice(declared)), root, true)
-  const reason = walk.refusal()
-  return reason === undefined ? { status: 'parsed', fields: walk.fields } : { status: 'refused', reason }
+  const read = typeof declared === 'string' ? declared : new XmlWalk(text.slice(declared), root, true).read()
+  if (typeof read === 'string') return { status: 'refused', reason: read }
+  return { status: 'parsed', fields: new Map(Object.entries(read as Record<string, string>)) }
 }
 
 /**
  * Reads one nested message, which may hold what users typed: whatever has one meaning is read, whatever its characters
  * are. What repeats is a list; comments, processing instructions and attributes are passed over. Never throws.
  */
-export function parseNestedXml(written: string): NestedXml {
-  if (written.length > MOST_CHARACTERS) return { status: 'refused', reason: 'size' }
-  const text = withLineFeeds(written)
-  const reason = new XmlWalk(text, 'xml', false).refusal()
-  return reason === undefined ? { status: 'parsed', fields: readTree(text) } : { status: 'refused', reason }
+export function parseNestedXml(text: string): NestedXml {
+  const read = text.length > MOST_CHARACTERS ? 'size' : new XmlWalk(text, 'xml', false).read()
+  return typeof read === 'string' ? { status: 'refused', reason: read } : { status: 'parsed', fields: read }
 }
-
-/** As XML 1.0 (section 2.11) wants. */
-const withLineFeeds = (text: string): string => text.replaceAll('\r\n', '\n').replaceAll('\r', '\n')
 
 /** Where the next step starts, or why there is none. */
 type Step = number | XmlRefusal
@@ -77,6 +74,10 @@ interface Element {
   /** As written. */
   name: string
   text: string
+  /** undefined until the first one opens. */
+  children: XmlFields | undefined
+  /** Of the children that repeat. */
+  lists: Map<string, XmlValue[]>
 }
 
 /** The body limit of message push. */
@@ -86,6 +87,9 @@ const MOST_FIELDS = 1024
 /** Tags, stretches of text and references of a nested message: events have some dozens of elements, of four parts. */
 const MOST_PARTS = 16_384
 const MAX_DEPTH = 8
+/** Where an element holds elements and text beside them; no element can be called so. */
+const TEXT_NAME = '#text'
+const BLANK = /^[ \t\n]*$/
 const PLAIN_NAME = /[A-Za-z_][A-Za-z0-9_]*/y
 /** Names of any script, with dots and colons. */
 const ANY_NAME = /[^ \t\n<>/=&'"!?#]+/y
@@ -94,31 +98,33 @@ const ENTITY = /&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z_:\u0080-\uffff][\w:.\u0080-
 const NUL = '\0'
 const DECLARATION = buildDeclarationPattern()
 
+const elementOf = (name: string): Element => ({ name, text: '', children: undefined, lists: new Map() })
+
 class XmlWalk {
-  /** Of a flat message: values as written, references decoded once. */
-  readonly fields = new Map<string, string>()
   readonly #text: string
   readonly #isFlat: boolean
   readonly #root: Element
   /** From the root to the element that is open now. */
   readonly #open: Element[]
   #parts = 0
+  #fields = 0
 
-  /** Line ends of `text` are `\n`. */
-  constructor(text: string, root: string, isFlat: boolean) {
-    this.#text = text
+  /** Line ends become `\n`, as XML 1.0 (section 2.11) wants. */
+  constructor(written: string, root: string, isFlat: boolean) {
+    this.#text = written.replaceAll('\r\n', '\n').replaceAll('\r', '\n')
     this.#isFlat = isFlat
-    this.#root = { name: root, text: '' }
+    this.#root = elementOf(root)
+    this.#root.children = Object.create(null) as XmlFields
     this.#open = [this.#root]
   }
 
-  /** Why the message is refused; undefined where it is not. To be called once. Never throws. */
-  refusal(): XmlRefusal | undefined {
+  /** What the root holds: names clean, values as written, references decoded once. Never throws. */
+  read(): XmlFields | XmlRefusal {
     let at = this.#openRoot(this.#skipAround(0))
     while (typeof at === 'number' && this.#open.length > 0) at = this.#step(at)
     const end = this.#skipAround(at)
     if (typeof end === 'string') return end
-    return end === this.#text.length ? undefined : 'shape'
+    return end === this.#text.length ? (this.#root.children as XmlFields) : 'shape'
   }
 
   #openRoot(at: Step): Step {
@@ -159,7 +165,7 @@ class XmlWalk {
     }
     const problem = this.#textProblem(stretch)
     if (problem !== undefined) return problem
-    if (this.#isFlat) current.text += decodeReferences(stretch)
+    current.text += decodeReferences(stretch)
     return end
   }
 
@@ -174,7 +180,7 @@ class XmlWalk {
   #readCdata(at: number, current: Element): Step {
     const end = this.#text.indexOf(']]>', at + 9)
     if (end === -1) return 'shape'
-    if (this.#isFlat) current.text += this.#text.slice(at + 9, end)
+    current.text += this.#text.slice(at + 9, end)
     return end + 3
   }
 
@@ -186,21 +192,21 @@ class XmlWalk {
     if (this.#open.length > MAX_DEPTH) return 'size'
     const end = this.#skipAttributes(at + 1 + name.length, '/>')
     if (typeof end === 'string') return end
-    const element = { name, text: '' }
     if (this.#text.startsWith('/>', end)) {
-      this.#keep(element)
+      this.#add(parent, name, '')
       return end + 2
     }
     if (this.#text[end] !== '>') return 'shape'
-    this.#open.push(element)
+    this.#open.push(elementOf(name))
     return end + 1
   }
 
   #flatRefusal(name: string, parent: Element): XmlRefusal | undefined {
     if (parent !== this.#root) return 'nested'
     if (RESERVED_NAMES.has(name)) return 'name'
-    if (this.fields.has(name)) return 'duplicate'
-    return this.fields.size >= MOST_FIELDS ? 'size' : undefined
+    if (Object.hasOwn(parent.children as XmlFields, name)) return 'duplicate'
+    this.#fields += 1
+    return this.#fields > MOST_FIELDS ? 'size' : undefined
   }
 
   #close(at: number, element: Element): Step {
@@ -209,12 +215,15 @@ class XmlWalk {
     const end = this.#skipSpace(at + 2 + name.length)
     if (this.#text[end] !== '>') return 'shape'
     this.#open.pop()
-    if (element !== this.#root) this.#keep(element)
+    if (element.children !== undefined && !BLANK.test(element.text)) this.#add(element, TEXT_NAME, element.text)
+    const parent = this.#open.at(-1)
+    if (parent !== undefined) this.#add(parent, name, element.children ?? element.text)
     return end + 1
   }
 
-  #keep({ name, text }: Element): void {
-    if (this.#isFlat) this.fields.set(name, text)
+  #add(parent: Element, name: string, value: XmlValue): void {
+    parent.children ??= Object.create(null) as XmlFields
+    addField(parent.children, parent.lists, cleanName(name), value)
   }
 
   /**

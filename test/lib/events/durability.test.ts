@@ -149,7 +149,7 @@ const ECHOED = `$${MARK.length}\r\n${MARK}\r\n`
  * replaces the answer with that of `answer`, in the right order among the others. This tests how a confirmation
  * travels, not what a disk does.
  */
-async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (nth: number) => string) {
+async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (nth: number) => string, lateMs = 0) {
   let asked = 0
   const next = () => {
     asked += 1
@@ -159,10 +159,14 @@ async function knowingWaitaof(t: Test, { socket: path }: PrivateRedis, answer: (
     const upstream = connect({ path })
     client.on('data', (chunk) => upstream.write(chunk.toString('latin1').replace(WAITAOF, ECHO), 'latin1'))
     upstream.on('data', (chunk) => {
-      client.write(
-        chunk.toString('latin1').replaceAll(ECHOED, () => next()),
-        'latin1'
-      )
+      const text = chunk.toString('latin1')
+      const pass = () =>
+        client.write(
+          text.replaceAll(ECHOED, () => next()),
+          'latin1'
+        )
+      if (lateMs > 0 && text.includes(ECHOED)) setTimeout(pass, lateMs)
+      else pass()
     })
     closeTogether(client, upstream)
   })
@@ -206,4 +210,11 @@ t.test('WAITAOF: a Redis that does not answer costs two seconds, and no more', a
   const answer = await notify(app, body)
   answers(t, answer, 503)
   t.equal(answer.headers['retry-after'], '1')
+})
+
+t.test('WAITAOF: a disk may take more time than any other answer', async (t) => {
+  const redis = await start(t, EVERY_SECOND)
+  const { url } = await knowingWaitaof(t, redis, () => WRITTEN, 1200)
+  const { app, secrets } = await build(t, { env: { ...FSYNC, REDIS_URL: url }, redis })
+  answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
 })
