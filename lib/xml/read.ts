@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { addField, cleanName, decodeReferences, hasOnlyReferences, isLegalText, RESERVED_NAMES } from './text.ts'
+import { readValues } from './values.ts'
 
 /** Why a message was refused: a word for metrics, never for the answer. */
 export type XmlRefusal =
@@ -53,9 +54,11 @@ export function parseFlatXml(body: Buffer, { root = 'xml', maxBytes = MAX_XML_BY
   if (start !== undefined) return { status: 'refused', reason: start }
   const text = body.toString('utf8')
   const declared = isLegalText(text) ? skipDeclaration(text) : 'character'
-  const read = typeof declared === 'string' ? declared : new XmlWalk(text.slice(declared), root, true).read()
+  if (typeof declared === 'string') return { status: 'refused', reason: declared }
+  const message = withLineFeeds(text.slice(declared))
+  const read = new XmlWalk(message, root, true).read()
   if (typeof read === 'string') return { status: 'refused', reason: read }
-  return { status: 'parsed', fields: new Map(Object.entries(read as Record<string, string>)) }
+  return { status: 'parsed', fields: readValues(message) }
 }
 
 /**
@@ -63,9 +66,12 @@ export function parseFlatXml(body: Buffer, { root = 'xml', maxBytes = MAX_XML_BY
  * are. What repeats is a list; comments, processing instructions and attributes are passed over. Never throws.
  */
 export function parseNestedXml(text: string): NestedXml {
-  const read = text.length > MOST_CHARACTERS ? 'size' : new XmlWalk(text, 'xml', false).read()
+  const read = text.length > MOST_CHARACTERS ? 'size' : new XmlWalk(withLineFeeds(text), 'xml', false).read()
   return typeof read === 'string' ? { status: 'refused', reason: read } : { status: 'parsed', fields: read }
 }
+
+/** As XML 1.0 (section 2.11) wants. */
+const withLineFeeds = (text: string): string => text.replaceAll('\r\n', '\n').replaceAll('\r', '\n')
 
 /** Where the next step starts, or why there is none. */
 type Step = number | XmlRefusal
@@ -109,9 +115,9 @@ class XmlWalk {
   #parts = 0
   #fields = 0
 
-  /** Line ends become `\n`, as XML 1.0 (section 2.11) wants. */
-  constructor(written: string, root: string, isFlat: boolean) {
-    this.#text = written.replaceAll('\r\n', '\n').replaceAll('\r', '\n')
+  /** Line ends of `text` are `\n`. */
+  constructor(text: string, root: string, isFlat: boolean) {
+    this.#text = text
     this.#isFlat = isFlat
     this.#root = elementOf(root)
     this.#root.children = Object.create(null) as XmlFields

@@ -85,6 +85,13 @@ t.test('parseNestedXml() makes objects of nested elements and lists of repeated 
   t.same(read('<xml></xml>'), {})
 })
 
+t.test('parseNestedXml() passes over processing instructions and comments, whatever stands in them', async (t) => {
+  for (const other of ["<?it's?>", '<?a "?>', '<?php echo \'hi" ?>', '<!-- "\'<b> -->', '<?<b>?>']) {
+    const xml = `${other}<xml>${other}<a>${other}1</a>${other}<b>2</b></xml>${other}`
+    t.same(read(xml), { a: '1', b: '2' }, other)
+  }
+})
+
 t.test('parseNestedXml() makes objects without a prototype', async (t) => {
   const outcome = parseNestedXml('<xml><a><b>1</b></a></xml>')
   if (outcome.status !== 'parsed') throw new Error(outcome.reason)
