@@ -50,15 +50,26 @@ export const MAX_XML_BYTES = 64 * 1024
  * Values come as written: untrimmed, digits as text, references decoded once; line ends become `\n`. Never throws.
  */
 export function parseFlatXml(body: Buffer, { root = 'xml', maxBytes = MAX_XML_BYTES }: FlatXmlOptions = {}): FlatXml {
-  const start = body.length > maxBytes ? 'size' : isUtf8(body) ? undefined : 'encoding'
-  if (start !== undefined) return { status: 'refused', reason: start }
-  const text = body.toString('utf8')
-  const declared = isLegalText(text) ? skipDeclaration(text) : 'character'
-  if (typeof declared === 'string') return { status: 'refused', reason: declared }
-  const message = withLineFeeds(text.slice(declared))
-  const read = new XmlWalk(message, root, true).read()
+  const message = flatMessage(body, maxBytes)
+  const read = 'reason' in message ? message.reason : new XmlWalk(message.text, root, true).read()
   if (typeof read === 'string') return { status: 'refused', reason: read }
-  return { status: 'parsed', fields: readValues(message) }
+  return { status: 'parsed', fields: new Map(Object.entries(read as Record<string, string>)) }
+}
+
+/** Reads WeChat's answer to a call of ours. What is refused is the same; fast-xml-parser gives the values. */
+export function parseAnswerXml(body: Buffer, { maxBytes = MAX_XML_BYTES }: FlatXmlOptions = {}): FlatXml {
+  const message = flatMessage(body, maxBytes)
+  const read = 'reason' in message ? message.reason : new XmlWalk(message.text, 'xml', true).read()
+  if (typeof read === 'string' || 'reason' in message) return { status: 'refused', reason: read as XmlRefusal }
+  return { status: 'parsed', fields: readValues(message.text) }
+}
+
+function flatMessage(body: Buffer, maxBytes: number): { text: string } | { reason: XmlRefusal } {
+  if (body.length > maxBytes) return { reason: 'size' }
+  if (!isUtf8(body)) return { reason: 'encoding' }
+  const text = body.toString('utf8')
+  const start = isLegalText(text) ? skipDeclaration(text) : 'character'
+  return typeof start === 'string' ? { reason: start } : { text: withLineFeeds(text.slice(start)) }
 }
 
 /**

@@ -2,7 +2,7 @@
  * What any APIv2 call answers: three nested verdicts in one flat XML, whatever the HTTP status
  * (pay.weixin.qq.com/doc/v2/merchant/4011986592).
  */
-import { parseFlatXml, type XmlRefusal } from '../../xml/read.ts'
+import { parseAnswerXml, type XmlRefusal } from '../../xml/read.ts'
 import { verifyV2 } from './sign.ts'
 
 /** Why an answer proves nothing: what was asked for is in doubt, and has to be queried. */
@@ -31,7 +31,7 @@ export interface ExpectedV2 {
 
 /** Reads and verifies an answer. Not for downloadbill and the sandbox key, which come without a signature. */
 export function readAnswerV2(body: Buffer, { appid, mchid, key, ...limits }: ExpectedV2): AnswerV2 {
-  const xml = parseFlatXml(body, limits)
+  const xml = parseAnswerXml(body, limits)
   if (xml.status === 'refused') return bad(xml.reason)
   const { fields } = xml
   const returnCode = fields.get('return_code')
