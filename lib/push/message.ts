@@ -1,7 +1,8 @@
 /** What a push says: from the bytes of a verified message to a typed fact with an identity. */
 import { contentHash } from '../util/ids.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
-import { parseNestedXml, type XmlRefusal } from '../xml/read.ts'
+import { parseNestedXml } from '../xml/read.ts'
+import type { XmlRefusal } from '../xml/walk.ts'
 import { cleanFields } from './clean.ts'
 import { decodePush } from './text.ts'
 

@@ -2,7 +2,8 @@
  * What any APIv2 call answers: three nested verdicts in one flat XML, whatever the HTTP status
  * (pay.weixin.qq.com/doc/v2/merchant/4011986592).
  */
-import { parseAnswerXml, type XmlRefusal } from '../../xml/read.ts'
+import { parseAnswerXml } from '../../xml/read.ts'
+import type { XmlRefusal } from '../../xml/walk.ts'
 import { verifyV2 } from './sign.ts'
 
 /** Why an answer proves nothing: what was asked for is in doubt, and has to be queried. */

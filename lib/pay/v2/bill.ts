@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { ServiceError } from '../../errors.ts'
 import { collect, FileCheck, openChecked, peek } from '../../http/checked-file.ts'
 import type { OpenIncoming } from '../../http/exchange.ts'
-import { MAX_XML_BYTES, parseFlatXml } from '../../xml/read.ts'
+import { MAX_XML_BYTES, parseAnswerXml } from '../../xml/read.ts'
 import { BILL_IN_THE_MAKING, NO_BILL } from '../model.ts'
 import type { BadV2, FailedV2 } from './answer.ts'
 import { asServiceErrorV2 } from './errors.ts'
@@ -42,7 +42,7 @@ export function billErrorV2(answer: FailedV2 | BadV2): ServiceError {
 }
 
 function readFailure(body: Buffer): FailedV2 | BadV2 {
-  const xml = parseFlatXml(body)
+  const xml = parseAnswerXml(body)
   if (xml.status === 'refused') return { status: 'bad', reason: xml.reason }
   const said = ['return_msg', 'err_code', 'err_code_des'].map((name) => xml.fields.get(name) ?? '')
   return { status: 'failed', message: said.filter((words) => words !== '').join(': ') }
