@@ -5,6 +5,7 @@ import { type Job, UnrecoverableError } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
 import { type Connections, openConnections } from '../http/connections.ts'
+import { Deadline } from '../http/deadline.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
 import { QueueWorker, type Worker } from '../redis/worker.ts'
 import { describeFailure } from './job-reader.ts'
@@ -129,10 +130,17 @@ async function post(
 ): Promise<number> {
   const { pathname, search } = new URL(url)
   const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate', ...signature }
-  const signal = AbortSignal.timeout(timeoutMs)
-  const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body, signal })
-  await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
-  return answer.statusCode
+  const deadline = new Deadline(timeoutMs)
+  const late = new AbortController()
+  const { signal } = late
+  deadline.whenOver(() => late.abort(new DOMException('no answer in time', 'TimeoutError')))
+  try {
+    const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body, signal })
+    await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
+    return answer.statusCode
+  } finally {
+    deadline.stop()
+  }
 }
 
 /** The kind of failure without addresses or bodies. A DOMException such as a TimeoutError has a number for its code. */

@@ -7,6 +7,7 @@ import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { settled } from './connect.ts'
 import { readPairs } from './server-facts.ts'
+import { closeWhenSilent } from './silence.ts'
 import { troubleOf } from './trouble.ts'
 
 /** How long Redis may take to write; with appendfsync everysec it does so once a second. */
@@ -163,14 +164,19 @@ class Disk {
   }
 
   async #connect(): Promise<Redis> {
-    this.#connection ??= this.#redis
-      .duplicate({ commandTimeout: ANSWER_MS, socketTimeout: ANSWER_MS, enableAutoPipelining: false })
-      .on('error', () => undefined)
-      .on('ready', () => {
-        this.#connections += 1
-      })
+    this.#connection ??= this.#open()
     await settled(this.#connection, CONNECT_MS)
     return this.#connection
+  }
+
+  #open(): Redis {
+    const redis = this.#redis.duplicate({ enableAutoPipelining: false })
+    closeWhenSilent(redis, ANSWER_MS)
+    redis.on('error', () => undefined)
+    redis.on('ready', () => {
+      this.#connections += 1
+    })
+    return redis
   }
 
   /** WAITAOF speaks of the writes of its own connection; what others wrote before is in the file before them. */

@@ -8,6 +8,7 @@ import t from 'tap'
 import { TRIES } from '../../../lib/events/model.ts'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
+import { standStill } from '../../stand-still.ts'
 import { event, eventWorld, type Post, receive, signatureOf } from './world.ts'
 
 const take = (response: ServerResponse) => response.writeHead(204).end()
@@ -65,6 +66,18 @@ t.test('startDelivery() tries again under the same id after whatever is not a 2x
     [500, 302, 404, 'ECONNRESET', 'TimeoutError', 204]
   )
   t.same(elsewhere.posts, [], 'a redirect is not followed')
+})
+
+t.test('startDelivery() takes an answer that came while the process stood still', async (t) => {
+  const { recorder, start, until } = await eventWorld(t)
+  const receiver = await receive(t, (response) => {
+    standStill(1000)
+    take(response)
+  })
+  const { tries } = start(receiver.url, { times: { answerMs: 500 } })
+  await recorder.record(event('pay_1_1'))
+  await until({ completed: 1 })
+  t.match(tries, [{ status: 204 }])
 })
 
 t.test('startDelivery() goes by the status, and reads no more of an answer than it must', async (t) => {

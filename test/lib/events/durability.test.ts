@@ -12,6 +12,7 @@ import { type PrivateRedis, type RedisOptions, startRedis } from '../../../tools
 import { build, sharedRedis } from '../../helper.ts'
 import { closeTogether, listenRaw } from '../../listen.ts'
 import { answers, eventsIn, NO_WORKER, notify, payment, signed } from '../../routes/wechat/notices.ts'
+import { standStill } from '../../stand-still.ts'
 
 const FSYNC = { ...NO_WORKER, EVENT_DURABILITY: 'fsync' }
 const ALWAYS = { persist: true, args: ['--appendfsync', 'always'] }
@@ -215,6 +216,16 @@ t.test('WAITAOF: a Redis that does not answer costs two seconds, and no more', a
 t.test('WAITAOF: a disk may take more time than any other answer', async (t) => {
   const redis = await start(t, EVERY_SECOND)
   const { url } = await knowingWaitaof(t, redis, () => WRITTEN, 1200)
+  const { app, secrets } = await build(t, { env: { ...FSYNC, REDIS_URL: url }, redis })
+  answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
+})
+
+t.test('WAITAOF: a process that stood still reads the answer that came meanwhile', async (t) => {
+  const redis = await start(t, EVERY_SECOND)
+  const { url } = await knowingWaitaof(t, redis, (nth) => {
+    if (nth === 2) standStill(3000)
+    return WRITTEN
+  })
   const { app, secrets } = await build(t, { env: { ...FSYNC, REDIS_URL: url }, redis })
   answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
 })

@@ -4,10 +4,12 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
 import { WechatClient } from '../../../lib/wechat/client.ts'
 import { freePort } from '../../../tools/free-port.ts'
+import { standStill } from '../../stand-still.ts'
 
 async function listen(t: Test, server: Server): Promise<string> {
   const sockets = new Set<Socket>()
@@ -48,6 +50,18 @@ t.test('send() keeps a connection, and gives a body its length', async (t) => {
   await upstream.send(GET)
   t.same(seen, ['6', undefined, '3', undefined, undefined, undefined])
   t.equal(ports.size, 1)
+})
+
+t.test('an answer that came while the process stood still is read', async (t) => {
+  const origin = await listenHttp(t, (_request, response) => {
+    standStill(1000)
+    response.end('here')
+  })
+  const upstream = upstreamTo(t, [origin], 500)
+  for (const request of [GET, { ...GET, isTransfer: true }])
+    t.equal((await upstream.send(request)).body.toString(), 'here')
+  const { body } = await upstream.open(GET)
+  t.equal(await text(body), 'here')
 })
 
 t.test('send() leaves an origin that accepts nobody, and one that never finishes its TLS', async (t) => {

@@ -3,14 +3,10 @@ import t from 'tap'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { startRedisWay } from '../../redis-way.ts'
+import { standStill } from '../../stand-still.ts'
 
 const server = await startRedis({})
 t.teardown(() => server.stop())
-
-/** As a process that gets no CPU time. */
-function standStill(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
-}
 
 t.test('a process that stood still reads the answers that came meanwhile', async (t) => {
   const redis = connectPrompt(server.url, () => undefined)
