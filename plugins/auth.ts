@@ -98,13 +98,13 @@ const doorOf = ({ method, url }: RouteOptions): string => `${String(method)} ${u
 type ReadSession = (app: FastifyInstance, id: SessionId, request: FastifyRequest) => Promise<boolean>
 
 const readSession: ReadSession = async ({ sessions }, id, request) => {
-  const found = await sessions.find(id)
+  const found = await sessions.store.find(id)
   if (found !== undefined) request.session = found
   return found !== undefined
 }
 
 const readSessionAndKeys: ReadSession = async ({ sessions }, id, request) => {
-  const found = await sessions.findWithKeys(id)
+  const found = await sessions.store.findWithKeys(id)
   if (found !== undefined) Object.assign(request, { session: found.session, keyRing: found })
   return found !== undefined
 }

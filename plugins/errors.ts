@@ -7,13 +7,11 @@ import { absenceOf } from '../lib/redis/trouble.ts'
 import { scopeOf } from './auth.ts'
 
 declare module 'fastify' {
-  interface FastifyInstance {
-    /** Any thrown thing as something that may leave, for doors that answer in a shape of their own. */
-    asPublicError: typeof asPublicError
-  }
   interface FastifyRequest {
     /** What this request was refused for, with cause and detail, for the one log line it gets. */
     failure: ServiceError | FastifyError | undefined
+    /** Notes why the request fails, and answers what may leave; for doors that answer in a shape of their own. */
+    fail(error: unknown): ServiceError | FastifyError
   }
 }
 
@@ -21,7 +19,7 @@ declare module 'fastify' {
  * Any thrown thing as something that may leave: our own errors and Fastify's refusals as they are, Redis being away by
  * name, all else INTERNAL.
  */
-function asPublicError(error: unknown): ServiceError | FastifyError {
+export function asPublicError(error: unknown): ServiceError | FastifyError {
   if (error instanceof ServiceError) return error
   const trouble = absenceOf(error)
   if (trouble !== undefined)
@@ -52,9 +50,13 @@ function bodyOf(error: ServiceError | FastifyError, request: FastifyRequest) {
   return { ...problemOf(error, request.id), ...(shown && { wechat: shown }) }
 }
 
+function fail(this: FastifyRequest, error: unknown): ServiceError | FastifyError {
+  this.failure = asPublicError(error)
+  return this.failure
+}
+
 function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const known = asPublicError(error)
-  request.failure = known
+  const known = request.fail(error)
   if (known instanceof ServiceError && known.retryAfterSeconds !== undefined)
     reply.header('retry-after', known.retryAfterSeconds)
   if (known.statusCode === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer')
@@ -78,7 +80,7 @@ export function refuseUnrouted(error: FastifyError, request: FastifyRequest, rep
 export default fp(
   async (app: FastifyInstance) => {
     app.decorateRequest('failure', undefined)
-    app.decorate('asPublicError', asPublicError)
+    app.decorateRequest('fail', fail)
     app.setErrorHandler(refuse)
     app.setNotFoundHandler((request, reply) => refuse(new ServiceError('NOT_FOUND'), request, reply))
   },

@@ -9,6 +9,7 @@ import { Pay, type PayOptions } from '../lib/pay/index.ts'
 import type { ReconcileReport } from '../lib/pay/reconcile-worker.ts'
 import type { ConfirmationReport } from '../lib/pay/refund-confirmations.ts'
 import { throttle } from '../lib/util/throttle.ts'
+import { asPublicError } from './errors.ts'
 
 export interface PaymentsOptions
   extends Pick<PayOptions, 'merchants' | 'origins' | 'timeoutMs' | 'proxy' | 'publicUrl' | 'reconcile' | 'now'> {
@@ -30,7 +31,7 @@ export default fp<PaymentsOptions>(
     const { recorder: events, durability } = app.events
     let isClosing = false
     const onCertificateFailure = (mchid: string, error: unknown) => {
-      const { code, detail } = app.asPublicError(error) as { code: string; detail?: string }
+      const { code, detail } = asPublicError(error) as { code: string; detail?: string }
       if (!isClosing) app.log.warn({ mchid, code, detail }, "WeChat's platform certificates could not be fetched")
     }
     const common = { redis, keys, sealer, meters, events, durability, intake }

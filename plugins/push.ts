@@ -6,7 +6,8 @@ import { PushQueries } from '../lib/push/queries.ts'
 
 export default fp(
   async (app: FastifyInstance) => {
-    const { redis, keys, users } = app
+    const { redis, keys } = app
+    const { users } = app.sessions
     const { apps } = app.wechat
     app.callbacks.register(new PushChannel({ apps, users, queries: new PushQueries(redis, keys) }))
   },

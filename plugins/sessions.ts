@@ -1,7 +1,4 @@
-/**
- * `app.sessions`: who is logged in, and with what their data opens; `app.users`: all that is held of one; `app.sealer`
- * for all that must not lie open in Redis.
- */
+/** `app.sessions`: who is logged in, and what is held of them; `app.sealer` for all that must not lie open in Redis. */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Sealer } from '../lib/crypto/seal.ts'
@@ -12,11 +9,18 @@ import type { Settings } from '../lib/settings/model.ts'
 
 export type SessionsOptions = Settings['sessions'] & { now: () => number }
 
+export interface Sessions {
+  store: SessionStore
+  /** What the data of users opens with. */
+  sessionKeys: SessionKeys
+  /** All that is held of one of them. */
+  users: Users
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
     sealer: Sealer
-    sessions: SessionStore
-    users: Users
+    sessions: Sessions
   }
 }
 
@@ -27,10 +31,9 @@ export default fp<SessionsOptions>(
     const sealer = new Sealer(encryptionKeys)
     const onDamaged = warnOnce(app)
     const sessionKeys = new SessionKeys({ redis, keys, sealer, onDamaged, now })
-    const sessions = new SessionStore({ redis, keys, sealer, sessionKeys, onDamaged, ...times })
+    const store = new SessionStore({ redis, keys, sealer, sessionKeys, onDamaged, ...times })
     app.decorate('sealer', sealer)
-    app.decorate('sessions', sessions)
-    app.decorate('users', new Users({ redis, keys, sessions, now }))
+    app.decorate('sessions', { store, sessionKeys, users: new Users({ redis, keys, sessions: store, now }) })
   },
   { name: 'sessions', dependencies: ['redis'], fastify: '5.x' }
 )

@@ -16,7 +16,8 @@ declare module 'fastify' {
 
 export default fp<TokenOptions>(
   async (app: FastifyInstance, { jwtKeys, issuer, ...times }) => {
-    const { sealer, sessions } = app
+    const { sealer } = app
+    const { store: sessions } = app.sessions
     const signers: JwtSigner[] = []
     for (const key of jwtKeys) signers.push(await registerKey(app, key, issuer))
     // The wechat plugin is registered later.

@@ -64,8 +64,8 @@ export default fp<WechatOptions>(
 )
 
 function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstream, passing: Upstream): Wechat {
-  const { redis, keys, sealer, sessions, meters } = app
-  const { sessionKeys } = sessions
+  const { redis, keys, sealer, meters } = app
+  const { store: sessions, sessionKeys } = app.sessions
   const { timeoutMs, now } = options
   const apps = new Apps(options.apps)
   const protectedCalls = new ProtectedCalls({ apps: options.apps, upstream, onCertificateEnding: warner(app), now })

@@ -37,7 +37,7 @@ async function secretsOf(
   const [user] = users
   if (user === undefined) throw new Error('no user')
   const { sid } = JSON.parse(Buffer.from(user.token.split('.')[1] ?? '', 'base64url').toString())
-  const held = await app.sessions.findWithKeys({ appid: APPID, openid: user.openid, sid })
+  const held = await app.sessions.store.findWithKeys({ appid: APPID, openid: user.openid, sid })
   const { token: accessToken } = await app.wechat.accessTokens.get(APPID)
   const known: Record<string, string | undefined> = {
     AppSecret: secrets.appSecret,

@@ -53,12 +53,9 @@ const UNIONID = /^[\w-]{1,128}$/
 
 export class SessionStore {
   readonly #options: SessionStoreOptions
-  /** The session_keys of the users. */
-  readonly sessionKeys: SessionKeys
 
   constructor(options: SessionStoreOptions) {
     this.#options = options
-    this.sessionKeys = options.sessionKeys
   }
 
   /** Begins a session and holds its session_key; one round trip. */
@@ -99,7 +96,7 @@ export class SessionStore {
 
   /** As `find`, with the user's session_keys; in the same round trip. */
   async findWithKeys(id: SessionId): Promise<(KeyRing & { session: Session }) | undefined> {
-    const [session, keyRing] = await Promise.all([this.find(id), this.sessionKeys.ringOf(id)])
+    const [session, keyRing] = await Promise.all([this.find(id), this.#options.sessionKeys.ringOf(id)])
     return session && { session, ...keyRing }
   }
 

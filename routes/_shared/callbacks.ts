@@ -31,7 +31,7 @@ export function takeCallbacks(app: FastifyInstance): void {
   })
 
   app.setErrorHandler<FastifyError>((error, request, reply) => {
-    const status = noteFailure(app, error, request, reply)
+    const status = noteFailure(error, request, reply)
     if (status === TOO_LARGE) refuseUnread(app, request, 'size')
     return send(reply, status, callbacks.channel(channelOf(request)).failure)
   })
@@ -50,7 +50,7 @@ export const receiveCallback = (app: FastifyInstance, of: 'read' | 'check' = 're
     const outcome = await app.callbacks.receive(channelOf(request), message, sighting, of)
     request.verdict = { ...request.verdict, ...outcome.log }
     if (outcome.verdict === 'quarantined') warnOfQuarantine(request)
-    return send(reply, outcome.status ?? noteFailure(app, outcome.cause, request, reply), outcome.answer)
+    return send(reply, outcome.status ?? noteFailure(outcome.cause, request, reply), outcome.answer)
   }
 
 /** It waits for a person. */
@@ -82,9 +82,8 @@ function refuseUnread({ callbacks }: FastifyInstance, request: FastifyRequest, r
 }
 
 /** For the log, and with the time to come again; answers the status. */
-function noteFailure(app: FastifyInstance, error: unknown, request: FastifyRequest, reply: FastifyReply): number {
-  const known = app.asPublicError(error)
-  request.failure = known
+function noteFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): number {
+  const known = request.fail(error)
   if (known.statusCode === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
   return known.statusCode ?? 500
 }

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LogoutSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { sessions } = app
+  const { store: sessions } = app.sessions
 
   app.post(
     '/',

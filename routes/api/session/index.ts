@@ -3,7 +3,7 @@ import { isoTime } from '../../_shared/time.ts'
 import { SessionSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { sessions } = app
+  const { store: sessions } = app.sessions
 
   app.get(
     '/',

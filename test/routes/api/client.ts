@@ -55,7 +55,7 @@ export async function hold(
   openid: string,
   sessionKey: string
 ): Promise<{ headers: Headers }> {
-  const session = await app.sessions.open({
+  const session = await app.sessions.store.open({
     appid,
     openid,
     sessionKey: Buffer.from(sessionKey, 'base64')

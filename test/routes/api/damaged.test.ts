@@ -98,7 +98,7 @@ t.test('whoever has a damaged session can still be logged out, and everywhere', 
   }
   const user = await logIn(app, sandbox)
   await another(hashOf, 'set')(world, user)
-  await app.sessions.close({ appid: APPID, openid: user.openid, sid: sidOf(user) })
+  await app.sessions.store.close({ appid: APPID, openid: user.openid, sid: sidOf(user) })
   t.equal(await app.redis.exists(hashOf(world, user), blobOf(world, user)), 0)
 })
 

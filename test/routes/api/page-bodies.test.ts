@@ -157,11 +157,11 @@ t.test('login, refresh and logout take what is there', async (t) => {
     ['true', { everywhere: true }, 0]
   ]
   for (const [name, body, left] of logouts) {
-    await app.sessions.closeAll({ appid: APPID, openid })
+    await app.sessions.store.closeAll({ appid: APPID, openid })
     await logIn(app, sandbox, openid)
     const { headers: own } = await logIn(app, sandbox, openid)
     t.equal((await post(app, '/api/logout', body, own)).statusCode, 204, name)
-    const { items } = await app.sessions.list({ appid: APPID, openid }, { limit: 20 })
+    const { items } = await app.sessions.store.list({ appid: APPID, openid }, { limit: 20 })
     t.equal(items.length, left, name)
   }
 })

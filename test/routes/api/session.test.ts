@@ -204,11 +204,11 @@ t.test('the first script of an instance may come together with any command', asy
   const fresh = await another()
   const [, opened] = await Promise.all([
     fresh.redis.get('anything'),
-    fresh.sessions.open({ appid: APPID, openid, sessionKey }),
-    fresh.sessions.close(id)
+    fresh.sessions.store.open({ appid: APPID, openid, sessionKey }),
+    fresh.sessions.store.close(id)
   ])
-  t.match(await app.sessions.find(opened), { sid: opened.sid })
-  t.equal(await app.sessions.find(id), undefined)
+  t.match(await app.sessions.store.find(opened), { sid: opened.sid })
+  t.equal(await app.sessions.store.find(id), undefined)
 })
 
 t.test('/internal answers 404 where no INTERNAL_API_KEYS are configured', async (t) => {

@@ -54,7 +54,7 @@ t.test('userdata() opens every published payload, and refuses every broken one',
     cases += 1
   }
   for (const { name, encryptedData, iv, session_key } of negative) {
-    await app.sessions.close({ appid: official.appid, openid, sid: '' }, true)
+    await app.sessions.store.close({ appid: official.appid, openid, sid: '' }, true)
     const user = await hold(app, official.appid, openid, session_key)
     const answer = await post(app, '/api/userdata', { encryptedData, iv }, user.headers)
     if (name.startsWith('plus signs')) t.equal(answer.statusCode, 200, 'repaired')

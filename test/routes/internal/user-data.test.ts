@@ -35,7 +35,7 @@ t.test('phone of a user takes the code before the data, and says which it was', 
 
   const broken = { ...both, code: 'no-code-of-wechat' }
   refused(t, await ask('phone', broken), 401, 'CODE_INVALID')
-  await app.sessions.closeAll({ appid: APPID, openid })
+  await app.sessions.store.closeAll({ appid: APPID, openid })
   const { code: later } = sandbox.phoneButton({ appid: APPID, openid })
   t.same((await ask('phone', { code: later })).json(), { ...NUMBER, source: 'code' }, 'a code needs no key')
   refused(t, await ask('phone', { encryptedData, iv }), 409, 'SESSION_KEY_EXPIRED')

@@ -7,7 +7,7 @@ import { EraseSchema, ShowSchema } from './schema.ts'
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { users } = app
+  const { users } = app.sessions
   const { apps } = app.wechat
 
   ignoreBodies(app)

@@ -6,7 +6,7 @@ import { ListSessionsSchema, RevokeSessionSchema, RevokeSessionsSchema } from '.
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { sessions } = app
+  const { store: sessions } = app.sessions
   const { apps } = app.wechat
 
   ignoreBodies(app)
