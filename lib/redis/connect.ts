@@ -3,6 +3,7 @@ import { Redis, type RedisOptions } from 'ioredis'
 import { infoForQueues } from './info-for-queues.ts'
 import { closeWhenSilent } from './silence.ts'
 import { type Trouble, troubleOf } from './trouble.ts'
+import { writeTogether } from './write-together.ts'
 
 /** Without the one option that its constructors type apart. */
 type Options = Omit<RedisOptions, 'replyMapping'>
@@ -20,8 +21,7 @@ const prompt: Options = {
   ...common,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  autoResendUnfulfilledCommands: false,
-  enableAutoPipelining: true
+  autoResendUnfulfilledCommands: false
 }
 
 /** A worker blocks on purpose and has nobody waiting: it keeps trying instead of failing. */
@@ -37,7 +37,10 @@ export interface ConnectionEvents {
 
 function connect(url: string, options: Options, events: ConnectionEvents): Redis {
   const redis = supervise(open(url, options), events)
-  if (options === prompt) closeWhenSilent(redis)
+  if (options === prompt) {
+    closeWhenSilent(redis)
+    writeTogether(redis)
+  }
   redis.on('error', events.onError)
   return redis
 }

@@ -164,7 +164,7 @@ t.test('QueueWorker goes on once Redis is back, and close() does not wait for on
   await first.done
   redis.kill()
   await redis.restart()
-  while (!(await add('2').catch(() => false)));
+  while (!(await add('2').catch(() => false))) await pause(10)
   await second.done
   redis.kill()
   const startedAt = performance.now()
