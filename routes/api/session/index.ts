@@ -13,7 +13,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       return {
         appid,
         openid,
-        ...(unionid && { unionid }),
+        unionid,
         sessionId: sid,
         createdAt: isoTime(createdAt * 1000),
         expiresAt: isoTime(expiresAt * 1000),

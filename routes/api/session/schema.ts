@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { Optional } from '../../_shared/optional.ts'
 import { Appid, Openid, problems, SESSION_PROBLEMS, Time } from '../../_shared/schemas.ts'
 
 export const SessionSchema = {
@@ -10,7 +11,7 @@ export const SessionSchema = {
       {
         appid: Appid,
         openid: Openid,
-        unionid: Type.Optional(Type.String()),
+        unionid: Optional(Type.String()),
         sessionId: Type.String(),
         createdAt: Time,
         expiresAt: Time,

@@ -17,7 +17,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
   app.post('/:id/retry', { config, schema: RetryCallbackSchema }, async function retry(request, reply) {
     const { verdict, reason, id } = await callbacks.retry(request.params.id)
     request.verdict = { verdict, reason, webhookId: id }
-    return reply.code(202).send({ verdict, ...(reason && { reason }), ...(id && { webhookId: id }) })
+    return reply.code(202).send({ verdict, reason, webhookId: id })
   })
 }
 

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, PLACE_CURSOR, pageFields } from '../../../_shared/lists.ts'
+import { Optional } from '../../../_shared/optional.ts'
 import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../../_shared/schemas.ts'
 
 const Quarantined = Type.Object(
@@ -51,8 +52,8 @@ export const RetryCallbackSchema = {
         verdict: Type.String({
           description: 'recorded, duplicate, unconfirmed or not-success: it has left quarantine; all else: it stays'
         }),
-        reason: Type.Optional(Type.String({ description: 'why it stays, in a word' })),
-        webhookId: Type.Optional(Type.String())
+        reason: Optional(Type.String({ description: 'why it stays, in a word' })),
+        webhookId: Optional(Type.String())
       },
       { examples: [{ verdict: 'recorded', webhookId: 'pay_1900000109_4200432476202611243626934420' }] }
     ),
