@@ -97,7 +97,7 @@ export class Quarantine {
     const after = readCursor(cursor)
     const describe = (ids: string[]) => Promise.all(ids.map((id) => this.#summary(id)))
     const { items, stop } = await readPage(this.#redis, this.#keys.quarantine, { after, count: limit, describe })
-    return { items: items.map(({ item }) => item), ...(stop !== undefined && { next: writeCursor(stop) }) }
+    return { items: items.map(({ item }) => item), next: stop && writeCursor(stop) }
   }
 
   /** undefined: there is none. `unopenable`: none of the encryption keys opens it. */
@@ -130,7 +130,8 @@ export class Quarantine {
 
 interface QuarantinePage {
   items: QuarantineSummary[]
-  next?: string
+  /** undefined on the last page. */
+  next: string | undefined
 }
 
 /** Any that JavaScript can write as a time. */

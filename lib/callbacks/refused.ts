@@ -101,7 +101,7 @@ export class RefusedLog {
     const shownNow = found.slice(0, limit)
     const last = shownNow.at(-1)?.[0]
     const items = shownNow.flatMap(([, [, text = '']]) => readEntry(text) ?? [])
-    return { items, ...(found.length > limit && last !== undefined && { next: last }) }
+    return { items, next: found.length > limit ? last : undefined }
   }
 
   #mayWrite(kind: string): boolean {
@@ -117,7 +117,8 @@ type RefusedEntry = RefusedCallback & { time: string }
 
 interface RefusedPage {
   items: RefusedEntry[]
-  next?: string
+  /** undefined on the last page. */
+  next: string | undefined
 }
 
 /** undefined where it is damaged. */

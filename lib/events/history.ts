@@ -23,8 +23,8 @@ export interface EventQuery {
 export interface EventPage {
   /** Newest first: what waits by when it was recorded, what ended by when it did. */
   items: EventSummary[]
-  /** Absent on the last page. */
-  next?: string
+  /** undefined on the last page. */
+  next: string | undefined
 }
 
 const STATES = ['waiting', 'delivered', 'failed'] as const
@@ -153,5 +153,5 @@ function merge(pages: MemberPage<EventSummary>[], limit: number): EventPage {
   const reached = stop === undefined ? all : all.filter(({ position }) => comparePositions(position, stop) <= 0)
   const shown = reached.slice(0, limit)
   const end = reached.length > limit ? shown.at(-1)?.position : stop
-  return { items: shown.map(({ item }) => item), ...(end !== undefined && { next: writeCursor(end) }) }
+  return { items: shown.map(({ item }) => item), next: end && writeCursor(end) }
 }

@@ -1,5 +1,6 @@
 /** What the lists of /internal have in common: how much of them, from where on, and their shape. */
 import { type TSchema, Type } from '@sinclair/typebox'
+import { Optional } from './optional.ts'
 
 /** Query values are texts. */
 export const pageFields = (cursorPattern: string) => ({
@@ -16,7 +17,7 @@ export const listOf = <T extends TSchema>($id: string, item: T, example: { items
   Type.Object(
     {
       items: Type.Array(item),
-      next: Type.Optional(Type.String({ description: 'the cursor of the next page, where there is one' }))
+      next: Optional(Type.String({ description: 'the cursor of the next page, where there is one' }))
     },
     { $id, examples: [example] }
   )
