@@ -16,13 +16,13 @@ export interface EventSummary {
   /** Tries that ended, since it was recorded or sent again. */
   attempts: number
   /** How the last of them ended. */
-  lastStatus?: number
-  lastError?: string
+  lastStatus: number | undefined
+  lastError: string | undefined
   /** Where it pauses. */
-  nextTryAt?: string
+  nextTryAt: string | undefined
   /** When it came into its state, where that is not waiting. */
-  deliveredAt?: string
-  failedAt?: string
+  deliveredAt: string | undefined
+  failedAt: string | undefined
 }
 
 export interface EventDetail extends EventSummary {
@@ -59,16 +59,18 @@ export class JobReader {
     if (!type || !recordedAt) return undefined
     const state = !finishedOn ? 'waiting' : typeof returned === 'string' ? 'delivered' : 'failed'
     const { status, error } = lastTry(state, { attempts, failedReason, returned })
+    const endedAt = finishedOn ? isoTime(finishedOn) : undefined
     return {
       id: eventIdOf(jobId),
       type,
       state,
       recordedAt: isoTime(recordedAt),
       attempts: Number(attempts ?? 0),
-      ...(status !== undefined && { lastStatus: status }),
-      ...(error !== undefined && { lastError: error }),
-      ...(score && { nextTryAt: isoTime(Math.floor(Number(score) / SCORES_PER_MS)) }),
-      ...(finishedOn && { [`${state}At`]: isoTime(finishedOn) })
+      lastStatus: status,
+      lastError: error,
+      nextTryAt: score ? isoTime(Math.floor(Number(score) / SCORES_PER_MS)) : undefined,
+      deliveredAt: state === 'delivered' ? endedAt : undefined,
+      failedAt: state === 'failed' ? endedAt : undefined
     }
   }
 

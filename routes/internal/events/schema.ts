@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, PLACE_CURSOR, pageFields } from '../../_shared/lists.ts'
+import { Optional } from '../../_shared/optional.ts'
 import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../_shared/schemas.ts'
 import { StringEnum } from '../../_shared/string-enum.ts'
 import { EVENT_SCHEMAS, PAYMENT_EXAMPLE } from './event-schemas.ts'
@@ -14,11 +15,11 @@ const summary = {
   state: State,
   recordedAt: Time,
   attempts: Type.Integer({ description: 'tries that ended, since it was recorded or sent again' }),
-  lastStatus: Type.Optional(Type.Integer({ description: 'what the receiver answered last' })),
-  lastError: Type.Optional(Type.String({ description: 'why the last try failed' })),
-  nextTryAt: Type.Optional(Type.String({ format: 'date-time', description: 'where it pauses' })),
-  deliveredAt: Type.Optional(Time),
-  failedAt: Type.Optional(Time)
+  lastStatus: Optional(Type.Integer({ description: 'what the receiver answered last' })),
+  lastError: Optional(Type.String({ description: 'why the last try failed' })),
+  nextTryAt: Optional(Type.String({ format: 'date-time', description: 'where it pauses' })),
+  deliveredAt: Optional(Time),
+  failedAt: Optional(Time)
 }
 
 const example = {
