@@ -21,7 +21,7 @@ export interface TokenPair {
   refreshToken: string
   refreshExpiresIn: number
   openid: string
-  unionid?: string
+  unionid: string | undefined
 }
 
 export interface Claims {
@@ -33,7 +33,7 @@ export interface Claims {
   /** Unix seconds, as the next one. */
   iat: number
   exp: number
-  unionid?: string
+  unionid: string | undefined
 }
 
 /** Signs and verifies with one key. */
@@ -95,7 +95,7 @@ export class Tokens {
       refreshToken: writeRefreshToken(session, sealer),
       refreshExpiresIn: Math.max(expiresAt - iat, 0),
       openid,
-      ...(unionid && { unionid })
+      unionid
     }
   }
 
@@ -158,7 +158,7 @@ const claimsOf = ({ appid, openid, sid, unionid }: Session, issuer: string): Omi
   sub: openid,
   sid,
   jti: randomBytes(12).toString('base64url'),
-  ...(unionid && { unionid })
+  unionid
 })
 
 const firstSegment = (token: string): string => token.slice(0, token.indexOf('.'))

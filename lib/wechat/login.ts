@@ -28,7 +28,7 @@ export interface LoginOptions {
 
 interface Identity {
   openid: string
-  unionid?: string
+  unionid: string | undefined
   sessionKey: Buffer
 }
 
@@ -91,5 +91,5 @@ async function codeToSession(wechat: WechatClient, { appid, secret }: App, code:
       detail: 'jscode2session answered without a usable openid and session_key'
     })
   }
-  return { openid, sessionKey, ...(typeof unionid === 'string' && ID.test(unionid) && { unionid }) }
+  return { openid, sessionKey, unionid: typeof unionid === 'string' && ID.test(unionid) ? unionid : undefined }
 }

@@ -1,6 +1,7 @@
 /** Schemas that every route composes: the errors to expect, and the fields that mean the same everywhere. */
 import { Type } from '@sinclair/typebox'
 import { problemsOf } from '../../lib/problem.ts'
+import { Optional } from './optional.ts'
 
 /** The error answers of a route, with the codes to expect. */
 export const problems = problemsOf
@@ -49,7 +50,7 @@ export const IssuedTokens = Type.Object(
     refreshToken: Type.String({ description: 'works once, for the next token' }),
     refreshExpiresIn: Type.Integer({ description: 'seconds' }),
     openid: Openid,
-    unionid: Type.Optional(Type.String())
+    unionid: Optional(Type.String())
   },
   {
     $id: 'TokenAnswer',

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { Optional } from '../../_shared/optional.ts'
 import { Appid, INTERNAL_PROBLEMS, Openid, problems } from '../../_shared/schemas.ts'
 
 const Active = Type.Object({
@@ -10,7 +11,7 @@ const Active = Type.Object({
   jti: Type.String(),
   iat: Type.Integer({ description: 'Unix seconds' }),
   exp: Type.Integer({ description: 'Unix seconds' }),
-  unionid: Type.Optional(Type.String())
+  unionid: Optional(Type.String())
 })
 
 const Inactive = Type.Object({ active: Type.Literal(false) })
