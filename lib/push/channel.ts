@@ -134,7 +134,7 @@ function eventOf(id: string, appid: string, message: PushMessage): Event {
     id,
     type: 'message.received',
     timestamp: createTime,
-    data: { appid, openid, msgType, ...(event !== undefined && { event }), createTime, raw },
+    data: { appid, openid, msgType, event, createTime, raw },
     content: contentHash,
     formerContent: id,
     lowPriority: true

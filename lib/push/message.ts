@@ -22,13 +22,13 @@ export interface PushMessage {
   /** The user it is about, or whoever sent it; empty where WeChat names none. */
   openid: string
   /** The user whom an event names in a field of its own. */
-  subject?: string
+  subject: string | undefined
   msgType: string
-  event?: string
+  event: string | undefined
   /** ISO 8601, UTC. */
   createTime: string
   /** MsgId where it has one. */
-  msgId?: string
+  msgId: string | undefined
   /** A hash of all that it says, the same at every try: 32 hex digits. */
   contentHash: string
   /** `FromUserName` and `ToUserName`, for a reply. */
@@ -88,11 +88,11 @@ export function readMessage(
   const msgId = textOf(raw, 'MsgId')
   return {
     openid: subject ?? from,
-    ...(subject !== undefined && { subject }),
+    subject,
     msgType,
-    ...(event !== '' && { event }),
+    event: event || undefined,
     createTime: new Date(seconds * 1000).toISOString(),
-    ...(MSG_ID.test(msgId) && { msgId }),
+    msgId: MSG_ID.test(msgId) ? msgId : undefined,
     contentHash: hashOf(exact, kind.startsWith(XPAY)),
     from,
     to: firstText(raw, 'ToUserName'),
