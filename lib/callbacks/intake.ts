@@ -22,7 +22,7 @@ import { type RefusedLog, refusedCallback, type Sighting } from './refused.ts'
 
 export interface Stored {
   verdict: CallbackVerdict
-  reason?: CallbackReason
+  reason?: CallbackReason | undefined
   /** The webhook-id, or what the quarantine knows it by: nothing of a person. */
   id?: string
 }
@@ -93,7 +93,7 @@ export class CallbackIntake {
     } catch (error) {
       cause = error
       const reason = reading && 'reason' in reading.finding ? reading.finding.reason : undefined
-      stored = { verdict: 'failed', ...(reason && { reason }) }
+      stored = { verdict: 'failed', reason }
     }
     const { verdict, reason, id } = stored
     this.#options.meters.callback(name, verdict, reason)
@@ -118,7 +118,7 @@ export class CallbackIntake {
    * A callback out of quarantine once more, by the clock of then and the settings of today. What settles it takes it
    * out; else it stays. Counts nothing. Throws NOT_FOUND, and where Redis is away.
    */
-  async retry(id: string): Promise<Pick<CallbackOutcome, 'verdict'> & { reason?: string; id?: string }> {
+  async retry(id: string): Promise<Pick<CallbackOutcome, 'verdict'> & { reason?: string | undefined; id?: string }> {
     const entry = await this.quarantine.find(id)
     if (entry === undefined) throw new ServiceError('NOT_FOUND', { message: 'Nothing is in quarantine under this id' })
     if (entry === 'unopenable') return { verdict: 'quarantined', reason: 'encryption-key' }

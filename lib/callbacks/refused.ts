@@ -18,13 +18,13 @@ export interface RefusedCallback {
   reason: string
   requestId: string
   /** As the path names them. */
-  mchid?: string
-  appid?: string
-  /** Absent where the body was not read. */
-  bytes?: number
-  sha256?: string
+  mchid: string | undefined
+  appid: string | undefined
+  /** undefined where the body was not read. */
+  bytes: number | undefined
+  sha256: string | undefined
   headers: Readonly<Record<string, string>>
-  query?: Readonly<Record<string, string>>
+  query: Readonly<Record<string, string>> | undefined
 }
 
 /** What is known of a callback beside its message. */
@@ -50,18 +50,25 @@ export function refusedCallback(
   door: CallbackChannel,
   { headers, query }: Pick<Callback, 'headers' | 'query'>,
   { requestId, mchid, appid, bytes, sha256, contentType }: Sighting,
-  { verdict, reason = verdict }: { verdict: string; reason?: string }
+  { verdict, reason = verdict }: { verdict: string; reason?: string | undefined }
 ): RefusedCallback {
   return {
-    ...{ door, verdict, reason, requestId },
-    ...(mchid !== undefined && OWNER.test(mchid) && { mchid }),
-    ...(appid !== undefined && OWNER.test(appid) && { appid }),
-    ...(bytes !== undefined && { bytes }),
-    ...(sha256 !== undefined && { sha256 }),
+    door,
+    verdict,
+    reason,
+    requestId,
+    mchid: ownerIn(mchid),
+    appid: ownerIn(appid),
+    bytes,
+    sha256,
     headers: { ...shown(headers, HEADERS), ...shown({ 'content-type': contentType }, ['content-type']) },
-    ...(door === 'push' && { query: shown(query, QUERY) })
+    query: door === 'push' ? shown(query, QUERY) : undefined
   }
 }
+
+/** A path may hold anything in its place. */
+const ownerIn = (text: string | undefined): string | undefined =>
+  text !== undefined && OWNER.test(text) ? text : undefined
 
 /** Those of `names` that are there once. */
 function shown(given: Readonly<Record<string, unknown>>, names: string[]): Record<string, string> {

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, pageFields } from '../../../_shared/lists.ts'
+import { Optional } from '../../../_shared/optional.ts'
 import { INTERNAL_PROBLEMS, problems, Time } from '../../../_shared/schemas.ts'
 
 const Texts = (names: string[]) =>
@@ -12,10 +13,10 @@ const Refused = Type.Object(
     verdict: Type.String({ description: 'refused, unknown-merchant, or quarantined: authentic, and kept' }),
     reason: Type.String({ description: 'what was wrong, in a word' }),
     requestId: Type.String({ description: 'by which the log has it' }),
-    mchid: Type.Optional(Type.String({ description: 'whose address it came to' })),
-    appid: Type.Optional(Type.String({ description: 'whose address it came to' })),
-    bytes: Type.Optional(Type.Integer({ description: 'of the body, where it was read' })),
-    sha256: Type.Optional(Type.String({ description: 'of the body, in hex' })),
+    mchid: Optional(Type.String({ description: 'whose address it came to' })),
+    appid: Optional(Type.String({ description: 'whose address it came to' })),
+    bytes: Optional(Type.Integer({ description: 'of the body, where it was read' })),
+    sha256: Optional(Type.String({ description: 'of the body, in hex' })),
     headers: Texts([
       'wechatpay-serial',
       'wechatpay-timestamp',
@@ -24,7 +25,7 @@ const Refused = Type.Object(
       'content-length',
       'user-agent'
     ]),
-    query: Type.Optional(Texts(['timestamp', 'nonce', 'encrypt_type']))
+    query: Optional(Texts(['timestamp', 'nonce', 'encrypt_type']))
   },
   { $id: 'RefusedCallback' }
 )
