@@ -129,7 +129,7 @@ function billPath({ kind, date }: BillRequest): string {
   return `${PATHS.bill}/${which}&bill_date=${encodeURIComponent(date)}&tar_type=GZIP`
 }
 
-/** WeChat takes no null: what there is not is left out. */
+/** What is undefined is left out of the JSON: WeChat takes no null. */
 function orderFields(order: OrderRecord, notifyUrl: string) {
   const { appid, mchid, openid, outTradeNo, description, totalFen, currency, attach, timeExpire } = order
   return {
@@ -137,8 +137,8 @@ function orderFields(order: OrderRecord, notifyUrl: string) {
     mchid,
     description,
     out_trade_no: outTradeNo,
-    ...(timeExpire !== undefined && { time_expire: toBeijingRfc3339(timeExpire) }),
-    ...(attach !== undefined && { attach }),
+    time_expire: timeExpire && toBeijingRfc3339(timeExpire),
+    attach,
     notify_url: notifyUrl,
     amount: { total: totalFen, currency },
     payer: { openid }
@@ -150,7 +150,7 @@ function refundFields(request: RefundRequest, notifyUrl: string) {
   return {
     ...(transactionId === undefined ? { out_trade_no: outTradeNo } : { transaction_id: transactionId }),
     out_refund_no: outRefundNo,
-    ...(reason !== undefined && { reason }),
+    reason,
     notify_url: notifyUrl,
     amount: { refund: amount, total, currency: 'CNY' }
   }

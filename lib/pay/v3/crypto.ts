@@ -25,8 +25,8 @@ export interface RequestV3 {
   method: 'GET' | 'POST'
   /** With its query, percent-encoded, exactly as it is sent; the host is not signed. */
   path: string
-  /** The very bytes that are sent; left out where none are. */
-  body?: string | Buffer
+  /** The very bytes that are sent; undefined where none are. */
+  body?: string | Buffer | undefined
   /** Unix seconds. WeChat refuses what is 5 minutes off. */
   timestamp: number
   /** Up to 32 letters or digits, new for every request. */

@@ -82,5 +82,5 @@ const malformed = (reason: string): PayNotice => ({ status: 'malformed', reason 
 /** For the log. What is not verified is shown only where it has the form of a serial. */
 function claimsOf({ serial = '', skewSeconds }: VerificationV3) {
   const isSerial = /^(?:PUB_KEY_ID_[0-9A-Za-z]{1,64}|[0-9A-F]{40})$/.test(serial)
-  return { ...(isSerial && { serial }), ...(skewSeconds !== undefined && { skewSeconds }) }
+  return { serial: isSerial ? serial : undefined, skewSeconds }
 }

@@ -6,7 +6,7 @@ import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import { makeNonce } from '../../util/ids.ts'
 import type { CredentialsV3 } from './credentials.ts'
-import { authorizationV3 } from './crypto.ts'
+import { authorizationV3, type RequestV3 } from './crypto.ts'
 import { type CallV3, readErrorBodyV3 } from './errors.ts'
 
 /** Without a User-Agent some of WeChat's APIs refuse. */
@@ -46,7 +46,7 @@ export class SenderV3 {
   send(credentials: CredentialsV3, { call, method, path, body: content }: OutgoingV3, attempt = 0): Promise<Incoming> {
     const { upstream, meters } = this.#options
     const body = content && JSON.stringify(content)
-    const request = { method, path, ...(body !== undefined && { body }) }
+    const request = { method, path, body }
     const type = body !== undefined && { 'content-type': 'application/json; charset=utf-8' }
     const headers = { ...this.#signed(credentials, request, 'application/json'), ...type }
     return observedCall(meters, meterNameV3(call), () => upstream.send({ ...request, headers }, attempt), outcomeOf)
@@ -66,18 +66,14 @@ export class SenderV3 {
     return observedCall(meters, meterNameV3(call, true), get, outcome)
   }
 
-  #signed(
-    credentials: CredentialsV3,
-    request: Pick<OutgoingV3, 'method' | 'path'> & { body?: string },
-    accept: string
-  ) {
+  #signed(credentials: CredentialsV3, request: Pick<RequestV3, 'method' | 'path' | 'body'>, accept: string) {
     const timestamp = Math.floor(this.#options.now() / 1000)
     return {
       ...HEADERS,
       accept,
       authorization: authorizationV3({ ...request, timestamp, nonce: makeNonce() }, credentials),
       // Answers are then signed with this key (docs/wechat/pay.md B5).
-      ...(credentials.publicKey && { 'wechatpay-serial': credentials.publicKey.id })
+      'wechatpay-serial': credentials.publicKey?.id
     }
   }
 }
