@@ -38,7 +38,7 @@ declare module 'fastify' {
 const UNLIMITED: Limits = { count: async () => {}, countPhoneCode: async () => {} }
 
 const refusal = (leftSeconds: number, message?: string) =>
-  new ServiceError('RATE_LIMITED', { retryAfterSeconds: leftSeconds, ...(message && { message }) })
+  new ServiceError('RATE_LIMITED', { retryAfterSeconds: leftSeconds, message })
 
 export default fp<Settings['rateLimit']>(
   async (app: FastifyInstance, { perMinute }) => {

@@ -72,7 +72,7 @@ export class OrderBook {
     if (isPaid(state))
       throw new ServiceError('PAY_REJECTED', {
         message: 'This order is already paid, so it cannot be closed; refund it instead',
-        ...(error.wechat && { wechat: error.wechat })
+        wechat: error.wechat
       })
     if (state !== 'CLOSED') throw error
   }

@@ -78,6 +78,6 @@ const unclear = ({ wechat, detail }: ServiceError): ServiceError =>
   new ServiceError('WECHAT_BUSY', {
     message:
       'It is not clear yet whether WeChat made this refund; repeat the same call in a while, never with another number',
-    ...(wechat && { wechat }),
-    ...(detail && { detail })
+    wechat,
+    detail
   })

@@ -122,7 +122,7 @@ export function asServiceErrorV3(call: CallV3, status: number, body: Buffer): Se
   const { error } = meaningV3(call, status, said?.code)
   const place = said?.field === undefined ? '' : `, field ${said.field}`
   return new ServiceError(error, {
-    ...(said && { wechat: { code: said.code, message: said.message } }),
+    wechat: said && { code: said.code, message: said.message },
     detail: `WeChat answered the ${call} call with ${said?.code ?? 'no code'} (HTTP ${status}${place})`,
     ...sentenceFor(call, said?.code)
   })
