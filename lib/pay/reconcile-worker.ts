@@ -16,9 +16,10 @@ const SHORTEST_SLEEP_MS = 20
 
 export interface ReconcileReport extends Watched {
   status: Checked['status']
-  /** An event was recorded that no callback had brought. */
-  found?: boolean
-  reason?: string
+  /** An event was recorded that no callback had brought; undefined where it is not settled. */
+  found: boolean | undefined
+  /** Why it failed. */
+  reason: string | undefined
 }
 
 export interface ReconcileWorkerOptions {
@@ -74,7 +75,7 @@ function reportOf(entry: Watched, checked: Checked): ReconcileReport {
   return {
     ...entry,
     status,
-    ...(status === 'settled' && { found: checked.found }),
-    ...(status === 'failed' && { reason: checked.reason })
+    found: status === 'settled' ? checked.found : undefined,
+    reason: status === 'failed' ? checked.reason : undefined
   }
 }
