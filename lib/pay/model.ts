@@ -49,19 +49,33 @@ export interface RefundRecord extends RefundRequest {
   createdAt: number
 }
 
+/** Fen. The payer may have paid less, by coupons. */
+export interface OrderAmount {
+  total: number
+  payerTotal: number | undefined
+  currency: string
+}
+
+/** By our record, which does not know what the payer paid. */
+export const recordedAmount = ({ totalFen, currency }: OrderRecord): OrderAmount => ({
+  total: totalFen,
+  payerTotal: undefined,
+  currency
+})
+
 /** An order as WeChat has it now. An unpaid one has neither transactionId nor openid. */
 export interface OrderStatus {
   api: ApiName
   appid: string
   mchid: string
   outTradeNo: string
-  transactionId?: string
+  transactionId: string | undefined
   state: OrderState
-  amount?: { total: number; payerTotal?: number; currency: string }
-  openid?: string
-  successTime?: string
-  attach?: string
-  bankType?: string
+  amount: OrderAmount | undefined
+  openid: string | undefined
+  successTime: string | undefined
+  attach: string | undefined
+  bankType: string | undefined
   /** WeChat's fields as they came. */
   raw: Readonly<Record<string, unknown>>
 }
@@ -100,7 +114,7 @@ export interface RefundStatus {
   transactionId: string
   state: RefundState
   amount: { total: number; refund: number }
-  successTime?: string
+  successTime: string | undefined
   raw: Readonly<Record<string, unknown>>
 }
 
@@ -173,8 +187,12 @@ const WECHAT_ID = /^[\w-]{1,64}$/
 export const isWechatId = (text: string): boolean => WECHAT_ID.test(text)
 
 /** A payment with everything that its event says. */
-export type Payment = Omit<OrderStatus, 'state'> &
-  Required<Pick<OrderStatus, 'transactionId' | 'amount' | 'openid' | 'successTime'>>
+export interface Payment extends Omit<OrderStatus, 'state'> {
+  transactionId: string
+  amount: OrderAmount
+  openid: string
+  successTime: string
+}
 
 /** A refund that came to something. */
 export type Refund = Omit<RefundStatus, 'state'> & { state: EventfulState }
@@ -189,13 +207,12 @@ export const refundEventId = (mchid: string, refundId: string, state: EventfulSt
  */
 export function paymentEvent(payment: Payment, orderKnown: boolean): Event {
   const { api, appid, mchid, openid, outTradeNo, transactionId, amount, successTime, attach, bankType, raw } = payment
-  const optional = { ...(attach !== undefined && { attach }), ...(bankType !== undefined && { bankType }) }
   const ids = { api, appid, mchid, openid, outTradeNo, transactionId }
   return {
     id: `pay_${mchid}_${transactionId}`,
     type: 'payment.succeeded',
     timestamp: successTime,
-    data: { ...ids, amount, successTime, ...optional, orderKnown, raw },
+    data: { ...ids, amount, successTime, attach, bankType, orderKnown, raw },
     content: [appid, outTradeNo, amount.total, amount.currency].join(' ')
   }
 }
@@ -215,7 +232,7 @@ export function refundEvent(refund: Refund, notifiedAt: string): Event {
     id: refundEventId(mchid, refundId, state),
     type: REFUND_TYPES[state],
     timestamp: successTime ?? notifiedAt,
-    data: { ...ids, amount: { total, refund: given }, ...(successTime !== undefined && { successTime }), raw },
+    data: { ...ids, amount: { total, refund: given }, successTime, raw },
     content: [outTradeNo, outRefundNo, given, total].join(' ')
   }
 }

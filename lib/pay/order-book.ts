@@ -3,7 +3,15 @@ import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfOrder } from './match.ts'
 import { type Merchants, withApp } from './merchants.ts'
-import { ifFound, isPaid, type OrderRecord, type OrderStatus, type PayApi, type PayApis } from './model.ts'
+import {
+  ifFound,
+  isPaid,
+  type OrderRecord,
+  type OrderStatus,
+  type PayApi,
+  type PayApis,
+  recordedAmount
+} from './model.ts'
 import type { Orders } from './records.ts'
 import { type MerchantHint, resolveMerchant } from './resolve-merchant.ts'
 import type { WatchList } from './watch-list.ts'
@@ -60,9 +68,8 @@ export class OrderBook {
     const status = await ifFound(api.query(merchant, outTradeNo))
     const mismatch = status && mismatchOfOrder(record, status, merchant.appids)
     if (mismatch) throw mismatchError('order', mismatch)
-    const answer = status ?? { state: 'NOTPAY' as const }
-    const state = await this.#options.orders.advance(merchant.mchid, outTradeNo, answer.state)
-    return { ...knownOf(record), ...answer, api: record.api, state }
+    const state = await this.#options.orders.advance(merchant.mchid, outTradeNo, status?.state ?? 'NOTPAY')
+    return { ...viewOf(record, status), state }
   }
 
   /** What is paid cannot be closed; which code says so differs by api and age (docs/wechat/pay.md F). */
@@ -78,7 +85,18 @@ export class OrderBook {
   }
 }
 
-/** WeChat says little of what is not paid. */
-function knownOf({ appid, mchid, outTradeNo, openid, attach, totalFen, currency }: OrderRecord) {
-  return { appid, mchid, outTradeNo, amount: { total: totalFen, currency }, openid, ...(attach && { attach }) }
+/** WeChat says little of what is not paid: our record, which does not contradict it, has the rest. */
+function viewOf(record: OrderRecord, status: OrderStatus | undefined): Omit<OrderView, 'state'> {
+  const { api, appid, mchid, outTradeNo } = record
+  return {
+    api,
+    appid,
+    mchid,
+    outTradeNo,
+    transactionId: status?.transactionId,
+    amount: status?.amount ?? recordedAmount(record),
+    openid: status?.openid ?? record.openid,
+    successTime: status?.successTime,
+    attach: status?.attach ?? record.attach
+  }
 }

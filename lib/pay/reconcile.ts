@@ -18,6 +18,7 @@ import {
   paymentEvent,
   type RefundRecord,
   type RefundStatus,
+  recordedAmount,
   refundEvent
 } from './model.ts'
 import { endMsOf, type Orders, type RefundRecords } from './records.ts'
@@ -119,18 +120,17 @@ async function recordPayment(order: OrderRecord, status: OrderStatus, options: R
  * Of an order that is refunded by now APIv2 promises no more than its number: our record has the rest
  * (docs/wechat/pay.md A5).
  */
-function paymentOf({ api, openid, totalFen, currency }: OrderRecord, status: OrderStatus, nowMs: number) {
+function paymentOf(order: OrderRecord, status: OrderStatus, nowMs: number): Payment | undefined {
   const { transactionId } = status
   if (transactionId === undefined || !isWechatId(transactionId)) return undefined
-  const payment: Payment = {
-    amount: { total: totalFen, currency },
-    openid,
-    successTime: new Date(nowMs).toISOString(),
+  return {
     ...status,
-    api,
-    transactionId
+    api: order.api,
+    transactionId,
+    amount: status.amount ?? recordedAmount(order),
+    openid: status.openid ?? order.openid,
+    successTime: status.successTime ?? new Date(nowMs).toISOString()
   }
-  return payment
 }
 
 async function checkRefund(refund: RefundRecord, options: ReconcileOptions): Promise<Finding> {

@@ -43,6 +43,9 @@ export function refundStateOfV2(refundStatus: string): RefundState | undefined {
 /** An empty element is as good as none: WeChat does not sign it either. */
 export const fieldOf = (fields: Fields, name: string): string => fields.get(name) ?? ''
 
+/** The same of a field that may be absent. */
+const optionalOf = (fields: Fields, name: string): string | undefined => fields.get(name) || undefined
+
 /**
  * Every field as it came, but for `sign`. The signed string does not show where a value ends, and attach may be the
  * payer's text: who knows a sign can spell other fields that fit it, so it must not travel on with events and logs.
@@ -89,10 +92,10 @@ export function readOrderV2(fields: Fields, outTradeNo: string): { status: 'orde
   const order = {
     ...orderFactsOf(fields),
     state,
-    ...(amount && { amount }),
-    ...(successTime && { successTime }),
-    ...given('transactionId', fieldOf(fields, 'transaction_id')),
-    ...given('openid', fieldOf(fields, 'openid'))
+    amount,
+    successTime,
+    transactionId: optionalOf(fields, 'transaction_id'),
+    openid: optionalOf(fields, 'openid')
   }
   return { status: 'order', order }
 }
@@ -103,8 +106,8 @@ function orderFactsOf(fields: Fields) {
     appid: fieldOf(fields, 'appid'),
     mchid: fieldOf(fields, 'mch_id'),
     outTradeNo: fieldOf(fields, 'out_trade_no'),
-    ...given('attach', fieldOf(fields, 'attach')),
-    ...given('bankType', fieldOf(fields, 'bank_type')),
+    attach: optionalOf(fields, 'attach'),
+    bankType: optionalOf(fields, 'bank_type'),
     raw: rawOf(fields)
   }
 }
@@ -115,11 +118,8 @@ function amountOf(fields: Fields): OrderStatus['amount'] | undefined {
   const cash = fieldOf(fields, 'cash_fee')
   if (!FEN.test(total)) return undefined
   const currency = fieldOf(fields, 'fee_type') || 'CNY'
-  return { total: Number(total), ...(FEN.test(cash) && { payerTotal: Number(cash) }), currency }
+  return { total: Number(total), payerTotal: FEN.test(cash) ? Number(cash) : undefined, currency }
 }
-
-const given = <K extends string>(name: K, value: string): { [name in K]?: string } =>
-  (value === '' ? {} : { [name]: value }) as { [name in K]?: string }
 
 /** What coupons leave of the amounts is not said here. */
 export type RefundFactsV2 = Omit<RefundStatus, 'api' | 'mchid' | 'raw'>
@@ -149,7 +149,7 @@ export function readRefundV2(
     refundId: own('refund_id'),
     state: known ?? 'PROCESSING',
     amount: { total: Number(fieldOf(fields, 'total_fee')), refund: Number(own('refund_fee')) },
-    ...(succeededAt !== undefined && { successTime: succeededAt })
+    successTime: succeededAt
   }
   const { outTradeNo, transactionId, outRefundNo, refundId, amount } = refund
   const rules: [field: string, isRight: boolean][] = [

@@ -37,13 +37,13 @@ export function readOrderV3(body: Buffer, { mchid }: { mchid: string }): AnswerV
     appid: fields.text('appid'),
     mchid: fields.oneOf('mchid', [mchid]),
     outTradeNo: fields.text('out_trade_no'),
-    ...(fields.has('transaction_id') && { transactionId: fields.id('transaction_id') }),
+    transactionId: fields.optionalId('transaction_id'),
     state: fields.oneOf('trade_state', ORDER_STATES),
-    ...(fields.has('amount.total') && { amount: readAmount(fields) }),
-    ...(fields.has('payer.openid') && { openid: fields.text('payer.openid') }),
-    ...(fields.has('success_time') && { successTime: fields.time('success_time') }),
-    ...(fields.has('attach') && { attach: fields.text('attach') }),
-    ...(fields.has('bank_type') && { bankType: fields.text('bank_type') }),
+    amount: fields.has('amount.total') ? readAmount(fields) : undefined,
+    openid: fields.optionalText('payer.openid'),
+    successTime: fields.optionalTime('success_time'),
+    attach: fields.optionalText('attach'),
+    bankType: fields.optionalText('bank_type'),
     raw
   }))
 }

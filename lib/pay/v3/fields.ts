@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { fromRfc3339 } from '../../util/beijing-time.ts'
 import { isPlainObject, readJsonObject } from '../../util/json.ts'
-import { isWechatId, type PayNotice } from '../model.ts'
+import { isWechatId, type OrderAmount, type PayNotice } from '../model.ts'
 
 export type JsonFields = Readonly<Record<string, unknown>>
 
@@ -87,6 +87,23 @@ export class FieldReader {
   time(place: string): string {
     return this.#note(place, fromRfc3339(this.text(place)), '')
   }
+
+  /** As `text`, and the next ones as `id`, `fen` and `time`; undefined where the field is absent. */
+  optionalText(place: string): string | undefined {
+    return this.has(place) ? this.text(place) : undefined
+  }
+
+  optionalId(place: string): string | undefined {
+    return this.has(place) ? this.id(place) : undefined
+  }
+
+  optionalFen(place: string): number | undefined {
+    return this.has(place) ? this.fen(place) : undefined
+  }
+
+  optionalTime(place: string): string | undefined {
+    return this.has(place) ? this.time(place) : undefined
+  }
 }
 
 /** Why a message is not what it should be: `reason` is the place of the fault, such as `amount.total`, or `body`. */
@@ -98,11 +115,11 @@ export interface MalformedV3 {
 /**
  * The order's amount, and what the payer paid, which can be less by coupons. WeChat's default is CNY, in requests too.
  */
-export function readAmount(fields: FieldReader): { total: number; payerTotal?: number; currency: string } {
+export function readAmount(fields: FieldReader): OrderAmount {
   return {
     total: fields.fen('amount.total'),
-    ...(fields.has('amount.payer_total') && { payerTotal: fields.fen('amount.payer_total') }),
-    currency: fields.has('amount.currency') ? fields.text('amount.currency') : 'CNY'
+    payerTotal: fields.optionalFen('amount.payer_total'),
+    currency: fields.optionalText('amount.currency') ?? 'CNY'
   }
 }
 

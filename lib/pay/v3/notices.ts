@@ -72,9 +72,9 @@ export function readNoticeV3(body: Buffer, apiV3Key: KeyObject): PayNotice {
 
 function readEnvelope(fields: FieldReader): EnvelopeV3 {
   const eventType = fields.text('event_type')
-  // Not for recognising repeats, as it may change.
-  if (fields.has('id')) fields.text('id')
-  return { eventType, createTime: fields.has('create_time') ? fields.time('create_time') : undefined }
+  // For its form alone: repeats are not recognised by it, as it may change.
+  fields.optionalText('id')
+  return { eventType, createTime: fields.optionalTime('create_time') }
 }
 
 const malformed = (reason: string): PayNotice => ({ status: 'malformed', reason })

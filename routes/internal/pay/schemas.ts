@@ -1,5 +1,6 @@
 /** What the calls of the merchant's backend about orders, refunds and bills have in common. */
 import { Type } from '@sinclair/typebox'
+import { Optional } from '../../_shared/optional.ts'
 import { INTERNAL_PROBLEMS, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
 import { StringEnum } from '../../_shared/string-enum.ts'
 
@@ -44,7 +45,7 @@ export const PayHint = Type.Object(
 
 export const PaidAmount = Type.Object({
   total: Type.Integer({ description: 'fen of the order: compare this' }),
-  payerTotal: Type.Optional(Type.Integer({ description: 'fen that the payer paid: less, by coupons' })),
+  payerTotal: Optional(Type.Integer({ description: 'fen that the payer paid: less, by coupons' })),
   currency: Type.String({ description: 'CNY' })
 })
 export const RefundAmount = Type.Object({

@@ -358,10 +358,10 @@ function sameFacts(a: PayNotice, b: PayNotice): boolean {
   return facts(a) === facts(b)
 }
 
-/** What the event of a notice says. */
+/** What the event of a notice says, as it is recorded. */
 function factsOf(notice: PayNotice): Record<string, unknown> {
   if (notice.status !== 'event') throw new Error(`no event: ${notice.status}`)
-  return { ...notice.event(true, '').data }
+  return JSON.parse(JSON.stringify(notice.event(true, '').data))
 }
 
 /** What the vectors call it. */

@@ -326,8 +326,8 @@ function eventOf(notice: PayNotice): Event {
   return notice.event(true, '')
 }
 
-/** What the event of a notice says. */
-const factsOf = (notice: PayNotice): Record<string, unknown> => ({ ...eventOf(notice).data })
+/** What the event of a notice says, as it is recorded. */
+const factsOf = (notice: PayNotice): Record<string, unknown> => JSON.parse(JSON.stringify(eventOf(notice).data))
 
 const rawOf = (notice: PayNotice): unknown => (notice.status === 'event' ? factsOf(notice).raw : undefined)
 

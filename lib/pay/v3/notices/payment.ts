@@ -32,8 +32,8 @@ export function readPaymentV3(raw: JsonFields): { status: 'payment'; payment: Pa
     transactionId: fields.id('transaction_id'),
     amount: readAmount(fields),
     successTime: fields.time('success_time'),
-    ...(fields.has('attach') && { attach: fields.text('attach') }),
-    ...(fields.has('bank_type') && { bankType: fields.text('bank_type') }),
+    attach: fields.optionalText('attach'),
+    bankType: fields.optionalText('bank_type'),
     raw
   }
   return fields.fault === undefined ? { status: 'payment', payment } : { status: 'malformed', reason: fields.fault }

@@ -43,7 +43,7 @@ export function readRefundV3(
     refundId: fields.id('refund_id'),
     state,
     amount: { total: fields.fen('amount.total'), refund: fields.fen('amount.refund') },
-    ...(state === 'SUCCESS' && fields.has('success_time') && { successTime: fields.time('success_time') }),
+    successTime: state === 'SUCCESS' ? fields.optionalTime('success_time') : undefined,
     raw
   }
   const fault = fields.fault ?? (refund.amount.refund > refund.amount.total ? 'amount.refund' : undefined)

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { Optional } from '../../../_shared/optional.ts'
 import { Appid, NoBody, Openid, problems, Time } from '../../../_shared/schemas.ts'
 import { StringEnum } from '../../../_shared/string-enum.ts'
 import { Api, Fen, Mchid, OutTradeNo, PAY_PROBLEMS, PaidAmount, PayHint, PlainText } from '../schemas.ts'
@@ -94,12 +95,12 @@ export const FindOrderSchema = {
         appid: Type.String(),
         mchid: Type.String(),
         outTradeNo: Type.String(),
-        transactionId: Type.Optional(Type.String({ description: "WeChat's number of the payment" })),
+        transactionId: Optional(Type.String({ description: "WeChat's number of the payment" })),
         state: State,
-        amount: Type.Optional(PaidAmount),
-        openid: Type.Optional(Type.String()),
-        successTime: Type.Optional(Time),
-        attach: Type.Optional(Type.String())
+        amount: Optional(PaidAmount),
+        openid: Optional(Type.String()),
+        successTime: Optional(Time),
+        attach: Optional(Type.String())
       },
       {
         $id: 'Order',

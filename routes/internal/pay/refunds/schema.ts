@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { Optional } from '../../../_shared/optional.ts'
 import { problems, Time } from '../../../_shared/schemas.ts'
 import { StringEnum } from '../../../_shared/string-enum.ts'
 import { Fen, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PayHint, PlainText, RefundAmount } from '../schemas.ts'
@@ -15,7 +16,7 @@ const Refund = Type.Object(
         'ABNORMAL waits for a person in the merchant platform'
     }),
     amount: RefundAmount,
-    successTime: Type.Optional(Time)
+    successTime: Optional(Time)
   },
   {
     $id: 'Refund',
