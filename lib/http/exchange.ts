@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
-import type { Deadline } from './deadline.ts'
+import type { Deadline } from '../util/deadline.ts'
 import { onceConnectionIsKnown, watchSending } from './send-queue.ts'
 
 /** No whole answer of WeChat's is larger, images included. */

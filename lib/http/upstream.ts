@@ -5,8 +5,8 @@
 import { Readable } from 'node:stream'
 import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
+import { Deadline } from '../util/deadline.ts'
 import { type Connections, openConnections } from './connections.ts'
-import { Deadline } from './deadline.ts'
 import { type Exchange, type Incoming, OpenAnswer, type OpenIncoming, type Outgoing, WholeAnswer } from './exchange.ts'
 import { type ProxySettings, proxyVerdict } from './proxy.ts'
 

@@ -2,7 +2,6 @@
  * Refund notices of APIv2, which nobody signed: WeChat is asked whether it says the same. What it could not confirm at
  * once waits in a BullMQ queue, until any worker has it confirmed.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Job, JobsOptions } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Stored } from '../callbacks/intake.ts'
@@ -13,6 +12,7 @@ import type { Durability } from '../redis/durability.ts'
 import { LazyQueue } from '../redis/queue.ts'
 import { QueueWorker, type Worker } from '../redis/worker.ts'
 import type { Merchant } from '../settings/model.ts'
+import { withTimeout } from '../util/timeout.ts'
 import type { ConfirmRefund } from './channel.ts'
 import type { Ledger } from './ledger.ts'
 import { isSameRefund, mismatchOf } from './match.ts'
@@ -80,13 +80,7 @@ export class RefundConfirmations {
    */
   readonly confirmSoon: ConfirmRefund = async (refund, merchant, callback) => {
     const { owner: mchid, body } = callback
-    const deadline = new AbortController()
-    const late: Confirmation = { status: 'open', cause: 'late' }
-    const soon = async (asked: Promise<Confirmation>) => {
-      const slow = pause(CONFIRM_MS, late, { signal: deadline.signal }).catch(() => late)
-      return Promise.race([asked, slow]).finally(() => deadline.abort())
-    }
-    return this.#find(refund, merchant, soon, (id) => this.#add({ id, mchid, body }))
+    return this.#find(refund, merchant, inASecond, (id) => this.#add({ id, mchid, body }))
   }
 
   /** For stored notices: with as much time as WeChat needs. */
@@ -107,7 +101,7 @@ export class RefundConfirmations {
   async #find(
     refund: UnsignedRefund,
     merchant: Merchant,
-    inTime: (asked: Promise<Confirmation>) => Promise<Confirmation>,
+    waitFor: (asked: Promise<Confirmation>) => Promise<Confirmation>,
     store: (id: string) => Promise<void>
   ): Promise<Finding> {
     const { orders, apis, ledger, now } = this.#options
@@ -120,7 +114,7 @@ export class RefundConfirmations {
     if (foreign !== undefined) return keep(foreign)
     const [order, confirmation] = await Promise.all([
       orders.find(mchid, refund.outTradeNo),
-      inTime(askAbout(refund, withApp(merchant, appid), apis))
+      waitFor(askAbout(refund, withApp(merchant, appid), apis))
     ])
     const mismatch = mismatchOf(said, { mchid, appids: merchant.appids, order })
     if (mismatch !== undefined) return keep(mismatch)
@@ -146,6 +140,9 @@ type Confirmation =
   | { status: 'contradicted'; reason: 'unknown-refund' | 'other-content' }
   /** WeChat cannot be asked now, or does not yet say what its notice says. */
   | { status: 'open'; cause: string }
+
+const inASecond = async (asked: Promise<Confirmation>): Promise<Confirmation> =>
+  (await withTimeout(asked, CONFIRM_MS)) ?? { status: 'open', cause: 'late' }
 
 /** Asks by each api that this merchant has, until one knows the refund. Never throws. */
 async function askAbout(notice: UnsignedRefund, merchant: Merchant, apis: PayApis): Promise<Confirmation> {

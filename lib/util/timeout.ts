@@ -1,9 +1,10 @@
 /** Waiting with an end. */
-import { setTimeout as pause } from 'node:timers/promises'
+import { Deadline } from './deadline.ts'
 
-/** Waits for `promise`, but no longer than `timeoutMs`. Throws what it is rejected with in time. */
-export async function withTimeout(promise: Promise<void>, timeoutMs: number): Promise<void> {
-  const done = new AbortController()
-  const over = pause(timeoutMs, undefined, { signal: done.signal }).catch(() => undefined)
-  await Promise.race([promise, over]).finally(() => done.abort())
+/** What `promise` resolves to, or undefined after `timeoutMs`. Throws what it is rejected with in time. */
+export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
+  const deadline = new Deadline(timeoutMs)
+  const { promise: over, resolve } = Promise.withResolvers<undefined>()
+  deadline.whenOver(() => resolve(undefined))
+  return Promise.race([promise, over]).finally(() => deadline.stop())
 }
