@@ -1,7 +1,6 @@
 /**
  * Which events are not delivered yet, by when they were recorded: BullMQ keeps them in three places, each in an order
- * of its own. Written beside the queue, not with it, so an entry may be stale; it is then seen by its job and
- * forgotten.
+ * of its own. A worker ends jobs without it, so an entry may be stale; it is then seen by its job and forgotten.
  */
 import type { Redis } from 'ioredis'
 import { type EventKeys, eventKeys } from '../redis/keys.ts'
@@ -33,11 +32,6 @@ export class PendingIndex {
 
   add(jobId: string, recordedAtMs: number): Promise<unknown> {
     return this.#redis.zadd(this.#keys.pending, recordedAtMs, jobId)
-  }
-
-  /** For an entry whose job was never made. */
-  remove(jobId: string): Promise<unknown> {
-    return this.#redis.zrem(this.#keys.pending, jobId)
   }
 
   /** Forgets the entry where its job has ended, or is not there though it is time. */

@@ -105,21 +105,22 @@ t.test('a Redis that is away at the start is asked when it comes', async (t) => 
 t.test('a connection that breaks between the write and its confirmation is no success', async (t) => {
   const redis = await start(t, ALWAYS)
   const { app, secrets } = await build(t, { env: FSYNC, redis })
-  const zadd = app.redis.zadd.bind(app.redis)
+  answers(t, await notify(app, signed(payment(), secrets.apiV2Key)), 200)
+  const evalsha = app.redis.evalsha.bind(app.redis) as (...args: unknown[]) => Promise<unknown>
   let broken = false
-  app.redis.zadd = (async (...args: Parameters<typeof zadd>) => {
-    const added = await zadd(...args)
-    if (!broken) {
+  app.redis.evalsha = (async (...args: unknown[]) => {
+    const answer = await evalsha(...args)
+    if (!broken && args.some((arg) => String(arg).includes(':webhook:de:'))) {
       broken = true
       app.redis.disconnect(true)
       await once(app.redis, 'ready')
     }
-    return added
-  }) as typeof zadd
+    return answer
+  }) as typeof app.redis.evalsha
   const body = signed(payment(), secrets.apiV2Key)
   answers(t, await notify(app, body), 503)
   answers(t, await notify(app, body), 200)
-  t.equal((await eventsIn(app)).length, 1)
+  t.equal((await eventsIn(app)).length, 2)
 })
 
 t.test('appendfsync everysec is taken where Redis says when it has written, else refused', async (t) => {

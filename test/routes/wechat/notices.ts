@@ -80,8 +80,8 @@ export async function remember(app: FastifyInstance, change: object = {}): Promi
 }
 
 /**
- * The names of all keys of this gateway, except the queue's own keys, the list of refused callbacks, and the readiness
- * probe.
+ * The names of all keys of this gateway, except the queue's own keys, the list of refused callbacks, and what is
+ * written beside requests: the readiness probe, and the lists of certificates.
  */
 export async function keysOf(app: FastifyInstance): Promise<string[]> {
   const prefix = app.keys.eventQueue.split(':')[0]
@@ -90,7 +90,7 @@ export async function keysOf(app: FastifyInstance): Promise<string[]> {
     .filter(
       (name) =>
         !/:webhook:(meta|id|events|marker|stalled-check)$|:\{events\}:waiting$/.test(name) &&
-        !/:\{callbacks\}:refused$|:\{ready-\d+\}$/.test(name)
+        !/:\{callbacks\}:refused$|:\{ready-\d+\}$|:certificates:/.test(name)
     )
     .sort()
 }
