@@ -1,25 +1,40 @@
 /** Commands of one turn of the event loop leave in one write. */
 import type { Redis } from 'ioredis'
 
+type Piece = string | Buffer
+
 /**
  * Without it each command would be one call of the system here, and one read at Redis. ioredis' auto-pipelining joins
- * them as well, but its bookkeeping for a command takes longer than the command itself.
+ * them as well, but its bookkeeping for a command takes longer than the command itself; and a corked socket makes an
+ * object for each piece.
  */
 export function writeTogether(redis: Redis): void {
-  const send = redis.sendCommand.bind(redis)
-  let isCorked = false
+  redis.on('connect', () => joinWrites(redis.stream))
+}
 
-  redis.sendCommand = (command, stream) => {
-    if (!isCorked && redis.status === 'ready') cork(redis.stream)
-    return send(command, stream)
+function joinWrites(connection: Redis['stream']): void {
+  const write = connection.write.bind(connection) as (piece: Piece) => boolean
+  const end = connection.end.bind(connection) as () => typeof connection
+  let pieces: Piece[] = []
+
+  function flush(): void {
+    const written = pieces
+    pieces = []
+    if (written.length > 0 && connection.writable) write(joined(written))
   }
 
-  function cork(connection: Redis['stream']): void {
-    isCorked = true
-    connection.cork()
-    setImmediate(() => {
-      isCorked = false
-      connection.uncork()
-    })
+  connection.write = (piece: Piece) => {
+    if (pieces.length === 0) setImmediate(flush)
+    pieces.push(piece)
+    return true
   }
+  connection.end = () => {
+    flush()
+    return end()
+  }
+}
+
+function joined(pieces: readonly Piece[]): Piece {
+  if (pieces.every((piece) => typeof piece === 'string')) return pieces.join('')
+  return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)))
 }
