@@ -5,6 +5,7 @@
 import type { JobsOptions } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { type EventKeys, eventKeys } from '../redis/keys.ts'
+import { MOST_PROGRESS_NOTES } from '../redis/queue.ts'
 import { CALL_IF_TYPE, defineScript, runScript } from '../redis/script.ts'
 import {
   DELIVERED_LIFE_SECONDS,
@@ -79,7 +80,10 @@ for n = 0, (#ARGV - 1) / ${ARGUMENTS} - 1 do
   local key, at = ${COMMON_KEYS} + 2 * n, 1 + ${ARGUMENTS} * n
   answers[n + 1] = add(KEYS[key + 1], KEYS[key + 2], unpack(ARGV, at + 1, at + ${ARGUMENTS}))
 end
-if isNew and not isHeldBack() then redis.call('ZADD', KEYS[6], 0, '0') end
+if isNew then
+  redis.call('HSETNX', KEYS[4], 'opts.maxLenEvents', ${MOST_PROGRESS_NOTES})
+  if not isHeldBack() then redis.call('ZADD', KEYS[6], 0, '0') end
+end
 return answers`
 )
 

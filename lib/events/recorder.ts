@@ -37,7 +37,6 @@ export class EventRecorder {
    * when it throws, nobody knows, and the sender has to come again.
    */
   async record(event: Event): Promise<RecordOutcome> {
-    await this.#queue.open()
     const { id, type, timestamp, data, content, formerContent = content, lowPriority = false } = event
     const stem = stemOf(id, content)
     const jobId = stem + randomBytes(3).toString('hex')

@@ -3,7 +3,7 @@ import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 
 /** BullMQ notes each step of each job in a stream that nobody here reads. */
-const MOST_PROGRESS_NOTES = 100
+export const MOST_PROGRESS_NOTES = 100
 
 export class LazyQueue<T> {
   readonly #redis: Redis

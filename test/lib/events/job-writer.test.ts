@@ -118,6 +118,7 @@ t.test('jobs of one turn go in one call, each with its own answer', async (t) =>
     { value: 'msg_1.1' }
   ])
   t.same(await redis.lrange(key('wait'), 0, -1), ['pay_1.1', 'pay_0.before'])
+  t.equal(await redis.hget(key('meta'), 'opts.maxLenEvents'), '100', 'so many notes of progress a worker may leave')
 })
 
 t.test('more than one call takes loses none', async (t) => {
