@@ -2,9 +2,9 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { build } from '../../helper.ts'
+import { faceOf } from './faces.ts'
 import {
   eventsIn,
-  faceOf,
   PLAIN,
   type Push,
   plainPush,

@@ -5,13 +5,13 @@ import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { API_KEY, APPID, build, logIn, OTHER_APPID } from '../../helper.ts'
+import { faceOf } from './faces.ts'
 import {
   type Answer,
   answers,
   eventMessage,
   eventsIn,
   type Fields,
-  faceOf,
   nowSeconds,
   OPENID,
   PLAIN,

@@ -5,13 +5,13 @@ import t from 'tap'
 import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { API_KEY, APPID, build, type Environment } from '../../helper.ts'
+import { faceOf } from './faces.ts'
 import {
   AES_KEY,
   answers,
   encrypt,
   eventMessage,
   eventsIn,
-  faceOf,
   GH,
   nowSeconds,
   OPENID,

@@ -4,6 +4,7 @@ import { Forgery } from '../../../sandbox/acts/push-forgery.ts'
 import { MESSAGE_KINDS } from '../../../sandbox/acts/push-message.ts'
 import { type PushDelivery, type PushInput, type PushResult, startSandbox } from '../../../sandbox/index.ts'
 import { APPID, build, type Environment, OTHER_APPID } from '../../helper.ts'
+import { faceOf } from './faces.ts'
 import { AES_KEY, eventsIn, GH, OPENID, PLAIN, SAFE, TOKEN } from './pushes.ts'
 
 const DELIVERING = { ROLES: 'api,worker' }
@@ -23,11 +24,8 @@ async function world(t: Test, env: Environment) {
   return { ...gateway, origin, push }
 }
 
-/** Everything that a caller sees, except what differs at every request. */
-function faceOf({ status, headers, body }: PushDelivery): string {
-  const { date: _, 'x-request-id': __, ...others } = headers
-  return JSON.stringify([status, body, others])
-}
+/** As WeChat sees it. */
+const faceAt = ({ status: statusCode, headers, body }: PushDelivery) => faceOf({ statusCode, headers, body })
 
 /** Why WeChat would send again, for each delivery; undefined where it would not. */
 const problemsOf = ({ deliveries }: PushResult) => deliveries.map(({ problem, error }) => error ?? problem)
@@ -101,7 +99,7 @@ t.test('every forgery is refused with one face, and leaves nothing behind', asyn
   const refuse = async (input: Partial<PushInput>, name: string) => {
     const [delivery] = (await push(input)).deliveries
     t.match(delivery, { status: 403, body: 'refused', accepted: false }, name)
-    faces.add(faceOf(delivery as PushDelivery))
+    faces.add(faceAt(delivery as PushDelivery))
   }
   for (const format of FORMATS) {
     for (const mode of ['compatible', 'safe'] as const) {
@@ -137,7 +135,7 @@ t.test('in plain mode too, and a query is good for one message only', async (t) 
   const refuse = async (input: Partial<PushInput>, name: string) => {
     const [delivery] = (await push({ mode: 'plain', ...input })).deliveries
     t.match(delivery, { status: 403, body: 'refused', accepted: false }, name)
-    faces.add(faceOf(delivery as PushDelivery))
+    faces.add(faceAt(delivery as PushDelivery))
   }
   for (const format of FORMATS) {
     for (const forgery of ['token', 'signature', 'no-signature', 'repeated-parameters', 'doctype'] as const)
@@ -170,7 +168,7 @@ t.test('a forged URL check is refused with one face', async (t) => {
   for (const forgery of ['token', 'signature', 'no-signature', 'repeated-parameters'] as const) {
     const { deliveries } = await push({ kind: 'url_check', forgery })
     t.match(deliveries, [{ status: 403, body: 'refused', accepted: false }], forgery)
-    for (const delivery of deliveries) faces.add(faceOf(delivery))
+    for (const delivery of deliveries) faces.add(faceAt(delivery))
   }
   t.equal(faces.size, 1)
   t.match((await push({ kind: 'url_check' })).deliveries, [{ accepted: true }])

@@ -11,6 +11,7 @@ import { settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { APPID, build, OTHER_APPID } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
+import { faceOf } from './faces.ts'
 import {
   AES_KEY,
   answers,
@@ -18,7 +19,6 @@ import {
   encryptBytes,
   eventMessage,
   eventsIn,
-  faceOf,
   GH,
   JSON_TYPE,
   nowSeconds,

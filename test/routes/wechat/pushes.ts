@@ -145,12 +145,6 @@ export function answers(t: Test, answer: Answer, status: number, body: string, c
 
 export const succeeds = (t: Test, answer: Answer): void => answers(t, answer, 200, 'success')
 
-/** Everything that a caller sees, except what differs at every request. */
-export function faceOf({ statusCode, body, headers }: Answer): string {
-  const { date: _, 'x-request-id': __, ...others } = headers
-  return JSON.stringify([statusCode, body, others])
-}
-
 export interface RecordedEvent {
   id: string
   type: string
