@@ -68,6 +68,15 @@ export function notify(app: FastifyInstance, payload: string | Buffer, { headers
 
 export type Answer = Awaited<ReturnType<typeof notify>>
 
+/** Sends `times` callbacks at once, to two instances by turns. */
+export function atOnce<Result>(
+  times: number,
+  [one, other]: readonly [FastifyInstance, FastifyInstance],
+  send: (app: FastifyInstance) => Promise<Result>
+): Promise<Result[]> {
+  return Promise.all(Array.from({ length: times }, (_, index) => send(index % 2 === 0 ? one : other)))
+}
+
 export function answers(t: Test, answer: Answer, status: number, body = status === 200 ? SUCCESS : FAIL): void {
   t.equal(answer.statusCode, status)
   t.equal(answer.body, body)
@@ -148,6 +157,12 @@ export async function counted(t: Test, { app, logs }: World, expected: Counts, u
   t.same(tally(listed), { ...Object.fromEntries(refusals), ...unread }, 'listed')
   t.same(tally(verdictsIn(logs())), tally(Object.entries(expected).flatMap(spread)), 'logged')
   t.notMatch(logs(), /oUpF8uMuAJO|from-the-payer|bank card|招商银行|ciphertext|req_info[^"]/, 'without content')
+}
+
+/** The callbacks that these instances counted together, as `door verdict reason`. */
+export async function countedBy(instances: readonly FastifyInstance[]): Promise<Counts> {
+  const counts = await Promise.all(instances.map((app) => valuesOf(app, 'callbacks_total')))
+  return tally(counts.flatMap(Object.entries).flatMap(([kind, times]) => Array<string>(times).fill(kind)))
 }
 
 /** A callback without a verdict, because Redis is down, has a line without one. */

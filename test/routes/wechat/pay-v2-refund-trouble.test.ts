@@ -8,7 +8,19 @@ import { startRedis } from '../../../tools/redis.ts'
 import { MCHID } from '../../helper.ts'
 import { ORDER } from '../internal/order.ts'
 import { valuesOf } from '../metrics.ts'
-import { answeredBy, answers, counted, FAIL, keysOf, NO_WORKER, redisTroubles, SUCCESS, XML } from './notices.ts'
+import {
+  answeredBy,
+  answers,
+  atOnce,
+  counted,
+  countedBy,
+  FAIL,
+  keysOf,
+  NO_WORKER,
+  redisTroubles,
+  SUCCESS,
+  XML
+} from './notices.ts'
 import { buildRefund, OUT_REFUND_NO, refundEvents, tell, unconfirmed } from './refund-notices.ts'
 import { closingDoor, postTooMuch } from './wire.ts'
 
@@ -18,17 +30,14 @@ const REFUNDED = { outRefundNo: OUT_REFUND_NO, times: 0 }
 t.test('row 3: twenty notices of one refund at once, over two instances, are one event', async (t) => {
   const { app, another, pay, sealed, idOf } = await buildRefund(t, { env: NO_WORKER })
   await pay.refund(REFUNDED)
-  const both = [app, await another()]
-  const all = await Promise.all(Array.from({ length: 20 }, (_, index) => tell(both[index % 2] ?? app, sealed())))
-  for (const answer of all) answers(t, answer, 200)
+  const both = [app, await another()] as const
+  for (const answer of await atOnce(20, both, (each) => tell(each, sealed()))) answers(t, answer, 200)
   t.same(
     (await refundEvents(app)).map(({ id }) => id),
     [idOf('SUCCESS')]
   )
   t.same(await unconfirmed(app), [])
-  const counts = await Promise.all(both.map((each) => valuesOf(each, 'callbacks_total')))
-  const total = (kind: string) => counts.reduce((sum, { [kind]: times = 0 }) => sum + times, 0)
-  t.same(['pay-v2-refund recorded ', 'pay-v2-refund duplicate '].map(total), [1, 19])
+  t.same(await countedBy(both), { 'pay-v2-refund recorded ': 1, 'pay-v2-refund duplicate ': 19 })
 })
 
 t.test('row 9: a body above 1 MiB is 413 and the connection is closed, whether it was announced or not', async (t) => {

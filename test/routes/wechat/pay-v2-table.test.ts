@@ -4,12 +4,13 @@ import t from 'tap'
 import { API_KEY, APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
 import { order } from '../internal/order.ts'
-import { valuesOf } from '../metrics.ts'
 import { type Forgeries, refusesAlike } from './faces.ts'
 import {
   answeredBy,
   answers,
+  atOnce,
   counted,
+  countedBy,
   eventsIn,
   type Fields,
   keysOf,
@@ -76,18 +77,15 @@ t.test('row 2: the identity stays known for 32 days, also when the delivered eve
 
 t.test('row 3: fifty notices of one payment at once, over two instances, are one event', async (t) => {
   const { app, another, secrets } = await build(t, { env: NO_WORKER })
-  const both = [app, await another()]
+  const both = [app, await another()] as const
   const fields = payment()
   const body = signed(fields, secrets.apiV2Key)
-  const all = await Promise.all(Array.from({ length: 50 }, (_, index) => notify(both[index % 2] ?? app, body)))
-  for (const answer of all) answers(t, answer, 200)
+  for (const answer of await atOnce(50, both, (each) => notify(each, body))) answers(t, answer, 200)
   t.same(
     (await eventsIn(app)).map(({ id }) => id),
     [idOf(fields)]
   )
-  const counts = await Promise.all(both.map((each) => valuesOf(each, 'callbacks_total')))
-  const total = (kind: string) => counts.reduce((sum, { [kind]: times = 0 }) => sum + times, 0)
-  t.same(['pay-v2 recorded ', 'pay-v2 duplicate '].map(total), [1, 49])
+  t.same(await countedBy(both), { 'pay-v2 recorded ': 1, 'pay-v2 duplicate ': 49 })
 })
 
 t.test('rows 4, 10, 11 and 29: whoever cannot sign is shown one face, and leaves nothing behind', async (t) => {

@@ -4,9 +4,8 @@ import t from 'tap'
 import { Orders, RefundRecords } from '../../../lib/pay/records.ts'
 import { API_KEY, APPID, build, MCHID, OTHER_APPID } from '../../helper.ts'
 import { order } from '../internal/order.ts'
-import { valuesOf } from '../metrics.ts'
 import { type Forgeries, refusesAlike } from './faces.ts'
-import { answeredBy, counted, keysOf, NO_WORKER, remember, tally } from './notices.ts'
+import { answeredBy, atOnce, counted, countedBy, keysOf, NO_WORKER, remember, tally } from './notices.ts'
 import {
   answers,
   buildV3,
@@ -89,17 +88,15 @@ t.test('rows 1 and 2: a refund that fits is recorded once under its number and s
 
 t.test('row 3: fifty callbacks of one payment at once, over two instances, are one event', async (t) => {
   const { app, another } = await buildV3(t, { env: NO_WORKER })
-  const both = [app, await another()]
+  const both = [app, await another()] as const
   const fields = payment()
-  const all = Array.from({ length: 50 }, (_, index) => notify(both[index % 2] ?? app, signed(envelope(fields))))
-  for (const answer of await Promise.all(all)) answers(t, answer, 204)
+  const all = await atOnce(50, both, (each) => notify(each, signed(envelope(fields))))
+  for (const answer of all) answers(t, answer, 204)
   t.same(
     (await eventsIn(app)).map(({ id }) => id),
     [idOf(fields)]
   )
-  const counts = await Promise.all(both.map((each) => valuesOf(each, 'callbacks_total')))
-  const total = (kind: string) => counts.reduce((sum, { [kind]: times = 0 }) => sum + times, 0)
-  t.same(['pay-v3 recorded ', 'pay-v3 duplicate '].map(total), [1, 49])
+  t.same(await countedBy(both), { 'pay-v3 recorded ': 1, 'pay-v3 duplicate ': 49 })
 })
 
 t.test('rows 4, 5, 6, 7, 10 and 29: whoever cannot sign is shown one face, and leaves nothing behind', async (t) => {
