@@ -2,7 +2,8 @@
 import { Type } from '@sinclair/typebox'
 import type { Order } from '../state/orders.ts'
 import type { World } from '../world.ts'
-import { payV3, type V3Message, V3Refused, type V3Result } from './pay-v3.ts'
+import { payV3, type V3Message, V3Refused } from './pay-v3.ts'
+import type { Upstream } from './serve.ts'
 import { checkBody, Text } from './v3-fields.ts'
 import { transaction } from './v3-transaction.ts'
 
@@ -15,30 +16,29 @@ function found(order: Order | undefined): Order {
   return order
 }
 
-function answer({ orders }: World, order: Order | undefined): V3Result {
-  return { json: transaction(found(order), orders.state(found(order))) }
+function byNumber({ orders }: World, { account, params }: V3Message): Order {
+  return found(orders.find(account.mchid, params.out_trade_no ?? ''))
 }
 
-export const v3QueryByNumber = payV3({
-  api: 'v3_query',
-  url: '/v3/pay/transactions/out-trade-no/:out_trade_no',
-  method: 'GET',
-  work(world, message) {
-    checkMchid(message, message.query.mchid)
-    return answer(world, world.orders.find(message.account.mchid, message.params.out_trade_no ?? ''))
-  }
-})
+function query(url: string, find: (world: World, message: V3Message) => Order): Upstream {
+  return payV3({
+    api: 'v3_query',
+    url,
+    method: 'GET',
+    work(world, message) {
+      checkMchid(message, message.query.mchid)
+      const order = find(world, message)
+      return { json: transaction(order, world.orders.state(order)) }
+    }
+  })
+}
+
+export const v3QueryByNumber = query('/v3/pay/transactions/out-trade-no/:out_trade_no', byNumber)
 
 /** Only what was paid has a transaction_id. */
-export const v3QueryById = payV3({
-  api: 'v3_query',
-  url: '/v3/pay/transactions/id/:transaction_id',
-  method: 'GET',
-  work(world, message) {
-    checkMchid(message, message.query.mchid)
-    return answer(world, world.orders.findByTransactionId(message.account.mchid, message.params.transaction_id ?? ''))
-  }
-})
+export const v3QueryById = query('/v3/pay/transactions/id/:transaction_id', ({ orders }, { account, params }) =>
+  found(orders.findByTransactionId(account.mchid, params.transaction_id ?? ''))
+)
 
 const CloseBody = Type.Object({ mchid: Text(32) })
 
@@ -49,7 +49,7 @@ export const v3Close = payV3({
   method: 'POST',
   work(world, message) {
     checkMchid(message, checkBody(CloseBody, message.body).mchid)
-    const order = found(world.orders.find(message.account.mchid, message.params.out_trade_no ?? ''))
+    const order = byNumber(world, message)
     if (order.payment !== undefined) throw new V3Refused('ORDER_PAID', '该订单已支付')
     order.closed = true
     return { empty: true }
