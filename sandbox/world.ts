@@ -1,4 +1,5 @@
 /** Everything that one sandbox knows: the accounts, and what has happened since it started. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
 import type { SandboxApp, SandboxMerchant, SandboxOptions } from './options.ts'
 import { Bills } from './state/bills.ts'
@@ -68,6 +69,11 @@ export function createWorld(options: SandboxOptions): World {
     dispatcher: new Agent(),
     closing: new AbortController()
   }
+}
+
+/** Real milliseconds, cut short when the sandbox closes. */
+export async function pause({ closing }: World, ms: number): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal: closing.signal }).catch(() => undefined)
 }
 
 function securityOf(apps: SandboxApp[]): Map<string, Security> {

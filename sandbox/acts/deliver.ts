@@ -1,8 +1,7 @@
 /** Posts notices to the merchant and brings back what was answered, whatever it was. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Static, Type } from '@sinclair/typebox'
 import { request } from 'undici'
-import type { World } from '../world.ts'
+import { pause, type World } from '../world.ts'
 
 /** WeChat waits 5 s. */
 const TIMEOUT_MS = 5000
@@ -105,11 +104,6 @@ async function deliverOne(
     results.push(await post(world, url, make()))
   }
   return results
-}
-
-/** Real milliseconds, cut short when the sandbox closes. */
-async function pause(world: World, ms: number): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal: world.closing.signal }).catch(() => undefined)
 }
 
 async function post(

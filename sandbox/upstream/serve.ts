@@ -1,9 +1,8 @@
 /** How every API of "WeChat" is served: note the call, refuse bodies without a length, play a fault, or answer. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Call } from '../state/calls.ts'
 import type { Fault, UpstreamApi } from '../state/faults.ts'
-import type { World } from '../world.ts'
+import { pause, type World } from '../world.ts'
 
 /** What an API may see of a request; a decrypted one is made by hand. */
 export type Incoming = Pick<FastifyRequest, 'method' | 'url' | 'query' | 'headers' | 'body'> &
@@ -80,11 +79,6 @@ async function play(fault: Fault, { world, upstream, request, reply, call }: Sce
     return send(reply, call, upstream.refuse(world, request, fault), status)
   if (status !== undefined) return sendEmpty(reply, call, status)
   return send(reply, call, done ?? upstream.answer(world, request, fault))
-}
-
-/** Real milliseconds, cut short when the sandbox closes. */
-async function pause(world: World, ms: number): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal: world.closing.signal }).catch(() => undefined)
 }
 
 /** The peer sees ECONNRESET, as from a balancer that dropped the connection. */
