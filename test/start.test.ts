@@ -1,12 +1,12 @@
 /** A start says what is on, or why it cannot be, in one line; what the process has to say is in the log. */
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { explainFailure } from '../lib/start/failure.ts'
 import { leastEnvironment, outcome, runNode, untilReady } from './gateway-process.ts'
 import { type Environment, MCHID } from './helper.ts'
+import { listenRaw } from './listen.ts'
 
 /** Runs in the process before the gateway does. */
 const preload = (code: string): string[] => [`--import=data:text/javascript,${encodeURIComponent(code)}`, 'server.ts']
@@ -19,11 +19,7 @@ interface Case {
 
 /** A port of 127.0.0.1 that somebody listens on. */
 async function takenPort(t: Test): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const address = server.address()
-  return typeof address === 'object' ? String(address?.port) : ''
+  return String((await listenRaw(t)).port)
 }
 
 const CASES: Record<string, Case> = {

@@ -2,12 +2,11 @@
  * Every row of docs/wechat/mini-program.md 9.1 at each endpoint that can meet it: status, code, Retry-After, the number
  * of calls to WeChat, and which of its words are passed on.
  */
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import type { Call, Fault } from '../../sandbox/index.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { API_KEY, APPID, build, type Environment, logIn, type World } from '../helper.ts'
+import { listenRaw } from '../listen.ts'
 import { type Answer, bearer, callsOf, get, login, post, refused } from './api/client.ts'
 
 /**
@@ -300,13 +299,10 @@ t.test('no answer in time | all | 504 WECHAT_TIMEOUT', async (t) => {
 /** An origin whose TLS breaks off, and how often somebody came. */
 async function startResetting(t: Test) {
   let connections = 0
-  const server = createServer((socket) => {
+  const { port } = await listenRaw(t, (socket) => {
     connections += 1
     socket.resetAndDestroy()
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const { port } = server.address() as AddressInfo
+  })
   return { origin: `https://127.0.0.1:${port}`, connections: () => connections }
 }
 

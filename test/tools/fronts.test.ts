@@ -12,6 +12,7 @@ import { DOMAIN, type FrontAnswer, type FrontDoor } from '../acceptance/caddy.ts
 import { addressOf, type Echo, sha256, startEcho } from '../acceptance/echo.ts'
 import { FRONTS, type Front } from '../acceptance/fronts.ts'
 import { converse, converseHttp2, openPlain, openTls, type Step, type WireAnswer } from '../acceptance/wire.ts'
+import { listen } from '../listen.ts'
 
 for (const front of FRONTS) {
   t.test(`${front.name} opens its doors`, (t) => opensDoors(t, front))
@@ -337,12 +338,7 @@ async function serve(t: Test, answer: (request: IncomingMessage, body: string) =
     const { status, headers, body } = answer(request, await text(request))
     return response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
+  await listen(t, server)
   return { server, address: addressOf(server) }
 }
 

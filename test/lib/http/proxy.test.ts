@@ -2,10 +2,9 @@
  * HTTPS_PROXY, HTTP_PROXY, NO_PROXY: which calls go through the operator's proxy, which never do, and what is shown of
  * it.
  */
-import { once } from 'node:events'
-import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http'
+import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
@@ -15,6 +14,7 @@ import type { SettingsError } from '../../../lib/settings/issues.ts'
 import { readSettings } from '../../../lib/settings.ts'
 import { makeCertified, makeMerchant } from '../../../sandbox/index.ts'
 import { APPID, build } from '../../helper.ts'
+import { listen } from '../../listen.ts'
 import { ask } from '../../routes/internal/backend.ts'
 import { event } from '../events/world.ts'
 
@@ -136,16 +136,6 @@ interface ProxyServer {
   seen: Seen[]
   /** What to answer to the next requests, instead of passing them on; undefined: as a proxy does. */
   refuse(answer: ((socket: Socket) => unknown) | undefined): void
-}
-
-async function listen(t: Test, server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
 }
 
 /** A proxy for which every https:// address is `tlsPort` of this machine, and every http:// address `plainPort`. */

@@ -1,30 +1,21 @@
 /**
  * Calls to WeChat over real connections: deadlines, origins, how often a request is sent, and what counts as an answer.
  */
-import { once } from 'node:events'
-import { createServer as createHttpServer, type RequestListener } from 'node:http'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { RequestListener } from 'node:http'
+import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
 import { WechatClient } from '../../../lib/wechat/client.ts'
 import { freePort } from '../../../tools/free-port.ts'
+import { listenFor, listenRaw } from '../../listen.ts'
 import { standStill } from '../../stand-still.ts'
 
-async function listen(t: Test, server: Server): Promise<string> {
-  const sockets = new Set<Socket>()
-  server.on('connection', (socket: Socket) => sockets.add(socket))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`
-}
+const listenHttp = async (t: Test, listener: RequestListener): Promise<string> => (await listenFor(t, listener)).origin
 
-const listenHttp = async (t: Test, listener: RequestListener): Promise<string> =>
-  `http://${await listen(t, createHttpServer(listener))}`
+/** Host and port of a server that does this to every connection. */
+const listenPlain = async (t: Test, onSocket?: (socket: Socket) => unknown): Promise<string> =>
+  `127.0.0.1:${(await listenRaw(t, onSocket)).port}`
 
 function upstreamTo(t: Test, origins: string[], timeoutMs = 5000, connectionsPerOrigin = 64) {
   const upstream = new Upstream({ origins, timeoutMs, connectionsPerOrigin })
@@ -67,26 +58,20 @@ t.test('an answer that came while the process stood still is read', async (t) =>
 t.test('send() leaves an origin that accepts nobody, and one that never finishes its TLS', async (t) => {
   const origin = await listenHttp(t, (_request, response) => response.end('here'))
   const refusing = `http://127.0.0.1:${await freePort()}`
-  const silent = `https://${await listen(t, createServer())}`
-  const noTls = `https://${await listen(
-    t,
-    createServer((socket) => socket.end('HTTP/1.1 400 no\r\n\r\n'))
-  )}`
-  const resetting = `https://${await listen(
-    t,
-    createServer((socket) => socket.resetAndDestroy())
-  )}`
+  const silent = `https://${await listenPlain(t)}`
+  const noTls = `https://${await listenPlain(t, (socket) => socket.end('HTTP/1.1 400 no\r\n\r\n'))}`
+  const resetting = `https://${await listenPlain(t, (socket) => socket.resetAndDestroy())}`
   const upstream = upstreamTo(t, [refusing, noTls, resetting, silent, origin], 4000)
   t.equal((await upstream.send(GET)).body.toString(), 'here')
 })
 
 t.test('send() tries a single origin twice, while it cannot be reached', async (t) => {
   let connections = 0
-  const count = createServer((socket) => {
+  const resetting = await listenPlain(t, (socket) => {
     connections += 1
     socket.resetAndDestroy()
   })
-  const upstream = upstreamTo(t, [`https://${await listen(t, count)}`])
+  const upstream = upstreamTo(t, [`https://${resetting}`])
   await t.rejects(upstream.send(GET), { code: 'WECHAT_UNREACHABLE' })
   t.equal(connections, 2)
 })
@@ -100,13 +85,13 @@ t.test('send() sends nothing twice, however the answer fails', async (t) => {
   }
   for (const [name, [code, fail]] of Object.entries(failures)) {
     let requests = 0
-    const server = createServer((socket) =>
+    const failing = await listenPlain(t, (socket) =>
       socket.once('data', () => {
         requests += 1
         fail(socket)
       })
     )
-    const origin = `http://${await listen(t, server)}`
+    const origin = `http://${failing}`
     await t.rejects(upstreamTo(t, [origin, origin]).send(GET), { code }, name)
     t.equal(requests, 1, name)
   }
