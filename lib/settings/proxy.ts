@@ -1,5 +1,6 @@
 /** The operator's proxy, by the variables that every tool reads. */
 import type { ProxySettings } from '../http/proxy.ts'
+import { decodePercent } from '../util/percent.ts'
 import type { Issues } from './issues.ts'
 import type { Variables } from './model.ts'
 import { readEach, readOne } from './reader.ts'
@@ -33,17 +34,9 @@ export function readProxySettings(env: Environment, issues: Issues): ProxySettin
 export function readProxyUrl(text: string): string | undefined {
   if (!/^(?:https?:\/\/)?[^\s/?#\\]+\/?$/i.test(text)) return undefined
   const url = readUrl(/^https?:\/\//i.test(text) ? text : `http://${text}`)
-  return url === undefined || !isDecodable(url.username) || !isDecodable(url.password) ? undefined : url.href
+  if (url === undefined) return undefined
+  return [url.username, url.password].some((part) => decodePercent(part) === undefined) ? undefined : url.href
 }
 
 /** Such lists come from many tools: what names nothing, and what is empty, does no harm. */
 const readUnproxied = (entry: string): string | undefined => (/\s|:\/\//.test(entry) ? undefined : entry)
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
-  }
-}

@@ -1,5 +1,6 @@
 /** The shape of `REDIS_URL`: five forms, so that a slip stops the start instead of ending in endless reconnects. */
 
+import { decodePercent } from '../util/percent.ts'
 import { isWholeUpTo, readUrl } from './text.ts'
 
 const FORM = /^(rediss?|redis\+sentinel|redis\+cluster):\/\/(?:([^\s/?#@]*)@)?([^\s/?#@]+)(?:\/([^\s/?#@]*))?$/
@@ -15,7 +16,7 @@ export function readRedisUrl(text: string): string | undefined {
   const match = FORM.exec(text)
   if (match === null) return undefined
   const [, scheme = '', credentials = '', hosts = '', path = ''] = match
-  return isDecodable(credentials) && isTarget(scheme, hosts, path) ? text : undefined
+  return decodePercent(credentials) !== undefined && isTarget(scheme, hosts, path) ? text : undefined
 }
 
 function isTarget(scheme: string, hosts: string, path: string): boolean {
@@ -27,13 +28,4 @@ function isTarget(scheme: string, hosts: string, path: string): boolean {
 /** A port is required: Sentinels and cluster nodes have different usual ones, and guessing looks like an outage. */
 function areNodes(hosts: string): boolean {
   return hosts.split(',').every((host) => isWholeUpTo(NODE.exec(host)?.[1] ?? '', 65535))
-}
-
-function isDecodable(credentials: string): boolean {
-  try {
-    decodeURIComponent(credentials)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -1,4 +1,5 @@
 /** Base64: in its one canonical form, and as it comes through forms, URLs and hands. */
+import { decodePercent } from './percent.ts'
 
 const LINE_BREAKS = /[\r\n\t]+/g
 
@@ -26,12 +27,4 @@ function withoutPadding(text: string): string {
   let end = text.length
   for (let at = text.length; at > 0 && '= '.includes(text.charAt(at - 1)); at--) if (text[at - 1] === '=') end = at - 1
   return text.slice(0, end)
-}
-
-function decodePercent(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return undefined
-  }
 }
