@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { APPID, build, OTHER_APPID } from '../helper.ts'
 import { listenFor } from '../listen.ts'
-import { claims, login, post, severalApps } from '../routes/api/client.ts'
+import { bothApps, claims, login, post } from '../routes/api/client.ts'
 import { caddyfileWithExample, withCaddy } from './caddy.ts'
 
 type Named = Record<string, string | string[] | undefined>
@@ -23,11 +23,7 @@ const SPOOFED = {
 /** Two apps, the second without unionids, behind Caddy beside a backend that notes who it is told is calling. */
 async function front(t: Test) {
   const { sandbox, secrets, another } = await build(t)
-  const apps = [
-    { appid: APPID, secret: secrets.appSecret },
-    { appid: OTHER_APPID, secret: secrets.otherAppSecret }
-  ]
-  const app = await another(severalApps(t, apps))
+  const app = await another(bothApps(t, secrets))
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
 

@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
 import type { Call, Sandbox } from '../../../sandbox/index.ts'
-import { APPID, type Environment, type World } from '../../helper.ts'
+import { APPID, type Environment, OTHER_APPID, type World } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
 
 export type Headers = Record<string, string>
@@ -70,6 +70,13 @@ export function severalApps(t: Test, apps: { appid: string; secret: string }[]):
   const noPay = { WECHAT_PAY_MCHID: undefined, WECHAT_PAY_API_V2_KEY: undefined }
   return { ...none, ...noPay, WECHAT_CONFIG_FILE: `${dir}/apps.json` }
 }
+
+/** The same with both apps of the sandbox. */
+export const bothApps = (t: Test, { appSecret, otherAppSecret }: World['secrets']): Environment =>
+  severalApps(t, [
+    { appid: APPID, secret: appSecret },
+    { appid: OTHER_APPID, secret: otherAppSecret }
+  ])
 
 export const keysOf = ({ app, env }: World): Promise<string[]> => app.redis.keys(`${env.REDIS_PREFIX}:*`)
 

@@ -7,6 +7,7 @@ import { freePort } from '../../../tools/free-port.ts'
 import { APPID, build, OTHER_APPID, type World } from '../../helper.ts'
 import {
   bearer,
+  bothApps,
   callsOf,
   claims,
   codeKey,
@@ -16,7 +17,6 @@ import {
   post,
   refused,
   sessionKeyOf,
-  severalApps,
   startHeldWechat,
   until
 } from './client.ts'
@@ -71,11 +71,7 @@ t.test('login() needs no appid where one app is configured, and knows that one',
 
 t.test('login() keeps the apps of WECHAT_CONFIG_FILE apart', async (t) => {
   const { another, sandbox, secrets } = await build(t)
-  const apps = [
-    { appid: APPID, secret: secrets.appSecret },
-    { appid: OTHER_APPID, secret: secrets.otherAppSecret }
-  ]
-  const app = await another(severalApps(t, apps))
+  const app = await another(bothApps(t, secrets))
 
   const { code, openid } = sandbox.login({ appid: OTHER_APPID })
   refused(t, await login(app, code), 400, 'APP_UNKNOWN', { message: /appid/ })

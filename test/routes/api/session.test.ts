@@ -1,7 +1,7 @@
 /** Sessions: who gets in, when they end, and how they lie in Redis. Forged tokens: tokens.test.ts. */
 import t from 'tap'
 import { APPID, build, logIn, OTHER_APPID, type World } from '../../helper.ts'
-import { bearer, claims, get, keysOf, login, post, refused, sessionKeyOf, severalApps } from './client.ts'
+import { bearer, bothApps, claims, get, keysOf, login, post, refused, sessionKeyOf } from './client.ts'
 
 /** A clock that stands until it is moved. */
 function clock() {
@@ -71,13 +71,9 @@ t.test('session() and verify() tell who is logged in', async (t) => {
 
 t.test('verify() lets through the users of the app that is named, and no others', async (t) => {
   const { another, sandbox, secrets } = await build(t)
-  const apps = [
-    { appid: APPID, secret: secrets.appSecret },
-    { appid: OTHER_APPID, secret: secrets.otherAppSecret }
-  ]
-  const app = await another(severalApps(t, apps))
+  const app = await another(bothApps(t, secrets))
   const tokens = new Map<string, Record<string, string>>()
-  for (const { appid } of apps) {
+  for (const appid of [APPID, OTHER_APPID]) {
     const answer = (await login(app, sandbox.login({ appid }).code, appid)).json()
     tokens.set(appid, { authorization: `Bearer ${answer.token}` })
   }

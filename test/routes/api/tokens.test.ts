@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import { jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { APPID, build, type Environment, logIn, OTHER_APPID } from '../../helper.ts'
-import { bearer, callsOf, claims, get, post, refused, severalApps } from './client.ts'
+import { bearer, bothApps, callsOf, claims, get, post, refused } from './client.ts'
 
 const SECRET = 'a secret of the tests, long enough for HS256'
 const P256 = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -121,11 +121,7 @@ for (const [alg, signer] of Object.entries(SIGNERS)) {
     const nowMs = Date.parse('2030-01-01T00:00:00Z')
     const world = await build(t, { env: signer.env, now: () => nowMs })
     const { sandbox, secrets } = world
-    const apps = [
-      { appid: APPID, secret: secrets.appSecret },
-      { appid: OTHER_APPID, secret: secrets.otherAppSecret }
-    ]
-    const app = await world.another(severalApps(t, apps))
+    const app = await world.another(bothApps(t, secrets))
     const { token } = await logIn(world.app, sandbox)
     const [head = ''] = token.split('.')
     const now = nowMs / 1000

@@ -2,7 +2,7 @@
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { API_KEY, APPID, build, type LoggedIn, logIn, OTHER_APPID } from '../../helper.ts'
-import { bearer, claims, get, keysOf, post, refused, severalApps } from '../api/client.ts'
+import { bearer, bothApps, claims, get, keysOf, post, refused } from '../api/client.ts'
 import { accessTokenUrl, ask, KEY, sessionKeyUrl, sessionsUrl } from './backend.ts'
 
 const NOBODY = 'oNeverLoggedIn'
@@ -157,12 +157,7 @@ t.test('DELETE sessions ends them at once on every instance, with all that is he
 
 t.test('calls about users keep apps apart', async (t) => {
   const { world, again } = await start(t)
-  const { appSecret, otherAppSecret } = world.secrets
-  const both = severalApps(t, [
-    { appid: APPID, secret: appSecret },
-    { appid: OTHER_APPID, secret: otherAppSecret }
-  ])
-  const app = await world.another(both)
+  const app = await world.another(bothApps(t, world.secrets))
   const { openid, headers } = await again()
   t.same((await ask(app, { url: sessionsUrl(openid, OTHER_APPID) })).json(), { items: [] })
   t.equal((await ask(app, { method: 'DELETE', url: sessionsUrl(openid, OTHER_APPID) })).statusCode, 204)
