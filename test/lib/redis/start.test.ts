@@ -5,8 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import wxgate, { serverOptions } from '../../../app.ts'
+import { readSettings } from '../../../lib/settings.ts'
 import { endChild, hasEnded, spawnBound } from '../../../tools/child.ts'
 import { freePort } from '../../../tools/free-port.ts'
 import { need } from '../../../tools/need.ts'
@@ -202,3 +205,36 @@ t.test(
     }
   }
 )
+
+t.test('a service that is closed while it starts leaves no connection behind', async (t) => {
+  const { admin, url } = await start(t)
+  const { env } = await build(t)
+  const connections = async () =>
+    String(await admin.client('LIST'))
+      .trim()
+      .split('\n').length
+  const before = await connections()
+  const stops: Record<string, (app: FastifyInstance, register: () => void) => Promise<unknown>> = {
+    'at once': (app, register) => {
+      register()
+      return app.close()
+    },
+    'while it gets ready': (app, register) => {
+      register()
+      return Promise.allSettled([app.ready(), app.close()])
+    },
+    'by another that is ready first': async (app, register) => {
+      const { promise: closed, resolve } = Promise.withResolvers<void>()
+      app.addHook('onReady', async () => void app.close().then(resolve))
+      register()
+      await Promise.allSettled([app.ready(), closed])
+    }
+  }
+  for (const [when, stop] of Object.entries(stops)) {
+    const settings = readSettings({ ...env, LOG_LEVEL: 'silent', REDIS_URL: url })
+    const app = fastify(serverOptions(settings))
+    await stop(app, () => void app.register(wxgate, { settings }))
+    await until(async () => (await connections()) === before)
+    t.pass(when)
+  }
+})

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { type PrivateRedis, startRedis } from '../../../tools/redis.ts'
 import { APPID, build, logIn, type World } from '../../helper.ts'
@@ -100,7 +101,7 @@ async function unavailable(t: Parameters<typeof refused>[0], world: World, user:
   const startedAt = performance.now()
   const [answers, ready, loggedOut] = await Promise.all([
     callAll(world, user.openid, user.headers),
-    get(world.app, '/readyz'),
+    notReady(world),
     post(world.app, '/api/logout', {}, user.headers)
   ])
   t.ok(performance.now() - startedAt < 2000, 'within 2 s')
@@ -110,6 +111,14 @@ async function unavailable(t: Parameters<typeof refused>[0], world: World, user:
   }
   t.equal((await get(world.app, '/healthz')).statusCode, 200)
   t.equal((await get(world.app, '/api/test')).statusCode, 200)
+}
+
+/** The first answer of /readyz that is no 200: it may tell what was found a tenth of a second ago. */
+async function notReady({ app }: World): Promise<Answer> {
+  for (; ; await setImmediate()) {
+    const answer = await get(app, '/readyz')
+    if (answer.statusCode !== 200) return answer
+  }
 }
 
 const isReady = async ({ app }: World) => (await get(app, '/readyz')).statusCode === 200
@@ -142,7 +151,7 @@ t.test('calls that need Redis twice are answered within 2 s too, also behind oth
   const { headers, refreshToken } = await logIn(app, sandbox)
   let busy = true
   const callers = Array.from({ length: 20 }, async () => {
-    while (busy) await get(app, '/api/session', headers)
+    for (; busy; await setImmediate()) await get(app, '/api/session', headers)
   })
   redis.pause()
   for (let round = 0; round < 3; round++) {
