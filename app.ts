@@ -37,7 +37,7 @@ export interface WxgateOptions {
   settings: Settings
   /** Milliseconds since 1970; tests move it. */
   now?: () => number
-  /** From when on requests are refused; tests lower it. */
+  /** The limits from which on requests are refused; tests lower them. */
   overload?: Partial<OverloadLimits>
   /** Bytes of bodies that each door may have under way; tests lower them. */
   bodyBudgets?: Partial<BodyBudgets>
@@ -63,7 +63,7 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
     trustProxy: createProxyTrust(settings.server.trustProxy),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // Who comes on an open connection while we stop is served: everything that it needs closes last.
+    // Requests on open connections are served while we stop: what they need closes last.
     return503OnClosing: false,
     frameworkErrors: refuseUnrouted,
     clientErrorHandler: refuseUnread,
@@ -114,14 +114,11 @@ async function wxgate(app: FastifyInstance, { settings, now = Date.now, ...optio
   await app.register(payments, { ...settings.pay, now })
   await app.register(push)
   if (hasKeys) await app.register(metrics)
-  if (api) await app.register(autoload, doors(hasKeys))
+  if (api) await app.register(autoload, routeFolders(hasKeys))
 }
 
-/**
- * The routes by folder. Without API keys nobody can prove to be the merchant's backend, so that door is not there at
- * all.
- */
-const doors = (internal: boolean) => ({
+/** The routes by folder. Those under /internal need an API key, so they are left out where none is set. */
+const routeFolders = (internal: boolean) => ({
   dir: join(import.meta.dirname, 'routes'),
   ignorePattern: /_shared|schemas?\.ts$/,
   routeParams: true,

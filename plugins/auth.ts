@@ -30,7 +30,7 @@ export type Guard = 'none' | 'session' | 'session-keys' | 'internal' | 'docs' | 
  */
 export type RouteScope = 'public' | 'internal' | 'callback' | 'operation'
 
-/** Where no route was found there is no scope. */
+/** undefined if no route was found. */
 export const scopeOf = ({ routeOptions: { config } }: FastifyRequest): RouteScope | undefined =>
   (config as Partial<FastifyContextConfig>).scope
 

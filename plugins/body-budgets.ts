@@ -122,7 +122,7 @@ function counted(payload: RequestPayload, account: BodyAccount): RequestPayload 
       else next(new ServiceError('OVERLOADED'))
     }
   })
-  // Whoever read it may have stopped to listen.
+  // The reader of this body may no longer be listening.
   through.on('error', () => undefined)
   finished(payload, { writable: false }, (error) => {
     if (error) through.destroy(error)

@@ -13,7 +13,7 @@ declare module 'fastify' {
   }
 }
 
-/** Where nothing can be read, as of a socket that is closed already. All of them are one client. */
+/** Stands for all whose address cannot be read, as on a socket that is closed already. */
 const UNKNOWN = 'unknown'
 
 export default fp(

@@ -109,7 +109,7 @@ export default fp(
     })
     endUnfinishedAtStop(app, latest, refuseInTurn)
 
-    // Whoever expects what we do not know gets what we have, as RFC 9110 allows.
+    // A client that expects something unknown gets the normal answer, as RFC 9110 allows.
     server.on('checkExpectation', (request, response) => void server.emit('request', request, response))
 
     app.addHook('onRequest', function requireHost({ raw }, _reply, done) {

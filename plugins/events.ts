@@ -19,7 +19,7 @@ export type EventsOptions = Settings['events'] & { now: () => number }
 export interface Events {
   recorder: EventRecorder
   history: EventHistory
-  /** Where what is acknowledged has to be on disk first. */
+  /** undefined if success may be answered before the event is on disk. */
   durability: Durability | undefined
 }
 

@@ -20,7 +20,7 @@ declare module 'fastify' {
 
 const DRAIN_MS = 2000
 const SWEEP_MS = 100
-/** Who asks twice within this time is taken for a balancer. */
+/** A client that asks twice within this time counts as a balancer. */
 const PROBED_MS = 10_000
 
 const Fine = Type.Object({ ok: Type.Integer() }, { examples: [{ ok: 1 }] })

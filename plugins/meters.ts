@@ -23,7 +23,7 @@ export default fp<Settings['meters']>(
       done()
     })
 
-    // Where nobody is left to answer there is no response, so this is the last that is seen of the request.
+    // A client that is gone gets no response, so this is the last that is seen of the request.
     app.addHook('onSend', function countUnheard({ method, routeOptions, raw }, _reply, _payload, done) {
       if (raw.socket.destroyed) meters.abort(method, routeOptions.url)
       done()

@@ -46,7 +46,7 @@ export default fp<Settings['rateLimit']>(
     if (perMinute === 0) return void app.decorate('limits', UNLIMITED)
 
     const windows = new Windows(app.redis, app.keys)
-    // Where Redis cannot count nobody is refused for it: what needs Redis says so itself.
+    // If Redis cannot count, nobody is refused for that. Calls that need Redis say so themselves.
     await app.register(rateLimit, { global: false, store: storeIn(windows), timeWindow: MINUTE_MS, skipOnError: true })
     const limiters = createLimiters(app, perMinute)
 
@@ -92,8 +92,8 @@ function createLimiters(app: FastifyInstance, perMinute: number) {
 }
 
 /**
- * Where the limiters keep their counts. The library's own store defines a command, which ioredis does not survive
- * beside pipelines.
+ * The store in which the limiters keep their counts. That of the library defines a command of ioredis, and a pipeline
+ * that was begun before does not know it.
  */
 function storeIn(windows: Windows) {
   return class Store implements FastifyRateLimitStore {

@@ -40,7 +40,7 @@ export interface IntakeOptions {
   events: Pick<EventRecorder, 'record'>
   quarantine: Quarantine
   refused: RefusedLog
-  /** Where what is acknowledged has to be on disk first. */
+  /** undefined if success may be answered before the event is on disk. */
   durability: Durability | undefined
   meters: Pick<Meters, 'callback'>
   /** Milliseconds since 1970. */
@@ -135,7 +135,7 @@ export class CallbackIntake {
     return this.#store(channel, callback, await channel.read(callback))
   }
 
-  /** Where WeChat is answered success, it is on disk when this resolves, if that was asked for. */
+  /** Resolves when it is on disk, if WeChat is answered success and the settings ask for that. */
   async keep(channel: Channel, callback: Callback, finding: KeptFinding): Promise<Stored> {
     const { owner, body } = callback
     const { id: identity, reason } = finding

@@ -160,7 +160,7 @@ export interface Reading {
   /** Members for the log. */
   log?: Readonly<Record<string, unknown>> | undefined
   success?: CallbackAnswer
-  /** Where it cannot be stored: WeChat is to send it again. */
+  /** The answer if it cannot be stored: WeChat has to send it again. */
   busy?: CallbackAnswer
   /** Asked before anything is stored, but not of a retry: why the signature is used up. */
   claim?: () => Promise<CallbackReason | undefined>

@@ -18,7 +18,7 @@ export interface EventSummary {
   /** How the last of them ended. */
   lastStatus: number | undefined
   lastError: string | undefined
-  /** Where it pauses. */
+  /** Only while it pauses. */
   nextTryAt: string | undefined
   /** When it came into its state, where that is not waiting. */
   deliveredAt: string | undefined

@@ -27,7 +27,7 @@ export interface Event {
 /** Longer than WeChat ever repeats a callback (a day), and than the time in which an event can still be redelivered. */
 export const IDENTITY_LIFE_MS = 32 * 86_400_000
 export const DELIVERED_LIFE_SECONDS = 48 * 3600
-/** Of all types together: half a gigabyte of Redis or so. */
+/** Counts all types together; so many take about half a gigabyte of Redis. */
 export const MOST_DELIVERED_KEPT = 200_000
 
 const SECOND = 1000

@@ -17,7 +17,7 @@ export interface EventRecorderOptions {
   redis: Redis
   prefix: string
   queue: LazyQueue<QueuedEvent>
-  /** Where an event has to be on disk before it counts as recorded. */
+  /** undefined if an event counts as recorded before it is on disk. */
   durability: Durability | undefined
 }
 
@@ -48,7 +48,7 @@ export class EventRecorder {
     return held.startsWith(stem) || held.startsWith(stemOf(id, formerContent)) ? 'duplicate' : 'conflict'
   }
 
-  /** Of all instances together. Fails where Redis is away. */
+  /** Counts the events of all instances together. Fails if Redis is away. */
   async counts(): Promise<EventCounts> {
     const queue = await this.#queue.open()
     const counts = await queue.getJobCounts('waiting', 'prioritized', 'delayed', 'active', 'failed')

@@ -115,7 +115,7 @@ function isWithheld(error: unknown): boolean {
   return trouble === undefined || ['NOPERM', 'COMMAND'].includes(trouble.cause)
 }
 
-/** By a connection of its own, which is blocked meanwhile. Whoever comes while one wait is on shares the next. */
+/** Uses a connection of its own, because WAITAOF blocks it. All who come during one wait share the next one. */
 class Disk {
   readonly #redis: Redis
   readonly #mark: string

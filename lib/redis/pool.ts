@@ -1,21 +1,21 @@
-/** All connections of a process to its Redis, so that they can be replaced when their address leads elsewhere. */
+/** All connections of a process to its Redis. They can be replaced when their address leads to another one. */
 import type { Redis } from 'ioredis'
 import { connectPatient, connectPrompt } from './connect.ts'
 import type { Trouble } from './trouble.ts'
 
-/** One that is refused again at once is not replaced sooner than after this. */
+/** A connection that is refused again at once is not replaced sooner. */
 const PAUSE_MS = 1000
 
 interface Member {
   /** When it last became ready, and was last replaced; by performance.now(). */
   readyAt: number
   replacedAt: number
-  /** It was answered as by a Redis that another connection may avoid. */
+  /** Redis refused a command here, and a new connection may lead to another Redis. */
   isRefused: boolean
 }
 
 export interface PoolEvents {
-  /** Of the connection for requests: it could not be made, or broke. */
+  /** The connection for requests could not be made, or broke. */
   onError: (error: Error) => void
   /** One of them was refused. */
   onRefusal: (trouble: Trouble) => void
@@ -44,12 +44,15 @@ export class RedisPool {
     return [...this.#members.values()].some(({ isRefused }) => isRefused)
   }
 
-  /** Where another connection would be served: replaces all of them. */
+  /** Replaces all of them; for when a new connection would be served. */
   replaceAll(): void {
     for (const redis of this.#members.keys()) this.#replace(redis)
   }
 
-  /** Where `prompt` is served: those that were refused, and those that may have missed a move since `time`. */
+  /**
+   * For when `prompt` is served: replaces the others that were refused, and those that may have missed a move since
+   * `time`.
+   */
   replaceOthers(time = Number.NEGATIVE_INFINITY): void {
     for (const [redis, { isRefused, readyAt }] of this.#members) {
       if (redis === this.prompt) this.#member(redis).isRefused = false

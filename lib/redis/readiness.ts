@@ -1,7 +1,6 @@
 /**
- * Whether Redis does what the service needs, and what is done where it does not: the log says it once, Redis is tried
- * until it does, and all connections are replaced where new ones would be served, as after a failover that leaves the
- * old ones open.
+ * Knows whether Redis does what the service needs. If it does not, the log says so once, and Redis is tried until it
+ * does. All connections are replaced if new ones would be served, as after a failover that leaves the old ones open.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
@@ -11,22 +10,22 @@ import type { RedisPool } from './pool.ts'
 import { type ProbeKey, probe, probeAll } from './probe.ts'
 import { CLOSED, lackOf, NO_ANSWER, type Trouble, troubleOf, unforeseen } from './trouble.ts'
 
-/** Between two looks while Redis is in trouble. */
+/** The pause between two looks while Redis is in trouble. */
 const LOOK_MS = 500
-/** Between two looks while all is well. A worker that nobody calls would not notice that its Redis is gone. */
+/** The pause while all is well. Without these looks an idle worker would not notice that its Redis is gone. */
 const WATCH_MS = 5000
-/** How long an answer is good for those who ask without a key. */
+/** How long an answer may be used again, for callers without a key. */
 const KEPT_MS = 100
-/** For a connection that is just being replaced. */
+/** The time that a connection gets to be replaced. */
 const RECONNECT_MS = 200
 
 export interface ReadinessOptions {
   url: string
   pool: RedisPool
   key: ProbeKey
-  /** What this Redis as such cannot do, known from what it tells of itself. */
+  /** Finds what this Redis can never do, from what it tells about itself. */
   inspect: (redis: Redis) => Promise<Trouble | undefined>
-  /** Once for each cause, from the first trouble until `onUsable`. */
+  /** Called once for each cause, from the first trouble until `onUsable`. */
   onTrouble: (trouble: Trouble) => void
   onUsable: () => void
 }
@@ -41,14 +40,14 @@ export class Readiness {
   readonly #closing = new AbortController()
   #asked: Promise<Trouble | undefined> | undefined
   #last: Verdict | undefined
-  /** What has been said of the trouble that Redis is in. */
+  /** What the log has said about the present trouble. */
   #incident: { told: Set<string> } | undefined
-  /** Since when the address may lead to another Redis, by performance.now(). */
+  /** The time since which the address may lead to another Redis, by performance.now(). */
   #movedAt: number | undefined
   #looking = false
-  /** The connection for requests, each time it was made: what only a new one is asked. */
+  /** Whether the connection for requests was asked what only a new one is asked. */
   #inspected = false
-  /** Why the last attempt to connect failed, until one does not. */
+  /** Why the last attempt to connect failed; undefined after one that did not. */
   #way: Trouble | undefined
 
   constructor(options: ReadinessOptions) {
@@ -117,7 +116,7 @@ export class Readiness {
     return trouble
   }
 
-  /** That a connection is closed tells less than why it was. */
+  /** The reason why a connection was closed says more than the fact that it is closed. */
   #explain(error: unknown): Trouble {
     const trouble = troubleOf(error) ?? unforeseen(error)
     return trouble.cause === CLOSED.cause ? (this.#way ?? trouble) : trouble

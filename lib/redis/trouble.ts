@@ -131,7 +131,7 @@ export function lackOf(commands: string[]): Trouble | undefined {
   return { cause: 'NOPERM', reason, isSetting: false, mayBeElsewhere: false }
 }
 
-/** Where nothing more is known. */
+/** For when nothing more is known. */
 export const [NO_ANSWER, CLOSED] = ['Command timed out', 'Connection is closed'].map(
   (message) => find(WAYS, message) as Trouble
 ) as [Trouble, Trouble]

@@ -1,4 +1,4 @@
-/** What happens to values on their way into the environment: named as what it is, without showing the value. */
+/** Mistakes that happen to values on their way into the environment. A message names the mistake, never the value. */
 
 import type { TSchema } from '@sinclair/typebox'
 import { notesOf } from './notes.ts'
@@ -12,7 +12,7 @@ const FULL_WIDTH = /[\uff01-\uff5e“”‘’「」、。]/
 const PEM_KINDS = ['private key', 'public key', 'certificate', 'certificate request']
 const PATH = /^(?:~?\/|\.{1,2}\/|[A-Za-z]:[\\/])[^\s,;|<>"'`]*$/
 
-/** What is wrong with `value` whatever its setting is: a start with it would only fail later. Follows the name. */
+/** A mistake that is wrong for every setting: a start would only fail later. The text follows the name. */
 export function certainSlip(value: string): string | undefined {
   if (value.startsWith('\ufeff')) return 'begins with a byte order mark: save what it comes from as UTF-8 without one'
   if (value.includes('\r') && !isPem(value))
@@ -25,10 +25,10 @@ export function certainSlip(value: string): string | undefined {
 
 export const looksLikePath = (value: string): boolean => PATH.test(value)
 
-/** Whether a path is too plain for a secret: what is made at random, base64 too, is never so long without a capital. */
+/** Whether a path is too plain for a secret: random text, base64 too, is never so long without a capital. */
 export const isNoSecret = (path: string): boolean => /\/.+\//.test(path) && !/[A-Z]/.test(path)
 
-/** What may have happened to a value that its rule refuses. A remark that follows the rule. */
+/** What may have happened to a value that its rule refuses. The text follows the rule. */
 export function likelySlip(value: string, schema: TSchema, name?: string): string | undefined {
   const { kind, secret, file } = notesOf(schema)
   if (kind === 'path') return /^\s*[[{]/.test(value) ? 'it is the text of a file; its path is wanted' : textSlip(value)
