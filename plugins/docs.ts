@@ -37,7 +37,7 @@ const POLICY = {
   'style-src': "'self' 'unsafe-inline'"
 }
 
-/** A closed door is no place for a cache that many share. */
+/** /docs needs a key, so shared caches must not keep it. */
 const CACHE_CONTROL = 'private, no-cache'
 
 /** Register it before the routes that it is to describe, and after `auth`. */

@@ -74,7 +74,7 @@ export class CallbackIntake {
     return channel
   }
 
-  /** What came is on time by our clock. Never throws. */
+  /** Our clock sets the time of receipt. Never throws. */
   async receive(
     name: CallbackChannel,
     message: Omit<Callback, 'receivedAt'>,

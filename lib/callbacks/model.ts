@@ -132,7 +132,7 @@ export type Finding =
 export interface EventFinding {
   status: 'event'
   event: Event
-  /** Recorded instead where the id is that of other content; undefined: then it is kept for a person. */
+  /** Recorded if the id exists with other content; undefined: the callback goes to quarantine. */
   otherwise?: Event
   /** What it is kept as then; undefined: the id of the event. */
   keptAs?: string

@@ -18,11 +18,11 @@ const MOST_ANSWER_BYTES = 64 * 1024
 export interface DeliveryTimes {
   /** From the attempt to connect until the last byte of the answer. */
   answerMs: number
-  /** Renewed every half of it. Whoever does not is dead, and its deliveries are another's. */
+  /** Renewed at half time. A worker that does not renew it is dead, and others take its deliveries. */
   lockMs: number
   /**
-   * Between two looks for the deliveries of the dead. In the worst case one look misses: 20 + 2 × 10 s, well inside the
-   * minute.
+   * The pause between two looks for the deliveries of dead workers. In the worst case one look misses them: 20 s and
+   * 2 × 10 s, well inside the minute.
    */
   lookMs: number
   /** What posts under way get at close(). */

@@ -33,7 +33,7 @@ const EVENT_ID = /^[\w-]{1,128}$/
 const SCAN_COUNT = 1000
 /** The clocks of instances may differ by so much. */
 const CLOCKS_MS = 3_600_000
-/** An event may go on between the look at it and the hand on it. */
+/** An event may change between our read and our write. */
 const REDELIVERY_TRIES = 3
 
 export interface EventHistoryOptions {

@@ -53,7 +53,7 @@ export interface PayOptions {
   now: () => number
 }
 
-/** What a stored refund notice does not end with: a key or merchant that is gone may come back, like WeChat. */
+/** These do not settle a stored refund notice: a missing key or merchant may be set again. */
 const UNSETTLED: ReadonlySet<CallbackVerdict> = new Set(['refused', 'unknown-merchant'])
 
 export class Pay {

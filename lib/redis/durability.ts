@@ -109,7 +109,7 @@ async function readSettings(redis: Redis): Promise<Record<string, string> | unde
   }
 }
 
-/** That this Redis does not have a command, or not for us; elsewhere that counts as away. */
+/** Whether Redis lacks the command, or forbids it to us. Elsewhere this counts as away. */
 function isWithheld(error: unknown): boolean {
   const trouble = troubleOf(error)
   return trouble === undefined || ['NOPERM', 'COMMAND'].includes(trouble.cause)

@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis'
 
-/** The oldest that wxgate is for: what a Redis counts as that does not say what it is. */
+/** The oldest supported version. A Redis that does not tell its version counts as this one. */
 const OLDEST = 'redis_version:7.0.0'
 
 /** Asked without a section it answers in any case, but where the connection is closed for good. */

@@ -26,17 +26,17 @@ export interface Keys {
   window(name: string): string
   /** What an order was made with. */
   order(mchid: string, outTradeNo: string): string
-  /** How it stood when last heard of. */
+  /** The last known state of it. */
   orderState(mchid: string, outTradeNo: string): string
   /** What a refund was asked for with. */
   refund(mchid: string, outRefundNo: string): string
-  /** How it stood when last heard of. */
+  /** The last known state of it. */
   refundState(mchid: string, outRefundNo: string): string
   /** Sorted set of the open orders and refunds of ours, by when WeChat is to be asked about each. */
   watched: string
   /** WeChat's platform certificates as a merchant was given them, sealed. */
   platformCertificates(mchid: string): string
-  /** Held while nobody is to ask for them. */
+  /** While it exists, nobody asks for them. */
   platformCertificatesPause(mchid: string): string
   /** An authentic callback that contradicts settings or orders: what it said, sealed, and when it came. */
   quarantined(id: string): string

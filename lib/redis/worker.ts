@@ -54,7 +54,7 @@ export interface QueueWorkerOptions<T, R> extends WorkerOptions {
   work: (job: Job<T, R>) => Promise<R>
   /** Milliseconds after `triesMade` tries. */
   pauseMs: (triesMade: number) => number
-  /** Renewed every half of it. Whoever does not is dead, and its jobs are another's. */
+  /** Renewed at half time. A worker that does not renew it is dead, and others take its jobs. */
   lockMs: number
   /** Between two looks for the jobs of the dead. */
   lookMs: number

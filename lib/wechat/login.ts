@@ -65,7 +65,7 @@ export class Logins {
     })
   }
 
-  /** Two round trips to Redis beside WeChat's answer: one claims the code, one writes the session. */
+  /** Costs two round trips to Redis: one claims the code, one writes the session. */
   async #openSession(app: App, code: string): Promise<Session> {
     const { wechat, sessions } = this.#options
     const identity = await codeToSession(wechat, app, code)
