@@ -27,6 +27,8 @@ export interface NewJob {
 
 /** Redis does nothing else meanwhile; so many take it about a millisecond. */
 const MOST_TOGETHER = 64
+/** A slow network carries so much well within the time in which Redis has to answer. */
+const MOST_BYTES = 256 * 1024
 /** BullMQ's priorities; the first is also that of a job that names none. */
 const FIRST = 0
 const AFTER_ALL_ELSE = 1
@@ -46,19 +48,23 @@ const ARGUMENTS = 7
 /**
  * KEYS wait, prioritized, counter of priorities, meta, active, marker, our index; then of each job its own and that of
  * its identity. ARGV life of identities (ms); then of each job its id, name, event id, data, options, time (ms) and
- * priority. Answers for each the id of the job that holds its identity; '' where that key holds something else. The
- * identity is written last: after a failure on the way the event comes again, and is not lost.
+ * priority. Answers for each the id of the job that holds its identity; '' where that key holds something else.
+ *
+ * The first step always writes: a Redis that takes no writes, such as a primary after a failover, must not answer even
+ * "seen before", because what it holds may be discarded. The identity is written last: after a failure on the way the
+ * event comes again, and is not lost.
  */
 const ADD_JOBS = defineScript(
   COMMON_KEYS,
   `${CALL_IF_TYPE}
-local isNew = false
-local function isHeldBack()
-  local state = redis.call('HMGET', KEYS[4], 'paused', 'concurrency')
-  if state[1] then return true end
-  return state[2] and redis.call('LLEN', KEYS[5]) >= tonumber(state[2])
+redis.call('HSET', KEYS[4], 'opts.maxLenEvents', ${MOST_PROGRESS_NOTES})
+local state = redis.call('HMGET', KEYS[4], 'paused', 'concurrency')
+local isHeldBack = state[1] or state[2] and redis.call('LLEN', KEYS[5]) >= tonumber(state[2])
+local function isGone(identity, job)
+  return redis.call('PTTL', identity) == -1 and redis.call('EXISTS', job) == 0
 end
 local function push(id, priority)
+  if not isHeldBack then redis.call('ZADD', KEYS[6], 0, '0') end
   if priority == 0 then return redis.call('LPUSH', KEYS[1], id) end
   local count = redis.call('INCR', KEYS[3])
   redis.call('ZADD', KEYS[2], priority * 0x100000000 + count % 0x100000000, id)
@@ -66,23 +72,18 @@ end
 local function add(job, identity, id, name, event, data, options, time, priority)
   local held = callIfType('GET', identity)
   if held == nil then return '' end
-  if held then return held end
+  if held and not isGone(identity, string.sub(job, 1, #job - #id) .. held) then return held end
   redis.call('HSET', job, 'name', name, 'data', data, 'opts', options, 'timestamp', time, 'delay', 0,
     'priority', priority, 'deid', event)
   redis.call('ZADD', KEYS[7], time, id)
   push(id, tonumber(priority))
   redis.call('SET', identity, id, 'PX', ARGV[1])
-  isNew = true
   return id
 end
 local answers = {}
 for n = 0, (#ARGV - 1) / ${ARGUMENTS} - 1 do
   local key, at = ${COMMON_KEYS} + 2 * n, 1 + ${ARGUMENTS} * n
   answers[n + 1] = add(KEYS[key + 1], KEYS[key + 2], unpack(ARGV, at + 1, at + ${ARGUMENTS}))
-end
-if isNew then
-  redis.call('HSETNX', KEYS[4], 'opts.maxLenEvents', ${MOST_PROGRESS_NOTES})
-  if not isHeldBack() then redis.call('ZADD', KEYS[6], 0, '0') end
 end
 return answers`
 )
@@ -120,14 +121,18 @@ export class JobWriter {
   #writeAll(): void {
     const jobs = this.#waiting
     this.#waiting = []
-    for (let at = 0; at < jobs.length; at += MOST_TOGETHER) void this.#write(jobs.slice(at, at + MOST_TOGETHER))
+    for (let start = 0; start < jobs.length; ) {
+      const end = endOfBatch(jobs, start)
+      void this.#write(jobs.slice(start, end))
+      start = end
+    }
   }
 
   async #write(jobs: Waiting[]): Promise<void> {
-    const keys = jobs.flatMap(({ id, data }) => [this.#keys.job(id), this.#keys.job(`de:${data.id}`)])
-    const now = Date.now()
-    const args = jobs.flatMap((job) => argumentsOf(job, now))
     try {
+      const keys = jobs.flatMap(({ id, data }) => [this.#keys.job(id), this.#keys.job(`de:${data.id}`)])
+      const now = Date.now()
+      const args = jobs.flatMap((job) => argumentsOf(job, now))
       const script = { ...ADD_JOBS, numberOfKeys: COMMON_KEYS + keys.length }
       const heldBy = await runScript(this.#redis, script, [...this.#commonKeys, ...keys], [IDENTITY_LIFE_MS, ...args])
       for (const [at, { resolve, reject }] of jobs.entries()) {
@@ -139,6 +144,17 @@ export class JobWriter {
       for (const { reject } of jobs) reject(error)
     }
   }
+}
+
+/** One job at least. */
+function endOfBatch(jobs: readonly Waiting[], start: number): number {
+  let bytes = 0
+  const most = jobs.slice(start, start + MOST_TOGETHER)
+  const tooMuch = most.findIndex(({ data }) => {
+    bytes += data.body.length
+    return bytes > MOST_BYTES
+  })
+  return start + (tooMuch === -1 ? most.length : Math.max(tooMuch, 1))
 }
 
 function argumentsOf({ id, name, data, lowPriority }: NewJob, now: number): (string | number)[] {

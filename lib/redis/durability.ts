@@ -170,7 +170,7 @@ class Disk {
   }
 
   #open(): Redis {
-    const redis = this.#redis.duplicate({ enableAutoPipelining: false })
+    const redis = this.#redis.duplicate()
     closeWhenSilent(redis, ANSWER_MS)
     redis.on('error', () => undefined)
     redis.on('ready', () => {

@@ -46,9 +46,6 @@ export class LazyQueue<T> {
     })
     try {
       await queue.waitUntilReady()
-      // A pipeline begun before BullMQ defined its scripts does not know them, and would end the process (ioredis
-      // 6.0.0). When this is answered none of those is left.
-      await redis.ping()
       return queue
     } catch (error) {
       // Otherwise its listeners would stay on the connection, once for each try.

@@ -27,9 +27,8 @@ export const CALL_IF_TYPE = `
 `
 
 /**
- * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. Not by `defineCommand` of
- * ioredis: a script defined while commands wait to be pipelined is unknown to that pipeline, and ends the process
- * (ioredis 6.0.0).
+ * Runs `script` on `redis`: keys first, then arguments. Text answers come as strings. It does not use `defineCommand`
+ * of ioredis: a pipeline that was begun before does not know the script, and ends the process (ioredis 6.0.0).
  */
 export async function runScript(
   redis: Redis,

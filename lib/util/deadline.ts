@@ -2,16 +2,20 @@
 
 /** In how many parts the time passes. */
 const PARTS = 10
+/** So many times the time, and the next part is the last one. */
+const MOST_TIMES = 2
 
 /**
  * Parts are counted, not milliseconds: a process that stood still finds the answer when it goes on, and one timer over
- * the whole time would have ended the call before the answer was read. Each standstill costs the call one part at most.
+ * the whole time would have ended the call before the answer was read. A standstill costs the call one part. After many
+ * of them it ends with twice its time, but never before the process could read what came meanwhile.
  */
 export class Deadline {
   readonly timeoutMs: number
   readonly #isForSilence: boolean
   readonly #timer: NodeJS.Timeout
   #partsLeft = PARTS
+  #startedAt = performance.now()
   #isStopped = false
   #end: () => void = () => {}
 
@@ -35,6 +39,7 @@ export class Deadline {
   moved(): void {
     if (!this.#isForSilence || this.isOver || this.#isStopped) return
     this.#partsLeft = PARTS
+    this.#startedAt = performance.now()
     this.#timer.refresh()
   }
 
@@ -44,7 +49,8 @@ export class Deadline {
   }
 
   #passPart(): void {
-    this.#partsLeft -= 1
+    const isOverdue = performance.now() - this.#startedAt > MOST_TIMES * this.timeoutMs
+    this.#partsLeft = Math.min(this.#partsLeft - 1, isOverdue ? 1 : PARTS)
     if (this.isOver) this.#end()
     else if (!this.#isStopped) this.#timer.refresh()
   }

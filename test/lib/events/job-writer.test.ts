@@ -18,8 +18,8 @@ import { readsOf } from '../../redis-reads.ts'
 const server = await startRedis({})
 t.teardown(() => server.stop())
 
-async function world(t: Test) {
-  const redis = connectPrompt(server.url, () => undefined)
+async function world(t: Test, url = server.url) {
+  const redis = connectPrompt(url, () => undefined)
   t.teardown(() => redis.disconnect())
   await settled(redis, 5000)
   const prefix = `t${randomBytes(4).toString('hex')}:{events}`
@@ -57,7 +57,11 @@ function withoutTimes({ opts, timestamp, ...fields }: Record<string, string>): o
 t.test('a job is field for field what BullMQ writes, of either priority, and where it pauses', async (t) => {
   for (const state of ['open', 'paused'] as const) {
     const theirs = await world(t)
-    const queue = new Queue(QUEUE_NAME, { connection: theirs.redis, prefix: theirs.prefix })
+    const queue = new Queue(QUEUE_NAME, {
+      connection: theirs.redis,
+      prefix: theirs.prefix,
+      streams: { events: { maxLen: 100 } }
+    })
     t.teardown(() => queue.close())
     const ours = await world(t)
     await copyMeta(queue, theirs.redis, ours)
@@ -99,7 +103,9 @@ async function copyMeta(queue: Queue, theirs: Redis, { redis, key }: Awaited<Ret
 
 t.test('jobs of one turn go in one call, each with its own answer', async (t) => {
   const { redis, writer, key } = await world(t)
+  await redis.hset(key('meta'), 'opts.maxLenEvents', '10000')
   await writer.add(job('pay_0', { suffix: 'before' }))
+  t.equal(await redis.hget(key('meta'), 'opts.maxLenEvents'), '100', 'so many notes of progress a worker may leave')
   await redis.lpush(key('de:pay_odd'), 'something else')
   const before = await readsOf(redis)
   const answers = await Promise.allSettled([
@@ -118,7 +124,6 @@ t.test('jobs of one turn go in one call, each with its own answer', async (t) =>
     { value: 'msg_1.1' }
   ])
   t.same(await redis.lrange(key('wait'), 0, -1), ['pay_1.1', 'pay_0.before'])
-  t.equal(await redis.hget(key('meta'), 'opts.maxLenEvents'), '100', 'so many notes of progress a worker may leave')
 })
 
 t.test('more than one call takes loses none', async (t) => {
@@ -130,6 +135,43 @@ t.test('more than one call takes loses none', async (t) => {
     ids.map((id) => `${id}.1`)
   )
   t.same((await redis.lrange(key('wait'), 0, -1)).reverse(), held)
+})
+
+t.test('large ones go in several calls', async (t) => {
+  const { redis, writer, key } = await world(t)
+  const large = (id: string) => ({ ...job(id), data: { id, body: 'x'.repeat(200_000) } })
+  const ids = ['pay_1', 'pay_2', 'pay_3']
+  await writer.add(job('pay_0'))
+  const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1])
+  const before = await calls()
+  await Promise.all(ids.map((id) => writer.add(large(id))))
+  t.equal((await calls()) - before, 3)
+  t.equal(await redis.llen(key('wait')), 4)
+})
+
+t.test('a Redis that takes no writes does not even say "seen before"', async (t) => {
+  const server = await startRedis({})
+  t.teardown(() => server.stop())
+  const { redis, writer } = await world(t, server.url)
+  await writer.add(job('pay_1'))
+  await redis.call('REPLICAOF', '127.0.0.1', '1')
+  await t.rejects(writer.add(job('pay_1', { suffix: 'again' })), /^READONLY/)
+  await redis.call('REPLICAOF', 'NO', 'ONE')
+  await redis.config('SET', 'min-replicas-to-write', '1')
+  await t.rejects(writer.add(job('pay_1', { suffix: 'again' })), /^NOREPLICAS/)
+  await redis.config('SET', 'min-replicas-to-write', '0')
+  t.equal(await writer.add(job('pay_1', { suffix: 'again' })), 'pay_1.1')
+})
+
+t.test('an identity without end, whose job is gone, holds nothing', async (t) => {
+  const { redis, writer, key } = await world(t)
+  await writer.add(job('pay_1'))
+  await redis.del(key('pay_1.1'))
+  t.equal(await writer.add(job('pay_1', { suffix: 'again' })), 'pay_1.1', 'a delivered job is removed, and counts')
+  await redis.persist(key('de:pay_1'))
+  t.equal(await writer.add(job('pay_1', { suffix: 'again' })), 'pay_1.again')
+  await redis.persist(key('de:pay_1'))
+  t.equal(await writer.add(job('pay_1', { suffix: 'third' })), 'pay_1.again')
 })
 
 t.test('what fails half-way is written when it comes again', async (t) => {

@@ -1,0 +1,51 @@
+/** The time of a call passes in parts, so that a process that stands still does not end it. */
+import t from 'tap'
+import { Deadline } from '../../../lib/util/deadline.ts'
+import { standStill } from '../../stand-still.ts'
+
+t.test('a deadline ends no sooner than its time, and soon after twice its time where every turn is slow', async (t) => {
+  const startedAt = performance.now()
+  await new Promise<void>((resolve) => new Deadline(200).whenOver(resolve))
+  const took = performance.now() - startedAt
+  t.ok(took >= 195, `${took} ms`)
+
+  const deadline = new Deadline(200)
+  let turns = 0
+  while (!deadline.isOver) {
+    standStill(100)
+    await new Promise(setImmediate)
+    turns += 1
+  }
+  t.ok(turns > 2 && turns < 8, `${turns} turns of a tenth of a second, where a part takes one turn`)
+})
+
+t.test('one standstill, however long, leaves time to read what came', async (t) => {
+  const deadline = new Deadline(200)
+  standStill(1000)
+  await new Promise((resolve) => setTimeout(resolve, 0))
+  t.notOk(deadline.isOver)
+  await new Promise<void>((resolve) => deadline.whenOver(resolve))
+  t.ok(deadline.isOver)
+})
+
+t.test('what moves starts a time of silence anew; stop() ends it for good', async (t) => {
+  const [whole, silence, stopped] = [new Deadline(100), new Deadline(100, 'silence'), new Deadline(100, 'silence')]
+  let ended = false
+  stopped.whenOver(() => {
+    ended = true
+  })
+  stopped.stop()
+  const mover = setInterval(() => {
+    for (const each of [whole, silence, stopped]) each.moved()
+  }, 10)
+  await new Promise<void>((resolve) => whole.whenOver(resolve))
+  t.notOk(silence.isOver)
+  clearInterval(mover)
+  await new Promise<void>((resolve) => silence.whenOver(resolve))
+  t.notOk(ended)
+  let late = 0
+  silence.whenOver(() => {
+    late += 1
+  })
+  t.equal(late, 1, 'at once where it is over')
+})
