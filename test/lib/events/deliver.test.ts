@@ -71,10 +71,10 @@ t.test('startDelivery() tries again under the same id after whatever is not a 2x
 t.test('startDelivery() takes an answer that came while the process stood still', async (t) => {
   const { recorder, start, until } = await eventWorld(t)
   const receiver = await receive(t, (response) => {
-    standStill(1000)
+    standStill(1500)
     take(response)
   })
-  const { tries } = start(receiver.url, { times: { answerMs: 500 } })
+  const { tries } = start(receiver.url, { times: { answerMs: 1000 } })
   await recorder.record(event('pay_1_1'))
   await until({ completed: 1 })
   t.match(tries, [{ status: 204 }])

@@ -45,10 +45,10 @@ t.test('send() keeps a connection, and gives a body its length', async (t) => {
 
 t.test('an answer that came while the process stood still is read', async (t) => {
   const origin = await listenHttp(t, (_request, response) => {
-    standStill(1000)
+    standStill(1500)
     response.end('here')
   })
-  const upstream = upstreamTo(t, [origin], 500)
+  const upstream = upstreamTo(t, [origin], 1000)
   for (const request of [GET, { ...GET, isTransfer: true }])
     t.equal((await upstream.send(request)).body.toString(), 'here')
   const { body } = await upstream.open(GET)
