@@ -27,7 +27,7 @@ export interface NewJob {
 
 /** Redis does nothing else meanwhile; so many take it about a millisecond. */
 const MOST_TOGETHER = 64
-/** A slow network carries so much well within the time in which Redis has to answer. */
+/** Bytes of bodies in one call, so that on a slow network those before it are confirmed already. */
 const MOST_BYTES = 256 * 1024
 /** BullMQ's priorities; the first is also that of a job that names none. */
 const FIRST = 0
@@ -151,7 +151,7 @@ function endOfBatch(jobs: readonly Waiting[], start: number): number {
   let bytes = 0
   const most = jobs.slice(start, start + MOST_TOGETHER)
   const tooMuch = most.findIndex(({ data }) => {
-    bytes += data.body.length
+    bytes += Buffer.byteLength(data.body)
     return bytes > MOST_BYTES
   })
   return start + (tooMuch === -1 ? most.length : Math.max(tooMuch, 1))

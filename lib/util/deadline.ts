@@ -14,8 +14,9 @@ export class Deadline {
   readonly timeoutMs: number
   readonly #isForSilence: boolean
   readonly #timer: NodeJS.Timeout
-  #partsLeft = PARTS
   #startedAt = performance.now()
+  #partsLeft = PARTS
+  #isOver = false
   #isStopped = false
   #end: () => void = () => {}
 
@@ -23,21 +24,21 @@ export class Deadline {
   constructor(timeoutMs: number, of: 'whole' | 'silence' = 'whole') {
     this.timeoutMs = timeoutMs
     this.#isForSilence = of === 'silence'
-    this.#timer = setTimeout(() => this.#passPart(), timeoutMs / PARTS)
+    this.#timer = setTimeout(() => this.#passPart(), Math.ceil(timeoutMs / PARTS))
   }
 
   get isOver(): boolean {
-    return this.#partsLeft === 0
+    return this.#isOver
   }
 
   /** Calls `end` when the time is over, at once where it is; of several the last one given. */
   whenOver(end: () => void): void {
     this.#end = end
-    if (this.isOver) end()
+    if (this.#isOver) end()
   }
 
   moved(): void {
-    if (!this.#isForSilence || this.isOver || this.#isStopped) return
+    if (!this.#isForSilence || this.#isOver || this.#isStopped) return
     this.#partsLeft = PARTS
     this.#startedAt = performance.now()
     this.#timer.refresh()
@@ -51,7 +52,14 @@ export class Deadline {
   #passPart(): void {
     const isOverdue = performance.now() - this.#startedAt > MOST_TIMES * this.timeoutMs
     this.#partsLeft = Math.min(this.#partsLeft - 1, isOverdue ? 1 : PARTS)
-    if (this.isOver) this.#end()
-    else if (!this.#isStopped) this.#timer.refresh()
+    if (this.#partsLeft > 0) this.#timer.refresh()
+    // Timers come before sockets in a turn: an answer that is there is read first.
+    else setImmediate(() => this.#endNow())
+  }
+
+  #endNow(): void {
+    if (this.#isStopped || this.#partsLeft > 0) return
+    this.#isOver = true
+    this.#end()
   }
 }

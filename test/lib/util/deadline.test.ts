@@ -1,6 +1,9 @@
 /** The time of a call passes in parts, so that a process that stands still does not end it. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { Deadline } from '../../../lib/util/deadline.ts'
+import { listenRaw } from '../../listen.ts'
 import { standStill } from '../../stand-still.ts'
 
 t.test('a deadline ends no sooner than its time, and soon after twice its time where every turn is slow', async (t) => {
@@ -26,6 +29,27 @@ t.test('one standstill, however long, leaves time to read what came', async (t) 
   t.notOk(deadline.isOver)
   await new Promise<void>((resolve) => deadline.whenOver(resolve))
   t.ok(deadline.isOver)
+})
+
+t.test('a standstill in the last part leaves time, too', async (t) => {
+  const { promise: peer, resolve } = Promise.withResolvers<Socket>()
+  const { port } = await listenRaw(t, resolve)
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  const server = await peer
+  // Between two of these the timers run once.
+  await new Promise(setImmediate)
+  const deadline = new Deadline(1000)
+  for (let turn = 0; turn < 9; turn += 1) {
+    standStill(110)
+    await new Promise(setImmediate)
+  }
+  t.notOk(deadline.isOver)
+  server.write('answer')
+  standStill(150)
+  await once(socket, 'data')
+  t.notOk(deadline.isOver, 'what is there is read before')
+  deadline.stop()
 })
 
 t.test('what moves starts a time of silence anew; stop() ends it for good', async (t) => {
