@@ -39,7 +39,7 @@ export interface WxgateOptions {
   now?: () => number
   /** The limits from which on requests are refused; tests lower them. */
   overload?: Partial<OverloadLimits>
-  /** Bytes of bodies that each door may have under way; tests lower them. */
+  /** Bytes of bodies that each kind of endpoint may have under way; tests lower them. */
   bodyBudgets?: Partial<BodyBudgets>
 }
 

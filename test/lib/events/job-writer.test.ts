@@ -183,3 +183,12 @@ t.test('what fails half-way is written when it comes again', async (t) => {
   t.equal(await writer.add(job('pay_1', { suffix: 'again' })), 'pay_1.again')
   t.same(await redis.lrange(key('wait'), 0, -1), ['pay_1.again'])
 })
+
+t.test('what was pushed before a failure wakes a worker', async (t) => {
+  const { redis, writer, key } = await world(t)
+  await redis.lpush(key('pc'), 'no counter')
+  const failed = await Promise.allSettled([writer.add(job('pay_1')), writer.add(job('msg_1', { lowPriority: true }))])
+  t.match(failed, [{ reason: /WRONGTYPE/ }, { reason: /WRONGTYPE/ }])
+  t.same(await redis.lrange(key('wait'), 0, -1), ['pay_1.1'])
+  t.equal(await redis.exists(key('marker')), 1)
+})
