@@ -38,8 +38,11 @@ export async function openPlain({ httpPort }: Address): Promise<Socket> {
   return socket
 }
 
-/** Takes the steps and collects what is answered, until the other side closes or `patienceMs` are over. */
-export async function converse(socket: Socket, steps: Step[], patienceMs = 5000): Promise<WireAnswer> {
+/** A connection that is still open then hangs. Only a failing test waits so long, however busy the machine is. */
+const PATIENCE_MS = 30_000
+
+/** Takes the steps and collects what is answered, until the other side closes or hangs. */
+export async function converse(socket: Socket, steps: Step[]): Promise<WireAnswer> {
   let text = ''
   let closed = false
   socket.setEncoding('latin1').on('data', (data) => {
@@ -51,7 +54,7 @@ export async function converse(socket: Socket, steps: Step[], patienceMs = 5000)
       done()
     }
     socket.once('end', end).once('close', end).once('error', end)
-    setTimeout(done, patienceMs).unref()
+    setTimeout(done, PATIENCE_MS).unref()
   })
   for (const step of steps) {
     if (typeof step === 'function') await step()
@@ -78,8 +81,7 @@ function parse(text: string): Omit<WireAnswer, 'closed'> {
 export async function converseHttp2(
   { httpsPort, rootPem }: Address,
   headers: Record<string, string | number>,
-  act: (stream: ClientHttp2Stream) => void,
-  patienceMs = 5000
+  act: (stream: ClientHttp2Stream) => void
 ): Promise<WireAnswer> {
   const options = { host: '127.0.0.1', port: httpsPort, servername: DOMAIN, ca: rootPem, ALPNProtocols: ['h2'] }
   const session = connectHttp2(`https://${DOMAIN}`, { createConnection: () => connectTls(options) })
@@ -101,7 +103,7 @@ export async function converseHttp2(
       done()
     }
     stream.once('end', end).once('close', end)
-    setTimeout(done, patienceMs).unref()
+    setTimeout(done, PATIENCE_MS).unref()
   })
   act(stream)
   await ended

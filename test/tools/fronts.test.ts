@@ -298,6 +298,7 @@ async function answersNoSuccess(t: Test, front: Front): Promise<void> {
     "the service's limit": { bodySeconds: 3, requestTimeoutMs: 1000 }
   })) {
     const echo = await startEcho(t, { requestTimeoutMs })
+    echo.app.server.setMaxListeners(2 * BROKEN.length + 10)
     const door = await front.start(t, { upstreams: [echo.address], bodySeconds, headerSeconds: 1 })
     await Promise.all(
       ['/wechat/pay/v2/1900000001/notify', '/api/login'].flatMap((path) =>

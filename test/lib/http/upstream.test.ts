@@ -98,20 +98,37 @@ t.test('send() sends nothing twice, however the answer fails', async (t) => {
 })
 
 t.test('send() ends at its deadline, whatever it waits for', async (t) => {
-  const paths: (string | undefined)[] = []
-  const origin = await listenHttp(t, ({ url }, response) => {
-    paths.push(url)
-    if (url === '/last') response.end()
-  })
+  const silent = await listenHttp(t, () => {})
   const dripping = await listenHttp(t, (_request, response) => response.write('{'))
   const startedAt = performance.now()
-  const busy = upstreamTo(t, [origin], 300, 1)
-  const waits = [busy.send(GET), busy.send(GET), upstreamTo(t, [dripping], 300).send(GET)]
+  const waits = [upstreamTo(t, [silent], 300).send(GET), upstreamTo(t, [dripping], 300).send(GET)]
   for (const result of await Promise.allSettled(waits))
     t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
   t.ok(performance.now() - startedAt < 2000)
+})
+
+t.test('send() does not send what waited for a connection until its deadline', async (t) => {
+  const paths: (string | undefined)[] = []
+  let finish = () => {}
+  const origin = await listenHttp(t, ({ url }, response) => {
+    paths.push(url)
+    if (url !== '/long') {
+      response.end()
+      return
+    }
+    const dripping = setInterval(() => response.write('{'), 20)
+    finish = () => {
+      clearInterval(dripping)
+      response.end()
+    }
+  })
+  const busy = upstreamTo(t, [origin], 300, 1)
+  const { body } = await busy.open({ method: 'GET', path: '/long' })
+  body.resume()
+  await t.rejects(busy.send({ method: 'GET', path: '/late' }), { code: 'WECHAT_TIMEOUT' })
+  finish()
   await busy.send({ method: 'GET', path: '/last' })
-  t.same(paths, ['/x', '/last'], 'what waited for the connection is not sent after its time')
+  t.same(paths, ['/long', '/last'])
 })
 
 t.test('send() takes no endless answer', async (t) => {
