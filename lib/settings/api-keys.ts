@@ -2,6 +2,7 @@
 import type { Issues } from './issues.ts'
 import { notesOf } from './notes.ts'
 import { Environment } from './schema.ts'
+import { certainSlip, guessable } from './slips.ts'
 
 /** What a key may be limited to. Which calls each opens: docs/backend.md, "Keys with scopes". */
 export const KEY_SCOPES = ['read', 'login', 'events', 'pay', 'wechat'] as const
@@ -40,6 +41,8 @@ export function readApiKeys(text: string | undefined, issues: Issues): ApiKey[] 
 function readEntry(entry: string): ApiKey | string {
   const at = entry.indexOf(':')
   const key = entry.slice(at + 1)
+  const slip = certainSlip(key) ?? guessable(key)
+  if (slip !== undefined) return slip
   const [name = '', ...rest] = at === -1 ? [] : entry.slice(0, at).split('/')
   const isNamed = at === -1 || NAME.test(name)
   if (!isNamed || rest.length > 1 || !KEY.test(key)) return notesOf(Environment.properties.INTERNAL_API_KEYS).rule

@@ -6,10 +6,7 @@ import { findMisspelt, namesFor } from './misspelt.ts'
 import type { ReadFile, Variables } from './model.ts'
 import { notesOf } from './notes.ts'
 import { Environment, type SettingName } from './schema.ts'
-import { certainSlip, isNoSecret, likelySlip, looksLikePath } from './slips.ts'
-
-/** Of JWT_SECRET and of each of INTERNAL_API_KEYS. */
-const SHORTEST_SECRET = 32
+import { certainSlip, guessable, IS_PATH, likelySlip, looksLikePath } from './slips.ts'
 
 type Given = Partial<Record<SettingName, string | number>>
 
@@ -77,9 +74,10 @@ function gather(env: Variables, readFile: ReadFile, issues: Issues): Given {
 /** A value that cannot be used leaves '' behind: the setting counts as given, and nothing more is said of it. */
 function fromVariable(name: SettingName, value: string, readFile: ReadFile, issues: Issues): string {
   const schema = Environment.properties[name]
-  const { secret, file } = notesOf(schema)
-  const isPath = (secret || file) && looksLikePath(value) && (isTakenForSecret(value) || isThere(value, readFile))
-  const problem = certainSlip(value) ?? (isPath ? `is the path of a file: name it ${name}_FILE` : undefined)
+  const { secret, file, free } = notesOf(schema)
+  const isFile = (secret || file) && looksLikePath(value) && isThere(value, readFile)
+  const guessed = isFile ? IS_PATH : free && guessable(value)
+  const problem = certainSlip(value) ?? (guessed === IS_PATH ? `${IS_PATH}: name it ${name}_FILE` : guessed)
   if (problem !== undefined) return refuse(name, name, problem, issues)
   issues.remark(name, likelySlip(value, schema, name))
   return value
@@ -89,9 +87,11 @@ function fromVariable(name: SettingName, value: string, readFile: ReadFile, issu
 function fromFile(name: SettingName, path: string, readFile: ReadFile, issues: Issues): string {
   const content = readOrReport(`${name}_FILE`, path, readFile, issues)
   const value = content?.replace(/\r?\n$/, '') ?? ''
-  const problem = value === '' ? 'names an empty file' : certainSlip(value)
+  const schema = Environment.properties[name]
+  const guessed = notesOf(schema).free && guessable(value)
+  const problem = value === '' ? 'names an empty file' : (certainSlip(value) ?? guessed)
   if (problem === undefined) {
-    issues.remark(name, likelySlip(value, Environment.properties[name]))
+    issues.remark(name, likelySlip(value, schema))
     return value
   }
   const told = value === '' ? problem : `names a file whose content ${problem}`
@@ -103,9 +103,6 @@ function refuse(name: SettingName, told: string, problem: string | undefined, is
   issues.settle(name)
   return ''
 }
-
-/** A path that is long enough for a secret, and would be a key that anybody can guess. Shorter ones no rule takes. */
-const isTakenForSecret = (path: string): boolean => path.length >= SHORTEST_SECRET && isNoSecret(path)
 
 /** A secret may look like a path; one that is a file is none. */
 function isThere(path: string, readFile: ReadFile): boolean {

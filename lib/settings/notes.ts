@@ -12,6 +12,8 @@ export interface Notes {
   unit?: string | undefined
   /** Never shown anywhere; may come as `NAME_FILE`. */
   secret?: true | undefined
+  /** A secret of any form: nothing but `guessable` tells whether it is one. */
+  free?: true | undefined
   /** No secret, but may come as `NAME_FILE` all the same, because it is usually kept as a file. */
   file?: true | undefined
   /** Required, unless this other setting is given. */
@@ -22,6 +24,6 @@ export interface Notes {
 
 /** Typed access to what a schema says of its setting. */
 export function notesOf(schema: TSchema): Notes {
-  const { description = '', rule = '', kind, unit, secret, file, alternative, make }: Partial<Notes> = schema
-  return { description, rule, kind, unit, secret, file, alternative, make }
+  const { description = '', rule = '', kind, unit, secret, free, file, alternative, make }: Partial<Notes> = schema
+  return { description, rule, kind, unit, secret, free, file, alternative, make }
 }

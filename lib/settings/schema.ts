@@ -111,6 +111,7 @@ const keys = {
     description: 'Instead of JWT_KEYS: one secret for HS256.',
     rule: 'must be at least 32 bytes, and no PEM (that belongs into JWT_KEYS)',
     secret: true,
+    free: true,
     alternative: 'JWT_KEYS',
     make: 'openssl rand -base64 48'
   })
@@ -213,6 +214,7 @@ const backend = {
       'colon, the name 1 to 32 letters, digits or . _ -',
     kind: 'list',
     secret: true,
+    free: true,
     make: 'openssl rand -hex 32'
   }),
   WEBHOOK_URL: optional({

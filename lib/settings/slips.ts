@@ -11,6 +11,11 @@ const UNSEEN = /[\u00a0\u00ad\u200b-\u200f\u2028\u2029\u202f\u2060\u3000\ufeff]/
 const FULL_WIDTH = /[\uff01-\uff5e“”‘’「」、。]/
 const PEM_KINDS = ['private key', 'public key', 'certificate', 'certificate request']
 const PATH = /^(?:~?\/|\.{1,2}\/|[A-Za-z]:[\\/])[^\s,;|<>"'`]*$/
+const ROOTED = /^@?(?:~?\/|\.{1,2}\/|[A-Za-z]:[\\/])[\w .:~@#\\/-]*$/
+/** Words with slashes between. */
+const RELATIVE = /^(?:[A-Za-z]+(?:[._-]+[A-Za-z]+)*\d{0,4}\/)+\.?[A-Za-z]+(?:[._-]+[A-Za-z]+)*\d{0,4}$/
+/** A URL, and what shells, Compose, systemd and Windows replace by a value. */
+const REFERENCE = /^(?:[A-Za-z][\w+.-]*:\/\/|\$[({]|\$[A-Za-z_]\w*(?:\/|$)|%[A-Za-z]\/|%\w+%)/
 
 /** A mistake that is wrong for every setting: a start would only fail later. The text follows the name. */
 export function certainSlip(value: string): string | undefined {
@@ -25,8 +30,17 @@ export function certainSlip(value: string): string | undefined {
 
 export const looksLikePath = (value: string): boolean => PATH.test(value)
 
-/** Whether a path is too plain for a secret: random text, base64 too, is never so long without a capital. */
-export const isNoSecret = (path: string): boolean => /\/.+\//.test(path) && !/[A-Z]/.test(path)
+/** Base64 has slashes, too, but no other mark of a path beside them, and is never long without a capital. */
+const isNoBase64 = (text: string): boolean => /[^A-Za-z0-9/]/.test(text) || !/[A-Z]/.test(text)
+
+export const IS_PATH = 'is the path of a file'
+
+/** What stands where random text belongs, and would be a key that others can guess. The text follows the name. */
+export function guessable(value: string): string | undefined {
+  if (REFERENCE.test(value)) return 'is a reference to a value that nothing has put in its place'
+  const isLocation = (ROOTED.test(value) || RELATIVE.test(value)) && isNoBase64(value)
+  return isLocation ? IS_PATH : undefined
+}
 
 /** What may have happened to a value that its rule refuses. The text follows the rule. */
 export function likelySlip(value: string, schema: TSchema, name?: string): string | undefined {

@@ -54,7 +54,12 @@ export const AppEntry = Type.Object(
       description: 'AppID of the mini-program.',
       rule: 'must be wx and 16 letters or digits'
     }),
-    secret: word('^\\S+$', { description: 'AppSecret.', rule: 'must be text without blanks', secret: true }),
+    secret: word('^[!#-&(-[\\]-_a-~]+$', {
+      description: 'AppSecret.',
+      rule: 'must be visible ASCII characters without quotes and backslashes',
+      secret: true,
+      free: true
+    }),
     pushToken: Type.Optional(
       word('^[A-Za-z0-9]{3,32}$', {
         description: 'Token of the message push, as in the console.',

@@ -8,7 +8,7 @@ import { missing, readOrReport } from './environment.ts'
 import type { Issues } from './issues.ts'
 import type { App, Merchant, ReadFile } from './model.ts'
 import type { Environment } from './schema.ts'
-import { certainSlip } from './slips.ts'
+import { certainSlip, guessable } from './slips.ts'
 import { checkDocument, type Form } from './wechat-check.ts'
 import { AppEntry, MerchantEntry, WechatConfig } from './wechat-schema.ts'
 
@@ -86,7 +86,7 @@ function jsonProblem(content: string): string {
 
 /** The document; texts in it that something happened to on their way are reported, and nothing more is said of them. */
 function withoutSlips(value: unknown, path: string, issues: Issues): unknown {
-  const problem = typeof value === 'string' ? certainSlip(value) : undefined
+  const problem = typeof value === 'string' ? slipOf(value, path) : undefined
   if (problem !== undefined) {
     issues.add(placeOf(path), problem)
     issues.settle(placeOf(path))
@@ -96,6 +96,9 @@ function withoutSlips(value: unknown, path: string, issues: Issues): unknown {
       if (FIELDS.has(name) || Array.isArray(value)) withoutSlips(inner, `${path}/${name}`, issues)
   return value
 }
+
+const slipOf = (value: string, path: string): string | undefined =>
+  certainSlip(value) ?? (path.endsWith('/secret') ? guessable(value) : undefined)
 
 /** JSON has no undefined, so that stands for a fault; the parser's own message would quote the file. */
 function parseJson(text: string): unknown {

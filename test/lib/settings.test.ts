@@ -414,7 +414,9 @@ t.test('readSettings() reads one app', async (t) => {
   for (const text of ['wx123', `xx${appid.slice(2)}`, `${appid}0`, appid.replace('h', '-')]) {
     t.same(faulty({ WECHAT_APPID: text }), ['WECHAT_APPID'], text)
   }
-  t.same(faults({ WECHAT_SECRET: 'a b' }), ['WECHAT_SECRET must be text without blanks'])
+  t.same(faults({ WECHAT_SECRET: 'a b' }), [
+    'WECHAT_SECRET must be visible ASCII characters without quotes and backslashes'
+  ])
   for (const text of ['ab', 'a'.repeat(33), 'a-b'])
     t.same(faulty({ WECHAT_PUSH_TOKEN: text }), ['WECHAT_PUSH_TOKEN'], text)
   for (const text of ['a'.repeat(42), 'a'.repeat(44), `${'a'.repeat(42)}=`]) {

@@ -1,5 +1,5 @@
 /** Accidents with settings are named: names that are nearly right, and values that were damaged. */
-import { createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import t from 'tap'
 import { SettingsError } from '../../../lib/settings/issues.ts'
 import { findMisspelt, LATER_NAMES } from '../../../lib/settings/misspelt.ts'
@@ -180,6 +180,84 @@ t.test('readSettings() names the same in the file of WECHAT_CONFIG_FILE', async 
     const told = faults({ WECHAT_APPID: '', WECHAT_SECRET: '', WECHAT_CONFIG_FILE: '/c' }, { '/c': content })
     t.match(told[0], line)
   }
+})
+
+/** Long enough for a secret of ours, and known to whoever knows the documents. */
+const GUESSABLE: [text: string, line: RegExp][] = [
+  ['/run/secrets/wxgate/internal_api_key_shop', /is the path of a file/],
+  ['/home/deploy/Wxgate/secrets/jwt_secret.txt', /is the path of a file/],
+  ['/home/deploy/my own folder/wxgate/jwt secret', /is the path of a file/],
+  ['~/wxgate/secrets/production/the-secret-of-tokens', /is the path of a file/],
+  ['../secrets/production/the-secret-of-all-tokens', /is the path of a file/],
+  ['secrets/production/wxgate/the-secret-of-tokens.txt', /is the path of a file/],
+  ['secrets/production/wxgate/thesecretofalltokens', /is the path of a file/],
+  ['@/etc/wxgate/secrets/production/the-secret-of-tokens', /is the path of a file/],
+  ['file:///run/secrets/wxgate/production/jwt_secret', /is a reference/],
+  ['vault://secret/data/wxgate/production#JwtSecretKey', /is a reference/],
+  ['https://Secrets.example.com/wxgate/jwt?version=2', /is a reference/],
+  [`\${CREDENTIALS_DIRECTORY}/wxgate/jwt_secret_of_tokens`, /is a reference/],
+  ['$CREDENTIALS_DIRECTORY/wxgate/jwt_secret_of_tokens', /is a reference/],
+  ['$THE_JWT_SECRET_OF_WXGATE_IN_PRODUCTION', /is a reference/],
+  ['$(cat /run/secrets/wxgate/production/jwt_secret)', /is a reference/],
+  ['%d/wxgate/secrets/production/the-secret-of-tokens', /is a reference/],
+  ['%THE_JWT_SECRET_OF_WXGATE_IN_PRODUCTION%', /is a reference/]
+]
+
+for (const [text, line] of GUESSABLE) {
+  t.test(`readSettings() takes no secret that others can guess: ${text}`, async (t) => {
+    const at = (changes: Env, prefix: RegExp, files: Record<string, string> = {}) => {
+      const told = faults(changes, files)
+      t.equal(told.length, 1)
+      t.match(told[0], prefix)
+      t.match(told[0], line)
+      t.notOk(told.join().includes(text), 'no value is shown')
+    }
+    at({ JWT_SECRET: text }, /^JWT_SECRET /)
+    at({ JWT_SECRET: undefined, JWT_SECRET_FILE: '/s' }, /^JWT_SECRET_FILE names /, { '/s': `${text}\n` })
+    at({ WECHAT_SECRET: text }, /^WECHAT_SECRET /)
+    const config = JSON.stringify({ apps: [{ appid: base.WECHAT_APPID, secret: text }] })
+    const inFile = { WECHAT_APPID: '', WECHAT_SECRET: '', WECHAT_CONFIG_FILE: '/c' }
+    at(inFile, /^WECHAT_CONFIG_FILE apps\[0\]\.secret /, { '/c': config })
+    // No API key has blanks or colons.
+    if (/[ :]/.test(text)) return
+    for (const entry of [text, `shop:${text}`, `shop/read+pay:${text}`])
+      at({ INTERNAL_API_KEYS: `${'k'.repeat(32)},${entry}` }, /^INTERNAL_API_KEYS entry 2 /)
+    at({ INTERNAL_API_KEYS: text }, /^INTERNAL_API_KEYS /)
+  })
+}
+
+t.test('readSettings() names quotes around one of several keys', async (t) => {
+  const quoted = `"${'k'.repeat(32)}"`
+  for (const entry of [quoted, `shop:${quoted}`])
+    t.match(faults({ INTERNAL_API_KEYS: `${'i'.repeat(32)},${entry}` }), [
+      /^INTERNAL_API_KEYS entry 2 stands in quotes/
+    ])
+})
+
+t.test('readSettings() names what an AppSecret never has', async (t) => {
+  for (const secret of ['"0123456789abcdef', '0123456789abcdef\u200b', '\\"0123456789abcdef\\"', '0123456789abcdef＂'])
+    t.match(faults({ WECHAT_SECRET: secret }), [/^WECHAT_SECRET must be visible ASCII/], secret)
+  t.match(faults({ WECHAT_SECRET: '/run/secrets/wx' }), [
+    /^WECHAT_SECRET is the path of a file: name it WECHAT_SECRET_FILE$/
+  ])
+})
+
+t.test('readSettings() takes random text of every usual make as a secret', async (t) => {
+  const visible = (bytes: Buffer) => [...bytes].map((byte) => String.fromCharCode(33 + (byte % 94))).join('')
+  const makes: ((bytes: Buffer) => string)[] = [
+    (bytes) => bytes.toString('hex'),
+    (bytes) => bytes.toString('base64'),
+    (bytes) => bytes.subarray(0, 33).toString('base64'),
+    (bytes) => bytes.toString('base64url'),
+    visible,
+    (bytes) => `wxgate/${bytes.toString('hex')}`,
+    (bytes) => `wxgate-prod/${bytes.toString('base64url')}`
+  ]
+  for (let n = 0; n < 200; n++)
+    for (const make of makes) {
+      const secret = make(createHash('sha256').update(String(n)).digest())
+      t.same(faults({ JWT_SECRET: secret }), [], secret)
+    }
 })
 
 t.test('readSettings() takes what only looks odd', async (t) => {
