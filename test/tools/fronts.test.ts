@@ -306,7 +306,8 @@ async function answersNoSuccess(t: Test, front: Front): Promise<void> {
           const reached = once(echo.app.server, 'request')
           const { status, body, headers, closed } = await talk(door, path, () => reached)
           const what = `${limits}: ${path}, ${name}: ${status ?? 'no answer'}`
-          t.ok(closed, what)
+          // Caddy may keep a connection that it has answered, where it gave up the body in the very moment of the answer.
+          t.ok(closed || status !== undefined, what)
           t.ok(status === undefined || status >= 400, what)
           if (status !== 408 && headers['content-type']?.startsWith('application/json'))
             t.match(JSON.parse(body), { statusCode: status, code: /^[A-Z_]+$/, message: /./, error: /./ }, what)
@@ -332,11 +333,15 @@ interface Reply {
   body: object
 }
 
+/** In place of a status: no answer. */
+const BROKEN_OFF = 0
+
 /** A backend in a few lines. */
 async function serve(t: Test, answer: (request: IncomingMessage, body: string) => Reply) {
   const server = createServer(async (request, response) => {
     if (request.url === '/readyz') return response.end('ready')
     const { status, headers, body } = answer(request, await text(request))
+    if (status === BROKEN_OFF) return response.destroy()
     return response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
   })
   await listen(t, server)
@@ -380,6 +385,7 @@ async function protectsBackend(t: Test, front: Front): Promise<void> {
       return { status: 429, headers: { 'retry-after': '7' }, body: { code: 'RATE_LIMITED' } }
     if (headers.authorization === 'Bearer busy')
       return { status: 503, headers: { 'retry-after': '2' }, body: { code: 'SERVICE_UNAVAILABLE' } }
+    if (headers.authorization === 'Bearer broken') return { status: BROKEN_OFF, body: {} }
     if (!headers.authorization.startsWith('Bearer good')) return { status: 401, body: { code: 'TOKEN_INVALID' } }
     const unionid = headers.authorization === 'Bearer good+union' ? { 'x-wx-unionid': 'true-unionid' } : {}
     const user = { ...unionid, 'x-wx-appid': 'wx1', 'x-wx-openid': 'true-openid', 'x-wx-session': 's1' }
@@ -422,6 +428,12 @@ async function protectsBackend(t: Test, front: Front): Promise<void> {
       }
     }
     t.equal(reached.length, 0, 'nobody without a token gets to the backend')
+  })
+
+  t.test('says when to come again where wxgate gave no answer', async (t) => {
+    const refused = await door.request('/app/data', { headers: { authorization: 'Bearer broken' } })
+    isOwn(t, refused, front.handsRefusalsOn ? 502 : 503, front.handsRefusalsOn ? 'BAD_GATEWAY' : 'SERVICE_UNAVAILABLE')
+    t.equal(refused.headers['retry-after'], refused.statusCode === 503 ? '2' : undefined)
   })
 
   t.test('tells the backend who is calling, and nothing that the client made up', async (t) => {
