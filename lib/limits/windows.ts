@@ -10,14 +10,14 @@ export interface Window {
   leftMs: number
 }
 
-/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number is counted anew. */
+/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number, or the greatest, is counted anew. */
 const COUNT = defineScript(
   1,
   `
     local count = redis.pcall('INCR', KEYS[1])
     if type(count) == 'table' then
       local has = function(words) return string.find(count.err, words, 1, true) end
-      local isDamaged = has('WRONGTYPE') or has('not an integer')
+      local isDamaged = has('WRONGTYPE') or has('not an integer') or has('overflow')
       if not isDamaged then error(count) end
       redis.call('SET', KEYS[1], 1)
       count = 1

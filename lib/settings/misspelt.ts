@@ -25,7 +25,11 @@ const OTHER_NAMES: Readonly<Record<string, SettingName>> = {
   WECHAT_MCHID: 'WECHAT_PAY_MCHID',
   WX_MCHID: 'WECHAT_PAY_MCHID',
   WECHAT_PAY_SERIAL_NO: 'WECHAT_PAY_CERT_SERIAL',
-  WEBHOOK_KEY: 'WEBHOOK_SECRET'
+  WEBHOOK_KEY: 'WEBHOOK_SECRET',
+  WECHAT_CONFIG: 'WECHAT_CONFIG_FILE',
+  TRUST_PROXIES: 'TRUST_PROXY',
+  TRUSTED_PROXY: 'TRUST_PROXY',
+  TRUSTED_PROXIES: 'TRUST_PROXY'
 }
 
 /** Settings of later versions. A start that sets one expects what is not there. */
@@ -58,6 +62,9 @@ export function findMisspelt(env: Variables): Misspelt[] {
 function meantBy(name: string): string | undefined {
   const bare = name.replace(OWN_PREFIX, '')
   if (KNOWN.has(bare)) return bare
+  // Only secrets and PEMs come from files.
+  const value = bare.replace(/_FILE$/, '')
+  if (value.includes('_') && KNOWN.has(value)) return value
   const plain = plainOf(name)
   const other = Object.entries(OTHER_NAMES).find(([known]) => plainOf(known) === plain)
   const near = NAMES.filter((known) => isSame(plain, known) || isNear(plain, plainOf(known)))

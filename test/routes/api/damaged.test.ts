@@ -237,6 +237,8 @@ t.test('a damaged count of phone codes is counted anew', async (t) => {
   for (const damage of [
     () => app.redis.set(window, 'x'),
     () => app.redis.set(window, ''),
+    () => app.redis.set(window, '9223372036854775807'),
+    () => app.redis.set(window, '9223372036854775808'),
     () => app.redis.rpush(window, 'x')
   ]) {
     await app.redis.del(window)
@@ -245,6 +247,27 @@ t.test('a damaged count of phone codes is counted anew', async (t) => {
     t.equal(await app.redis.get(window), '1')
     t.ok((await app.redis.pttl(window)) > 0)
   }
+})
+
+t.test('a damaged count of failed tries is counted anew', async (t) => {
+  const world = await build(t)
+  const { app, sandbox } = world
+  const user = await logIn(app, sandbox)
+  const place = app.keys.failedTries(APPID, user.openid)
+  const unreadable = { encryptedData: randomBytes(64).toString('base64'), iv: randomBytes(16).toString('base64') }
+  for (const damage of [
+    () => app.redis.set(place, 'x'),
+    () => app.redis.set(place, '-9223372036854775808'),
+    () => app.redis.set(place, '9223372036854775807'),
+    () => app.redis.set(place, '9223372036854775808'),
+    () => app.redis.rpush(place, 'x')
+  ]) {
+    await app.redis.del(place)
+    await damage()
+    const answer = await post(app, '/api/phone', unreadable, user.headers)
+    t.equal(answer.json().code, 'DECRYPT_FAILED')
+  }
+  t.equal(await app.redis.get(place), '1')
 })
 
 t.test('a damaged count of a user is not shown, and hinders nobody from showing the rest', async (t) => {
