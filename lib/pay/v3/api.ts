@@ -16,11 +16,10 @@ import type {
 } from '../model.ts'
 import { readBillV3, readOrderV3, readPrepayV3, readRefundAnswerV3 } from './answers.ts'
 import { openBillV3 } from './bill.ts'
-import type { ClientV3 } from './client.ts'
+import type { ClientV3, SenderV3 } from './client.ts'
 import type { AccountsV3 } from './credentials.ts'
 import { payParamsV3 } from './crypto.ts'
 import { asServiceErrorV3, unusableAnswerV3 } from './errors.ts'
-import type { SenderV3 } from './send.ts'
 
 const PATHS = {
   prepay: '/v3/pay/transactions/jsapi',

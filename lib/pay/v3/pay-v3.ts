@@ -9,10 +9,9 @@ import type { Merchant } from '../../settings/model.ts'
 import type { PayApi } from '../model.ts'
 import { PayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificate-record.ts'
-import { ClientV3 } from './client.ts'
+import { ClientV3, SenderV3 } from './client.ts'
 import { AccountsV3, type CredentialsV3 } from './credentials.ts'
 import { PlatformKeyStore } from './platform-keys.ts'
-import { SenderV3 } from './send.ts'
 
 export interface PayOptionsV3 {
   merchants: readonly Merchant[]

@@ -10,6 +10,7 @@ import { singleFlight } from '../../util/single-flight.ts'
 import { withTimeout } from '../../util/timeout.ts'
 import type { CertificateList, CertificateRecords } from './certificate-record.ts'
 import { readCertificatesV3 } from './certificates.ts'
+import type { SenderV3 } from './client.ts'
 import type { CredentialsV3 } from './credentials.ts'
 import {
   isCertificateSerial,
@@ -20,7 +21,6 @@ import {
   verifyV3
 } from './crypto.ts'
 import { asServiceErrorV3 } from './errors.ts'
-import type { SenderV3 } from './send.ts'
 
 /** WeChat waits for our answer; where it is a refusal the callback comes again. */
 const LONGEST_WAIT_MS = 1500
