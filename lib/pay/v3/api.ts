@@ -1,25 +1,30 @@
-/** WeChat Pay by APIv3, in the shape that both APIs share (docs/wechat/pay.md B9 to B12). */
+/**
+ * WeChat Pay by APIv3, in the shape that both APIs share (docs/wechat/pay.md B9 to B12): what is asked, and how answers
+ * that went well are read.
+ */
 import type { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings/model.ts'
 import { toBeijingRfc3339 } from '../../util/beijing-time.ts'
 import { makeNonce } from '../../util/ids.ts'
-import type {
-  Bill,
-  BillRequest,
-  OrderRecord,
-  OrderStatus,
-  PayApi,
-  PrepayOutcome,
-  RefundRequest,
-  RefundStatus,
-  RefundTry
+import {
+  type Bill,
+  type BillRequest,
+  ORDER_STATES,
+  type OrderRecord,
+  type OrderStatus,
+  type PayApi,
+  type PrepayOutcome,
+  type RefundRequest,
+  type RefundStatus,
+  type RefundTry
 } from '../model.ts'
-import { readBillV3, readOrderV3, readPrepayV3, readRefundAnswerV3 } from './answers.ts'
 import { openBillV3 } from './bill.ts'
 import type { ClientV3, SenderV3 } from './client.ts'
 import type { AccountsV3 } from './credentials.ts'
 import { payParamsV3 } from './crypto.ts'
 import { asServiceErrorV3, unusableAnswerV3 } from './errors.ts'
+import { FieldReader, type JsonFields, parseJsonObject, readAmount } from './fields.ts'
+import { type RefundFactsV3, readRefundV3 } from './notices/refund.ts'
 
 const PATHS = {
   prepay: '/v3/pay/transactions/jsapi',
@@ -164,4 +169,58 @@ function readStatus(
   if (read.status === 'bad') return { status: 'refused', error: unusableAnswerV3('refund', read.reason) }
   if (read.answer.outRefundNo === outRefundNo) return { status: 'read', refund: { api: 'v3', mchid, ...read.answer } }
   return { status: 'refused', error: unusableAnswerV3('refund', 'out_refund_no') }
+}
+
+/** Of a verified body. `reason` is the place of the fault, such as `amount.total`, or `body`. */
+export type AnswerV3<T> = { status: 'ok'; answer: T } | { status: 'bad'; reason: string }
+
+/** A prepay_id lives two hours. */
+export function readPrepayV3(body: Buffer): AnswerV3<{ prepayId: string }> {
+  return readAnswer(body, (fields) => ({ prepayId: fields.text('prepay_id') }))
+}
+
+/** A queried order; one of another merchant than `mchid` is refused as `mchid`. */
+export function readOrderV3(body: Buffer, { mchid }: { mchid: string }): AnswerV3<OrderStatus> {
+  return readAnswer(body, (fields, raw) => ({
+    api: 'v3',
+    appid: fields.text('appid'),
+    mchid: fields.oneOf('mchid', [mchid]),
+    outTradeNo: fields.text('out_trade_no'),
+    transactionId: fields.optionalId('transaction_id'),
+    state: fields.oneOf('trade_state', ORDER_STATES),
+    amount: fields.has('amount.total') ? readAmount(fields) : undefined,
+    openid: fields.optionalText('payer.openid'),
+    successTime: fields.optionalTime('success_time'),
+    attach: fields.optionalText('attach'),
+    bankType: fields.optionalText('bank_type'),
+    raw
+  }))
+}
+
+/** The answer to a refund, which only means that it was accepted, and to its query. */
+export function readRefundAnswerV3(body: Buffer): AnswerV3<RefundFactsV3> {
+  const raw = parseJsonObject(body)
+  if (raw === undefined) return { status: 'bad', reason: 'body' }
+  const read = readRefundV3(raw, 'status')
+  return read.status === 'refund' ? { status: 'ok', answer: read.refund } : { status: 'bad', reason: read.reason }
+}
+
+/**
+ * The answer that names a bill file. `hashValue` is SHA-1 in hex, of the text before compression. `path`, with its
+ * query, is to be fetched within five minutes, signed as any request; its host is left to our settings.
+ */
+export function readBillV3(body: Buffer): AnswerV3<{ hashValue: string; path: string }> {
+  return readAnswer(body, (fields) => {
+    fields.oneOf('hash_type', ['SHA1'])
+    const hashValue = fields.match('hash_value', /^([0-9A-Fa-f]{40})$/)
+    return { hashValue, path: fields.match('download_url', /^https?:\/\/[^/?#\s]+(\/[\x21-\x7e]*)$/) }
+  })
+}
+
+function readAnswer<T>(body: Buffer, read: (fields: FieldReader, raw: JsonFields) => T): AnswerV3<T> {
+  const raw = parseJsonObject(body)
+  if (raw === undefined) return { status: 'bad', reason: 'body' }
+  const fields = new FieldReader(raw)
+  const answer = read(fields, raw)
+  return fields.fault === undefined ? { status: 'ok', answer } : { status: 'bad', reason: fields.fault }
 }
