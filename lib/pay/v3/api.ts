@@ -20,10 +20,10 @@ import {
 } from '../model.ts'
 import { openBillV3 } from './bill.ts'
 import type { ClientV3, SenderV3 } from './client.ts'
-import type { AccountsV3 } from './credentials.ts'
 import { payParamsV3 } from './crypto.ts'
 import { asServiceErrorV3, unusableAnswerV3 } from './errors.ts'
 import { FieldReader, type JsonFields, parseJsonObject, readAmount } from './fields.ts'
+import type { AccountsV3 } from './keys.ts'
 import { type RefundFactsV3, readRefundV3 } from './notices/refund.ts'
 
 const PATHS = {

@@ -9,8 +9,7 @@ import type { Incoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
 import { makeNonce } from '../../util/ids.ts'
-import type { CredentialsV3 } from './credentials.ts'
-import { authorizationV3, type RequestV3, type SignedV3, type VerificationV3 } from './crypto.ts'
+import { authorizationV3, type CredentialsV3, type RequestV3, type SignedV3, type VerificationV3 } from './crypto.ts'
 import { asServiceErrorV3, type CallV3, meaningV3, readErrorBodyV3 } from './errors.ts'
 
 /** Without a User-Agent some of WeChat's APIs refuse. */

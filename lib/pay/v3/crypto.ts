@@ -7,7 +7,19 @@
 import { createDecipheriv, type KeyObject, sign, verify } from 'node:crypto'
 import { decodeCanonicalBase64 } from '../../util/base64.ts'
 import type { PayParams } from '../model.ts'
-import type { CredentialsV3 } from './credentials.ts'
+
+/** What a merchant has for APIv3, as key objects made once: Node.js makes one of a plain key at every use. */
+export interface CredentialsV3 {
+  mchid: string
+  /** Serial of the merchant's own certificate, 40 hex digits in upper case. */
+  certSerial: string
+  /** Signs requests and paySign. */
+  privateKey: KeyObject
+  /** Opens callback resources and platform certificates. */
+  apiV3Key: KeyObject
+  /** The WeChat Pay public key, where the merchant has one; send its id as `Wechatpay-Serial` with every request. */
+  publicKey?: { id: string; key: KeyObject }
+}
 
 const LINE_FEED = Buffer.from('\n')
 

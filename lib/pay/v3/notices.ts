@@ -7,12 +7,11 @@ import type { Callback } from '../../callbacks/model.ts'
 import type { Merchant } from '../../settings/model.ts'
 import { isPlainObject } from '../../util/json.ts'
 import type { NoticeReader, PayNotice } from '../model.ts'
-import type { AccountsV3 } from './credentials.ts'
 import { openResource, signatureHeadersOf, type VerificationV3 } from './crypto.ts'
 import { type EnvelopeV3, FieldReader, type NoticeKindV3, parseJsonObject } from './fields.ts'
+import type { AccountsV3, PlatformKeyStore } from './keys.ts'
 import { paymentNotices } from './notices/payment.ts'
 import { refundNotices } from './notices/refund.ts'
-import type { PlatformKeyStore } from './platform-keys.ts'
 
 /** A new kind is one file in notices/, and one line here. */
 const KINDS: readonly NoticeKindV3[] = [paymentNotices, refundNotices]

@@ -10,8 +10,8 @@ import type { PayApi } from '../model.ts'
 import { PayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificate-record.ts'
 import { ClientV3, SenderV3 } from './client.ts'
-import { AccountsV3, type CredentialsV3 } from './credentials.ts'
-import { PlatformKeyStore } from './platform-keys.ts'
+import type { CredentialsV3 } from './crypto.ts'
+import { AccountsV3, PlatformKeyStore } from './keys.ts'
 
 export interface PayOptionsV3 {
   merchants: readonly Merchant[]

@@ -15,7 +15,6 @@ import {
 } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { createApiV3Key, readCredentialsV3 } from '../../../lib/pay/v3/credentials.ts'
 import {
   authorizationV3,
   isCertificateSerial,
@@ -25,6 +24,7 @@ import {
   type SignedV3,
   verifyV3
 } from '../../../lib/pay/v3/crypto.ts'
+import { createApiV3Key, readCredentialsV3 } from '../../../lib/pay/v3/keys.ts'
 import { vectors } from '../../vectors.ts'
 
 const keys = vectors('pay-keys')

@@ -1,18 +1,21 @@
 /**
- * WeChat's keys of each merchant: the public key of the settings, and the platform certificates, which are fetched,
- * shared through Redis and renewed. The serial of each message chooses among them (docs/wechat/pay.md B4, B5).
+ * The keys of APIv3: those of each merchant, and WeChat's. WeChat's are the public key of the settings, and the
+ * platform certificates, which are fetched, shared through Redis and renewed. The serial of each message chooses among
+ * them (docs/wechat/pay.md B4, B5).
  */
+import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { hasCode, ServiceError } from '../../errors.ts'
 import type { Keys } from '../../redis/keys.ts'
 import { poll } from '../../redis/lease.ts'
+import type { Merchant } from '../../settings/model.ts'
 import { singleFlight } from '../../util/single-flight.ts'
 import { withTimeout } from '../../util/timeout.ts'
 import type { CertificateList, CertificateRecords } from './certificate-record.ts'
 import { readCertificatesV3 } from './certificates.ts'
 import type { SenderV3 } from './client.ts'
-import type { CredentialsV3 } from './credentials.ts'
 import {
+  type CredentialsV3,
   isCertificateSerial,
   type PlatformKeys,
   platformKeysV3,
@@ -21,6 +24,54 @@ import {
   verifyV3
 } from './crypto.ts'
 import { asServiceErrorV3 } from './errors.ts'
+
+/**
+ * undefined for a merchant without the keys of APIv3. Throws where a PEM is none, which the settings have ruled out.
+ */
+export function readCredentialsV3(merchant: Merchant): CredentialsV3 | undefined {
+  const { mchid, certSerial, privateKey, apiV3Key, publicKeyId, publicKey } = merchant
+  if (apiV3Key === undefined || certSerial === undefined || privateKey === undefined) return undefined
+  return {
+    mchid,
+    certSerial,
+    privateKey: createPrivateKey(privateKey),
+    apiV3Key: createApiV3Key(apiV3Key),
+    ...(publicKeyId && publicKey && { publicKey: { id: publicKeyId, key: createPublicKey(publicKey) } })
+  }
+}
+
+/** The key is the bytes of its text, not decoded from anything. Throws RangeError unless there are 32. */
+export function createApiV3Key(text: string): KeyObject {
+  const key = Buffer.from(text)
+  if (key.length !== 32) throw new RangeError('an APIv3 key has exactly 32 bytes')
+  return createSecretKey(key)
+}
+
+/** The credentials of all merchants that use APIv3. */
+export class AccountsV3 {
+  readonly all: readonly CredentialsV3[]
+  readonly #byMchid: ReadonlyMap<string, CredentialsV3>
+
+  constructor(merchants: readonly Merchant[]) {
+    this.all = merchants.map(readCredentialsV3).filter((credentials) => credentials !== undefined)
+    this.#byMchid = new Map(this.all.map((credentials) => [credentials.mchid, credentials]))
+  }
+
+  find(mchid: string): CredentialsV3 | undefined {
+    return this.#byMchid.get(mchid)
+  }
+
+  /** Throws WECHAT_CONFIG_INVALID where the merchant has no keys for APIv3; the message names the settings. */
+  of({ mchid }: Pick<Merchant, 'mchid'>): CredentialsV3 {
+    const credentials = this.find(mchid)
+    if (credentials !== undefined) return credentials
+    throw new ServiceError('WECHAT_CONFIG_INVALID', {
+      message:
+        'This merchant has no keys for api v3: set WECHAT_PAY_API_V3_KEY (apiV3Key), ' +
+        'WECHAT_PAY_CERT_SERIAL (certSerial) and WECHAT_PAY_PRIVATE_KEY (privateKey), or use api v2'
+    })
+  }
+}
 
 /** WeChat waits for our answer; where it is a refusal the callback comes again. */
 const LONGEST_WAIT_MS = 1500
