@@ -1,13 +1,17 @@
 /**
  * WeChat's platform certificates, as `GET /v3/certificates` answers them
- * (pay.weixin.qq.com/doc/v3/merchant/4012551764).
+ * (pay.weixin.qq.com/doc/v3/merchant/4012551764), and as instances share them.
  *
  * They are issued by a root that WeChat does not send along, so there is no chain to follow. They count because they
  * open under the APIv3 key, which only the merchant and WeChat hold, and because the answer is signed: by a key held
  * before, or, the first time, by one of its own certificates.
  */
-import type { KeyObject, X509Certificate } from 'node:crypto'
+import { createPublicKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import type { Redis } from 'ioredis'
 import { readRsaCertificate, serialOf } from '../../crypto/pem.ts'
+import type { Sealer } from '../../crypto/seal.ts'
+import type { Keys } from '../../redis/keys.ts'
+import { unlessWrongType } from '../../redis/wrong-type.ts'
 import { isPlainObject } from '../../util/json.ts'
 import { openResource, type PlatformKeys, platformKeysV3, type RefusalV3, type SignedV3, verifyV3 } from './crypto.ts'
 import { FieldReader, parseJsonObject } from './fields.ts'
@@ -85,3 +89,49 @@ function narrow({ validFromDate, validToDate }: X509Certificate, { from, to }: {
 }
 
 const bad = (reason: CertificateFault | RefusalV3): CertificatesV3 => ({ status: 'bad', reason })
+
+/** Renewed far more often; this is for merchants that are gone. */
+const LIFE_SECONDS = 30 * 86_400
+
+export interface CertificateList {
+  /** Milliseconds since 1970. */
+  fetchedAtMs: number
+  certificates: readonly PlatformCertificate[]
+}
+
+/** The certificates as all instances share them in Redis: sealed, so that nobody who can write there can add one. */
+export class CertificateRecords {
+  readonly #options: { redis: Redis; keys: Keys; sealer: Sealer }
+
+  constructor(options: { redis: Redis; keys: Keys; sealer: Sealer }) {
+    this.#options = options
+  }
+
+  /** undefined where there is none, or none that we sealed. Throws where Redis is away, as `write` does. */
+  async read(mchid: string): Promise<CertificateList | undefined> {
+    const { redis, keys, sealer } = this.#options
+    const key = keys.platformCertificates(mchid)
+    const sealed = await unlessWrongType(redis.getBuffer(key), () => null)
+    const opened = sealed && sealer.open(sealed, key)
+    return opened ? parse(opened.toString()) : undefined
+  }
+
+  async write(mchid: string, { fetchedAtMs, certificates }: CertificateList): Promise<void> {
+    const { redis, keys, sealer } = this.#options
+    const key = keys.platformCertificates(mchid)
+    const plain = certificates.map(({ publicKey, ...rest }) => rest)
+    const sealed = sealer.seal(Buffer.from(JSON.stringify({ fetchedAtMs, certificates: plain })), key)
+    await redis.set(key, sealed, 'EX', LIFE_SECONDS)
+  }
+}
+
+function parse(text: string): CertificateList {
+  const { fetchedAtMs, certificates } = JSON.parse(text) as {
+    fetchedAtMs: number
+    certificates: Omit<PlatformCertificate, 'publicKey'>[]
+  }
+  return {
+    fetchedAtMs,
+    certificates: certificates.map((each) => ({ ...each, publicKey: createPublicKey(each.pem) }))
+  }
+}

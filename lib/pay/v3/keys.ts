@@ -11,8 +11,7 @@ import { poll } from '../../redis/lease.ts'
 import type { Merchant } from '../../settings/model.ts'
 import { singleFlight } from '../../util/single-flight.ts'
 import { withTimeout } from '../../util/timeout.ts'
-import type { CertificateList, CertificateRecords } from './certificate-record.ts'
-import { readCertificatesV3 } from './certificates.ts'
+import { type CertificateList, type CertificateRecords, readCertificatesV3 } from './certificates.ts'
 import type { SenderV3 } from './client.ts'
 import {
   type CredentialsV3,
