@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { JobWriter } from '../../../lib/events/job-writer.ts'
 import {
   DELIVERED_LIFE_SECONDS,
   IDENTITY_LIFE_MS,
@@ -11,6 +10,7 @@ import {
   QUEUE_NAME,
   TRIES
 } from '../../../lib/events/model.ts'
+import { JobWriter } from '../../../lib/events/recorder.ts'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { readsOf } from '../../redis-reads.ts'
