@@ -12,7 +12,7 @@ import { refuseUnsupported } from './lib/settings/unsupported.ts'
 import { readSettings } from './lib/settings.ts'
 import { explainFailure, type Listener } from './lib/start/failure.ts'
 import { summarize } from './lib/start/summary.ts'
-import { withTimeout } from './lib/util/timeout.ts'
+import { withTimeout } from './lib/util/deadline.ts'
 import manifest from './package.json' with { type: 'json' }
 
 /** Enough for a balancer to notice, requests to end, and deliveries to be broken off and noted. */

@@ -8,7 +8,7 @@ import {
   reasonOf
 } from '../callbacks/model.ts'
 import type { Merchant } from '../settings/model.ts'
-import { contentHash } from '../util/ids.ts'
+import { contentHash } from '../util/bytes.ts'
 import type { Ledger } from './ledger.ts'
 import { mismatchOf } from './match.ts'
 import type { Merchants } from './merchants.ts'

@@ -1,5 +1,5 @@
 /** What a push says: from the bytes of a verified message to a typed fact with an identity. */
-import { contentHash } from '../util/ids.ts'
+import { contentHash } from '../util/bytes.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
 import { parseNestedXml } from '../xml/read.ts'
 import type { XmlRefusal } from '../xml/walk.ts'

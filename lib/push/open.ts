@@ -1,7 +1,7 @@
 /** Verifies and opens one push: from the query and the raw bytes to a message (docs/wechat/mini-program.md 5.2). */
 import { IDENTITY_LIFE_MS } from '../events/model.ts'
 import type { App } from '../settings/model.ts'
-import { contentHash } from '../util/ids.ts'
+import { contentHash } from '../util/bytes.ts'
 import type { JsonObject } from '../util/json.ts'
 import { decryptPush } from './encryption.ts'
 import { findEncrypted } from './envelope.ts'

@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import { defineScript, runScript } from '../redis/script.ts'
-import { contentHash } from '../util/ids.ts'
+import { contentHash } from '../util/bytes.ts'
 import { PLAIN_XPAY_SECONDS } from './open.ts'
 
 /** What the query of a URL check is good for, as often as the console asks. */

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Worker as BullWorker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { withTimeout } from '../util/timeout.ts'
+import { withTimeout } from '../util/deadline.ts'
 
 /** After a failure of the connection to Redis, which itself comes back within a second. */
 const RETRY_MS = 1000

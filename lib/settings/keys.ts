@@ -3,7 +3,7 @@
 import { createHash, createHmac, createPublicKey, type KeyObject } from 'node:crypto'
 import { readPrivateKey, unescapePem } from '../crypto/pem.ts'
 import type { EncryptionKey } from '../crypto/seal.ts'
-import { decodeCanonicalBase64 } from '../util/base64.ts'
+import { decodeCanonicalBase64 } from '../util/bytes.ts'
 import { missing } from './environment.ts'
 import type { Issues } from './issues.ts'
 import type { JwtKey } from './model.ts'

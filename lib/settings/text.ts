@@ -1,7 +1,7 @@
 /** Readers of single values: each answers what the text means, or undefined where it breaks the setting's rule. */
 
 import { isIP } from 'node:net'
-import { decodeCanonicalBase64 } from '../util/base64.ts'
+import { decodeCanonicalBase64 } from '../util/bytes.ts'
 
 const ORIGIN = /^https?:\/\/[^\s/?#@\\]+\/?$/i
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/

@@ -2,7 +2,7 @@
 
 import { FormatRegistry, type Static, Type } from '@sinclair/typebox'
 import { readRsaCertificate, readRsaPrivateKey, readRsaPublicKey } from '../crypto/pem.ts'
-import { decodeCanonicalBase64 } from '../util/base64.ts'
+import { decodeCanonicalBase64 } from '../util/bytes.ts'
 import type { Notes } from './notes.ts'
 
 FormatRegistry.Set('wxgate-32-bytes', (text) => Buffer.byteLength(text) === 32)

@@ -3,7 +3,7 @@
  * (docs/wechat/mini-program.md 2).
  */
 import { createDecipheriv, createHash, createSecretKey, timingSafeEqual } from 'node:crypto'
-import { decodeBase64 } from '../util/base64.ts'
+import { decodeBase64 } from '../util/bytes.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
 import { type Watermark, watermarkOf } from './watermark.ts'
 

@@ -1,7 +1,7 @@
 /** WeChat Pay by APIv2, in the shape that both APIs share. */
 import { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings/model.ts'
-import { makeNonce } from '../../util/ids.ts'
+import { makeNonce } from '../../util/bytes.ts'
 import type {
   Bill,
   BillRequest,

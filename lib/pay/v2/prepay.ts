@@ -3,7 +3,7 @@
  * answer, and what the phone needs to pay. No network here.
  */
 import { toBeijingTime } from '../../util/beijing-time.ts'
-import { makeNonce } from '../../util/ids.ts'
+import { makeNonce } from '../../util/bytes.ts'
 import type { OrderRecord, PayParams, PrepayOutcome } from '../model.ts'
 import { type BadV2, type ExpectedV2, type FailedV2, type RefusedV2, readAnswerV2 } from './answer.ts'
 import { type CallV2, SIGN_TYPE } from './call.ts'

@@ -5,7 +5,7 @@
 import type { ServiceError } from '../../errors.ts'
 import type { Merchant } from '../../settings/model.ts'
 import { toBeijingRfc3339 } from '../../util/beijing-time.ts'
-import { makeNonce } from '../../util/ids.ts'
+import { makeNonce } from '../../util/bytes.ts'
 import {
   type Bill,
   type BillRequest,

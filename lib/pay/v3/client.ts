@@ -8,7 +8,7 @@ import { collect } from '../../http/checked-file.ts'
 import type { Incoming } from '../../http/exchange.ts'
 import type { Upstream } from '../../http/upstream.ts'
 import { type Meters, observedCall } from '../../metrics/meters.ts'
-import { makeNonce } from '../../util/ids.ts'
+import { makeNonce } from '../../util/bytes.ts'
 import { authorizationV3, type CredentialsV3, type RequestV3, type SignedV3, type VerificationV3 } from './crypto.ts'
 import { asServiceErrorV3, type CallV3, meaningV3, readErrorBodyV3 } from './errors.ts'
 

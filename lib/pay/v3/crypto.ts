@@ -5,7 +5,7 @@
  * (pay.weixin.qq.com/doc/v3/merchant/4012071382).
  */
 import { createDecipheriv, type KeyObject, sign, verify } from 'node:crypto'
-import { decodeCanonicalBase64 } from '../../util/base64.ts'
+import { decodeCanonicalBase64 } from '../../util/bytes.ts'
 import type { PayParams } from '../model.ts'
 
 /** What a merchant has for APIv3, as key objects made once: Node.js makes one of a plain key at every use. */

@@ -1,6 +1,6 @@
 import { getActiveResourcesInfo } from 'node:process'
 import t from 'tap'
-import { withTimeout } from '../../../lib/util/timeout.ts'
+import { withTimeout } from '../../../lib/util/deadline.ts'
 
 const timers = () => getActiveResourcesInfo().filter((name) => name === 'Timeout').length
 

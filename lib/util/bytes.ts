@@ -1,5 +1,12 @@
-/** Base64: in its one canonical form, and as it comes through forms, URLs and hands. */
+/** Bytes and their texts: names made of random or hashed bytes, and base64, canonical or as it comes by hand. */
+import { hash, randomBytes } from 'node:crypto'
 import { decodePercent } from './percent.ts'
+
+/** New for every call: 32 hex digits. */
+export const makeNonce = (): string => randomBytes(16).toString('hex')
+
+/** The same for the same bytes: 32 hex digits of their SHA-256. */
+export const contentHash = (content: string | Buffer): string => hash('sha256', content).slice(0, 32)
 
 const LINE_BREAKS = /[\r\n\t]+/g
 

@@ -1,7 +1,7 @@
-/** decodeBase64(): every form in which base64 arrives, and texts that are not base64. */
+/** Nonces, hashes as names, every form in which base64 arrives, and texts that are not base64. */
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { decodeBase64, decodeCanonicalBase64 } from '../../../lib/util/base64.ts'
+import { contentHash, decodeBase64, decodeCanonicalBase64, makeNonce } from '../../../lib/util/bytes.ts'
 
 /** With every letter that has two spellings. */
 const BYTES = Buffer.concat([Buffer.from('fbf0fffefbefbeff', 'hex'), randomBytes(24)])
@@ -63,4 +63,14 @@ t.test('decodeCanonicalBase64() takes the one canonical form alone', async (t) =
   t.same(decodeCanonicalBase64('AP8='), Buffer.from([0, 255]))
   for (const text of ['AP8', 'AP9=', 'AP8=\n', ' AP8=', 'A_8=', 'AP8%3D'])
     t.equal(decodeCanonicalBase64(text), undefined, text)
+})
+
+t.test('makeNonce() gives 32 hex digits, each time others', async (t) => {
+  t.match(makeNonce(), /^[0-9a-f]{32}$/)
+  t.not(makeNonce(), makeNonce())
+})
+
+t.test('contentHash() gives half of the SHA-256, of text and bytes alike', async (t) => {
+  t.equal(contentHash('abc'), 'ba7816bf8f01cfea414140de5dae2223')
+  t.equal(contentHash(Buffer.from('abc')), contentHash('abc'))
 })
