@@ -3,7 +3,6 @@
 export const BEIJING_OFFSET_MS = 8 * 3_600_000
 
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/
-const RFC_3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/
 
 const shifted = (instantMs: number): string => new Date(instantMs + BEIJING_OFFSET_MS).toISOString()
 
@@ -38,13 +37,4 @@ export function fromBeijingTime(text: string): string | undefined {
 /** The same for the spelling of refunds: `yyyy-MM-dd HH:mm:ss`. */
 export function fromBeijingDateTime(text: string): string | undefined {
   return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(text) ? fromBeijingTime(text.replace(/\D/g, '')) : undefined
-}
-
-/** A time of APIv3 (RFC 3339, any zone); undefined when it is no date of the calendar, or names no zone. */
-export function fromRfc3339(text: string): string | undefined {
-  const written = RFC_3339.exec(text)?.[1]
-  const instantMs = written === undefined ? Number.NaN : Date.parse(text)
-  if (written === undefined || Number.isNaN(instantMs)) return undefined
-  const isOfCalendar = new Date(`${written}Z`).toISOString().startsWith(written)
-  return isOfCalendar ? new Date(instantMs).toISOString() : undefined
 }

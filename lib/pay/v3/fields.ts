@@ -1,6 +1,5 @@
 /** The fields of APIv3's JSON: read one by one, and the first that is not what it should be is named. */
 import { isUtf8 } from 'node:buffer'
-import { fromRfc3339 } from '../../util/beijing-time.ts'
 import { isPlainObject, readJsonObject } from '../../util/json.ts'
 import { isWechatId, type OrderAmount, type PayNotice } from '../model.ts'
 
@@ -20,6 +19,17 @@ export function parseJsonObject(bytes: Buffer): JsonFields | undefined {
   } catch {
     return undefined
   }
+}
+
+const RFC_3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/
+
+/** A time of APIv3 (RFC 3339, any zone); undefined when it is no date of the calendar, or names no zone. */
+export function fromRfc3339(text: string): string | undefined {
+  const written = RFC_3339.exec(text)?.[1]
+  const instantMs = written === undefined ? Number.NaN : Date.parse(text)
+  if (written === undefined || Number.isNaN(instantMs)) return undefined
+  const isOfCalendar = new Date(`${written}Z`).toISOString().startsWith(written)
+  return isOfCalendar ? new Date(instantMs).toISOString() : undefined
 }
 
 const MAX_FEN = 9_999_999_999

@@ -1,11 +1,11 @@
 /** The times of WeChat: both APIs' spellings, there and back, and what is no date. */
 import fc from 'fast-check'
 import t from 'tap'
+import { fromRfc3339 } from '../../../lib/pay/v3/fields.ts'
 import {
   beijingDate,
   fromBeijingDateTime,
   fromBeijingTime,
-  fromRfc3339,
   toBeijingRfc3339,
   toBeijingTime
 } from '../../../lib/util/beijing-time.ts'
