@@ -7,13 +7,14 @@ import t from 'tap'
 import { type Known, mismatchOf } from '../../../lib/pay/match.ts'
 import type { PayNotice } from '../../../lib/pay/model.ts'
 import { readAnswerV2 } from '../../../lib/pay/v2/answer.ts'
+import { ERR_CODES_V2 } from '../../../lib/pay/v2/errors.ts'
 import { readPaymentV2 } from '../../../lib/pay/v2/facts.ts'
 import { failReply, readPaymentNotice, successReply } from '../../../lib/pay/v2/notices.ts'
 import {
   buildUnifiedOrder,
   payParamsV2,
   readUnifiedOrderAnswer,
-  UNIFIED_ORDER_ADVICE,
+  refusedPrepay,
   type UnifiedOrderV2
 } from '../../../lib/pay/v2/prepay.ts'
 import { buildRequestV2, isWechatPayText } from '../../../lib/pay/v2/request.ts'
@@ -90,32 +91,11 @@ t.test('buildUnifiedOrder() builds the request of the vector', async (t) => {
   t.strictSame(fieldsOf(xml), fieldsOf(expected.xml))
 })
 
-t.test('buildUnifiedOrder() names every other field as WeChat does, and signs it', async (t) => {
-  const more = {
-    currency: 'CNY',
-    deviceInfo: 'WEB',
-    detail: '{"cost_price":1}',
-    goodsTag: 'WXG',
-    limitPay: 'no_credit',
-    receipt: 'Y',
-    profitSharing: 'N',
-    sceneInfo: '{"id":1}'
-  } as const
-  const xml = buildUnifiedOrder({ ...vectorOrder(), ...more, attach: '' }, { key, signType: 'MD5' })
+t.test('buildUnifiedOrder() names the currency as WeChat does, leaves out what is empty, and signs it', async (t) => {
+  const xml = buildUnifiedOrder({ ...vectorOrder(), currency: 'CNY', attach: '' }, { key, signType: 'MD5' })
   const { attach: _attach, ...params } = unifiedOrders.cases[0].input.params
   const { sign, ...sent } = fieldsOf(xml)
-  t.strictSame(sent, {
-    ...params,
-    sign_type: 'MD5',
-    fee_type: 'CNY',
-    device_info: 'WEB',
-    detail: '{"cost_price":1}',
-    goods_tag: 'WXG',
-    limit_pay: 'no_credit',
-    receipt: 'Y',
-    profit_sharing: 'N',
-    scene_info: '{"id":1}'
-  })
+  t.strictSame(sent, { ...params, sign_type: 'MD5', fee_type: 'CNY' })
   t.equal(sign, signV2(Object.entries(sent), key, 'MD5'))
 })
 
@@ -190,19 +170,21 @@ t.test('readUnifiedOrderAnswer() trusts nothing but a complete answer for us, si
   t.strictSame(answer('<xml><return_code>FAIL</return_code></xml>'), { status: 'failed', message: '' })
 })
 
-t.test('UNIFIED_ORDER_ADVICE says what is ours to set right and what may be repeated', async (t) => {
-  const coded = (advice: string) =>
-    [...UNIFIED_ORDER_ADVICE].filter(([, value]) => value === advice).map(([code]) => code)
-  t.strictSame(coded('repeat'), ['SYSTEMERROR'])
-  t.strictSame(coded('configuration'), [
-    'NOAUTH',
-    'APPID_NOT_EXIST',
-    'MCHID_NOT_EXIST',
-    'APPID_MCHID_NOT_MATCH',
-    'SIGNERROR'
-  ])
-  t.equal(UNIFIED_ORDER_ADVICE.get('ORDERPAID'), 'query')
-  t.equal(UNIFIED_ORDER_ADVICE.get('SOMETHING_NEW'), undefined)
+t.test('refusedPrepay() says of which refusals WeChat may have made the order all the same', async (t) => {
+  const mayExist = (code: string, repeated = false) => {
+    const outcome = refusedPrepay({ status: 'refused', code, message: '' }, repeated)
+    return outcome.status === 'refused' && outcome.mayExist
+  }
+  const listed = [...ERR_CODES_V2.keys()]
+  const ofOrders = [
+    ...['ORDERPAID', 'OUT_TRADE_NO_USED', 'INVALID_REQUEST', 'ORDERCLOSED', 'NOTENOUGH', 'NOAUTH', 'APPID_NOT_EXIST'],
+    ...['MCHID_NOT_EXIST', 'APPID_MCHID_NOT_MATCH', 'SIGNERROR', 'LACK_PARAMS', 'PARAM_ERROR', 'XML_FORMAT_ERROR'],
+    ...['REQUIRE_POST_METHOD', 'POST_DATA_EMPTY', 'NOT_UTF8']
+  ]
+  for (const code of [...listed, 'SOMETHING_NEW']) t.equal(mayExist(code), !ofOrders.includes(code), code)
+  for (const code of ofOrders) t.ok(listed.includes(code) && mayExist(code, true), `${code}, repeated`)
+  t.match(refusedPrepay({ status: 'failed', message: '' }, false), { mayExist: false })
+  t.match(refusedPrepay({ status: 'bad', reason: 'shape' }, false), { mayExist: true })
 })
 
 t.test('readPaymentNotice() and mismatchOf() give the verdict of every vector', async (t) => {
