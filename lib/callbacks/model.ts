@@ -4,8 +4,7 @@
  */
 import type { Event } from '../events/model.ts'
 
-export const CALLBACK_CHANNELS = ['pay-v2', 'pay-v2-refund', 'pay-v3', 'push'] as const
-export type CallbackChannel = (typeof CALLBACK_CHANNELS)[number]
+export type CallbackChannel = 'pay-v2' | 'pay-v2-refund' | 'pay-v3' | 'push'
 
 /**
  * Why a callback was not taken as it came: our words, never the sender's; for log and metrics, never for the answer.
@@ -13,50 +12,14 @@ export type CallbackChannel = (typeof CALLBACK_CHANNELS)[number]
 export const CALLBACK_REASONS = [
   'signature',
   // What may be wrong with XML.
-  'size',
-  'encoding',
-  'character',
-  'doctype',
-  'attribute',
-  'nested',
-  'duplicate',
-  'name',
-  'entity',
-  'shape',
+  ...['size', 'encoding', 'character', 'doctype', 'attribute', 'nested', 'duplicate', 'name', 'entity', 'shape'],
   // The field that is missing or not of its form.
-  'appid',
-  'mch_id',
-  'openid',
-  'out_trade_no',
-  'transaction_id',
-  'total_fee',
-  'refund_fee',
-  'cash_fee',
-  'time_end',
-  'body',
-  'id',
-  'event_type',
-  'create_time',
-  'resource',
-  'mchid',
-  'trade_state',
-  'payer.openid',
-  'amount.total',
-  'amount.payer_total',
-  'amount.refund',
-  'amount.currency',
-  'success_time',
-  'attach',
-  'bank_type',
-  'out_refund_no',
-  'refund_id',
-  'refund_status',
+  ...['appid', 'mch_id', 'openid', 'out_trade_no', 'transaction_id', 'total_fee', 'refund_fee', 'cash_fee', 'time_end'],
+  ...['body', 'id', 'event_type', 'create_time', 'resource', 'mchid', 'trade_state', 'payer.openid', 'amount.total'],
+  ...['amount.payer_total', 'amount.refund', 'amount.currency', 'success_time', 'attach', 'bank_type'],
+  ...['out_refund_no', 'refund_id', 'refund_status'],
   // What APIv3 looks at before anything else.
-  'header',
-  'wrong-door',
-  'timestamp',
-  'probe',
-  'serial',
+  ...['header', 'wrong-door', 'timestamp', 'probe', 'serial'],
   // Sealed under another APIv3 key than ours.
   'unopenable',
   // The same of a v2 refund notice, which has no signature.
@@ -64,17 +27,9 @@ export const CALLBACK_REASONS = [
   // Of a kind that is not ours.
   'other-event',
   // What message push is checked for.
-  'query',
-  'downgrade',
-  'encryption',
-  'format',
-  'replay',
-  'MsgType',
+  ...['query', 'downgrade', 'encryption', 'format', 'replay', 'MsgType'],
   // What contradicts our settings or our order.
-  'wrong-merchant',
-  'wrong-appid',
-  'amount-mismatch',
-  'other-content',
+  ...['wrong-merchant', 'wrong-appid', 'amount-mismatch', 'other-content'],
   // What WeChat itself, when asked, does not know.
   'unknown-refund',
   // What it did not confirm for days.
@@ -86,21 +41,19 @@ export type CallbackReason = (typeof CALLBACK_REASONS)[number]
 export const reasonOf = (text: string): CallbackReason => CALLBACK_REASONS.find((reason) => reason === text) ?? 'shape'
 
 /** What became of a callback; `failed`: no verdict was reached, Redis being away. */
-export const CALLBACK_VERDICTS = [
-  'recorded',
-  'duplicate',
-  'not-success',
-  'other',
-  // The console's question whether the address of message push answers.
-  'checked',
-  // Stored, and to be confirmed by WeChat before it is recorded.
-  'unconfirmed',
-  'refused',
-  'unknown-merchant',
-  'quarantined',
-  'failed'
-] as const
-export type CallbackVerdict = (typeof CALLBACK_VERDICTS)[number]
+export type CallbackVerdict =
+  | 'recorded'
+  | 'duplicate'
+  | 'not-success'
+  | 'other'
+  /** The console's question whether the address of message push answers. */
+  | 'checked'
+  /** Stored, and to be confirmed by WeChat before it is recorded. */
+  | 'unconfirmed'
+  | 'refused'
+  | 'unknown-merchant'
+  | 'quarantined'
+  | 'failed'
 
 /** Headers or parameters of which each is there once. */
 export type Texts = Readonly<Record<string, string>>

@@ -34,38 +34,22 @@ export interface MeaningV3 {
 }
 
 const DENIED: MeaningV3 = { error: 'PAY_REJECTED', repeat: 'never', queryFirst: false }
-const DONE_BEFORE: MeaningV3 = { ...DENIED, queryFirst: true }
 const CONFIGURATION: MeaningV3 = { error: 'WECHAT_CONFIG_INVALID', repeat: 'never', queryFirst: false }
-const ABSENT: MeaningV3 = { error: 'NOT_FOUND', repeat: 'never', queryFirst: false }
 const LIMITED: MeaningV3 = { error: 'WECHAT_RATE_LIMITED', repeat: 'after-pause', queryFirst: false }
 const BUSY: MeaningV3 = { error: 'WECHAT_BUSY', repeat: 'safe', queryFirst: false }
 const LATER: MeaningV3 = { error: 'WECHAT_BUSY', repeat: 'after-pause', queryFirst: false }
 const SENSELESS: MeaningV3 = { error: 'WECHAT_BAD_RESPONSE', repeat: 'never', queryFirst: false }
 
+const each = (meaning: MeaningV3, codes: string) => codes.split(' ').map((code) => [code, meaning] as const)
+
 const MEANINGS: ReadonlyMap<string, MeaningV3> = new Map([
-  ['PARAM_ERROR', DENIED],
-  ['INVALID_REQUEST', DONE_BEFORE],
-  ['OUT_TRADE_NO_USED', DONE_BEFORE],
-  ['ORDER_PAID', DONE_BEFORE],
-  ['ORDERPAID', DONE_BEFORE],
-  ['ORDER_CLOSED', DENIED],
-  ['RULE_LIMIT', DENIED],
-  ['TRADE_ERROR', DENIED],
-  ['NOT_ENOUGH', DENIED],
-  ['USER_ACCOUNT_ABNORMAL', DENIED],
-  ['APPID_MCHID_NOT_MATCH', CONFIGURATION],
-  ['MCH_NOT_EXISTS', CONFIGURATION],
-  ['SIGN_ERROR', CONFIGURATION],
-  ['NO_AUTH', CONFIGURATION],
-  ['ORDER_NOT_EXIST', ABSENT],
-  ['RESOURCE_NOT_EXISTS', ABSENT],
-  ['NO_STATEMENT_EXIST', ABSENT],
-  ['STATEMENT_CREATING', LATER],
-  ['FREQUENCY_LIMITED', LIMITED],
-  ['RATELIMIT_EXCEEDED', LIMITED],
-  ['RATE_LIMITED', LIMITED],
-  ['SYSTEM_ERROR', BUSY],
-  ['SERVICE_UNAVAILABLE', BUSY]
+  ...each(DENIED, 'PARAM_ERROR ORDER_CLOSED RULE_LIMIT TRADE_ERROR NOT_ENOUGH USER_ACCOUNT_ABNORMAL'),
+  ...each({ ...DENIED, queryFirst: true }, 'INVALID_REQUEST OUT_TRADE_NO_USED ORDER_PAID ORDERPAID'),
+  ...each(CONFIGURATION, 'APPID_MCHID_NOT_MATCH MCH_NOT_EXISTS SIGN_ERROR NO_AUTH'),
+  ...each({ ...DENIED, error: 'NOT_FOUND' }, 'ORDER_NOT_EXIST RESOURCE_NOT_EXISTS NO_STATEMENT_EXIST'),
+  ...each(LIMITED, 'FREQUENCY_LIMITED RATELIMIT_EXCEEDED RATE_LIMITED'),
+  ...each(BUSY, 'SYSTEM_ERROR SERVICE_UNAVAILABLE'),
+  ...each(LATER, 'STATEMENT_CREATING')
 ])
 
 /** Every code that docs/wechat/pay.md lists. */
