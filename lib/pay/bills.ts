@@ -2,9 +2,8 @@
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { beijingDate } from '../util/beijing-time.ts'
-import { apiOf, type Merchants } from './merchants.ts'
+import { apiOf, type MerchantHint, type Merchants } from './merchants.ts'
 import type { BillRequest, PayApis } from './model.ts'
-import type { MerchantHint } from './resolve-merchant.ts'
 
 export type BillOutcome =
   /** The stream ends with WECHAT_BAD_RESPONSE where the bill is not the one announced: nothing of it counts then. */

@@ -17,7 +17,6 @@ import { Ledger } from './ledger.ts'
 import { Merchants } from './merchants.ts'
 import type { PayApis } from './model.ts'
 import { OrderBook } from './order-book.ts'
-import { Prepay } from './prepay.ts'
 import { type Checked, checkWatched } from './reconcile.ts'
 import { type ReconcileReport, startReconciling } from './reconcile-worker.ts'
 import { Orders, RefundRecords } from './records.ts'
@@ -57,7 +56,6 @@ export interface PayOptions {
 const UNSETTLED: ReadonlySet<CallbackVerdict> = new Set(['refused', 'unknown-merchant'])
 
 export class Pay {
-  readonly prepay: Prepay
   readonly orders: OrderBook
   readonly refunds: Refunds
   readonly bills: Bills
@@ -91,7 +89,6 @@ export class Pay {
     const watchList = enabled ? new RedisWatchList(redis, keys) : NO_WATCH_LIST
     const times = new WatchTimes(firstMs)
     const common = { merchants, apis, orders, watchList, times, now }
-    this.prepay = new Prepay(common)
     this.orders = new OrderBook(common)
     this.refunds = new Refunds({ ...common, records })
     this.bills = new Bills(common)

@@ -1,4 +1,4 @@
-/** The configured merchants, by mchid, and which of WeChat Pay's APIs each of them can use. */
+/** The configured merchants, by mchid, which of WeChat Pay's APIs each can use, and whose an order or refund is. */
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import type { ApiName } from './model.ts'
@@ -66,3 +66,40 @@ export function apiLike(merchant: Merchant, api: ApiName): ApiName {
 
 /** The merchant in the name of one app alone: APIv2 names an app in every call. */
 export const withApp = (merchant: Merchant, appid: string): Merchant => ({ ...merchant, appids: [appid] })
+
+/** What a caller may add to a number. */
+export interface MerchantHint {
+  mchid?: string
+  api?: ApiName
+}
+
+/**
+ * Which merchant an order or refund belongs to, and which api is asked about it: our record says it, else the caller.
+ * `find` looks for our record of one merchant. Without `mchid` all merchants' records are looked at; where none has
+ * one, `record` is undefined and the only merchant there is must be meant. Throws APP_UNKNOWN (no such merchant, or the
+ * number is two merchants'), NOT_FOUND (not made here, and there are several merchants), PAY_REJECTED (the merchant has
+ * no keys of that api).
+ */
+export async function resolveMerchant<T extends { mchid: string; api: ApiName }>(
+  merchants: Merchants,
+  { mchid, api }: MerchantHint,
+  find: (mchid: string) => Promise<T | undefined>
+): Promise<{ merchant: Merchant; api: ApiName; record: T | undefined }> {
+  const candidates = mchid === undefined ? merchants.all : [merchants.one(mchid)]
+  const found = await Promise.all(
+    candidates.map(async (merchant) => ({ merchant, record: await find(merchant.mchid) }))
+  )
+  const recorded = found.filter(({ record }) => record !== undefined)
+  const [only, another] = recorded.length > 0 ? recorded : found
+  if (only === undefined) throw new ServiceError('APP_UNKNOWN')
+  if (another !== undefined) throw ambiguous(recorded.length > 0)
+  const { merchant, record } = only
+  return { merchant, record, api: record === undefined ? apiOf(merchant, api) : apiLike(merchant, record.api) }
+}
+
+const ambiguous = (isRecorded: boolean): ServiceError =>
+  isRecorded
+    ? new ServiceError('APP_UNKNOWN', { message: 'Several merchants have this number; say which by ?mchid=' })
+    : new ServiceError('NOT_FOUND', {
+        message: 'This number was not used here; to have WeChat asked about it, name its merchant by ?mchid='
+      })

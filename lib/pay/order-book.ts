@@ -1,8 +1,11 @@
-/** Orders as WeChat has them now, and their end. What is answered never goes back to an earlier state. */
+/**
+ * Orders: recorded here first, then made at WeChat and signed for the phone; as WeChat has them now; and their end.
+ * What is answered never goes back to an earlier state.
+ */
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfOrder } from './match.ts'
-import { type Merchants, withApp } from './merchants.ts'
+import { apiLike, apiOf, type MerchantHint, type Merchants, resolveMerchant, withApp } from './merchants.ts'
 import {
   ifFound,
   isPaid,
@@ -10,11 +13,23 @@ import {
   type OrderStatus,
   type PayApi,
   type PayApis,
+  type PayParams,
   recordedAmount
 } from './model.ts'
-import type { Orders } from './records.ts'
-import { type MerchantHint, resolveMerchant } from './resolve-merchant.ts'
-import type { WatchList } from './watch-list.ts'
+import { type Orders, sameOrder } from './records.ts'
+import type { WatchList, WatchTimes } from './watch-list.ts'
+
+export interface OrderRequest extends MerchantHint {
+  openid: string
+  outTradeNo: string
+  description: string
+  /** Fen. */
+  amount: number
+  appid?: string
+  attach?: string
+  /** ISO 8601 with a zone. */
+  timeExpire?: string
+}
 
 /** What of an order leaves the house; WeChat's own fields go with events only. */
 export type OrderView = Omit<OrderStatus, 'raw' | 'bankType'>
@@ -23,7 +38,10 @@ export interface OrderBookOptions {
   merchants: Merchants
   apis: PayApis
   orders: Orders
-  watchList: Pick<WatchList, 'remove'>
+  watchList: Pick<WatchList, 'add' | 'remove'>
+  times: Pick<WatchTimes, 'first'>
+  /** Milliseconds since 1970. */
+  now: () => number
 }
 
 interface ResolvedOrder {
@@ -37,6 +55,26 @@ export class OrderBook {
 
   constructor(options: OrderBookOptions) {
     this.#options = options
+  }
+
+  /**
+   * The same call again gives the same order; another amount, app, user or text under the same number is refused.
+   * Throws APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes. After WECHAT_TIMEOUT or WECHAT_BUSY the same call is safe.
+   */
+  async create(request: OrderRequest): Promise<{ prepayId: string; payParams: PayParams }> {
+    const { merchants, orders, apis, now } = this.#options
+    const { merchant, appid } = merchants.pick(request.mchid, request.appid)
+    const { mchid } = merchant
+    const made = { api: apiOf(merchant, request.api), appid, mchid, createdAt: Math.floor(now() / 1000) }
+    const wanted = recordOf(request, made)
+    const { record, fresh } = await this.#remember(wanted)
+    // Who leaves the choice to us gets the order as it was made, also where another api would be chosen today.
+    const api = request.api ?? record.api
+    if (!sameOrder(record, { ...wanted, api })) throw otherContent()
+    const outcome = await apis[apiLike(merchant, api)].prepay(withApp(merchant, appid), record)
+    if (outcome.status === 'made') return { prepayId: outcome.prepayId, payParams: outcome.payParams }
+    if (fresh && !outcome.mayExist) await orders.forget(record)
+    throw outcome.error
   }
 
   /** Throws NOT_FOUND where neither we nor WeChat know it, APP_UNKNOWN, PAY_REJECTED and the WECHAT_* codes. */
@@ -53,6 +91,14 @@ export class OrderBook {
     const { mchid } = merchant
     await orders.advance(mchid, outTradeNo, 'CLOSED')
     await watchList.remove({ kind: 'order', mchid, number: outTradeNo })
+  }
+
+  /** Both writes go out together. What WeChat refuses to make has no record, and so nobody asks for it. */
+  async #remember(wanted: OrderRecord): Promise<{ record: OrderRecord; fresh: boolean }> {
+    const { orders, watchList, times, now } = this.#options
+    const entry = { kind: 'order', mchid: wanted.mchid, number: wanted.outTradeNo } as const
+    const [known] = await Promise.all([orders.remember(wanted), watchList.add(entry, times.first('order', now()))])
+    return known
   }
 
   async #resolve(outTradeNo: string, hint: MerchantHint): Promise<ResolvedOrder> {
@@ -82,6 +128,27 @@ export class OrderBook {
         wechat: error.wechat
       })
     if (state !== 'CLOSED') throw error
+  }
+}
+
+const otherContent = (): ServiceError =>
+  new ServiceError('PAY_REJECTED', {
+    message: 'This outTradeNo was ordered before with other content; keep that, or take another number'
+  })
+
+function recordOf(
+  { openid, outTradeNo, description, amount, attach, timeExpire }: OrderRequest,
+  made: Pick<OrderRecord, 'api' | 'appid' | 'mchid' | 'createdAt'>
+): OrderRecord {
+  return {
+    ...made,
+    outTradeNo,
+    openid,
+    totalFen: amount,
+    currency: 'CNY',
+    description,
+    ...(attach && { attach }),
+    ...(timeExpire && { timeExpire: new Date(timeExpire).toISOString() })
   }
 }
 

@@ -2,12 +2,10 @@
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfRefund } from './match.ts'
-import { apiLike, type Merchants, withApp } from './merchants.ts'
+import { apiLike, type MerchantHint, type Merchants, resolveMerchant, withApp } from './merchants.ts'
 import type { ApiName, OrderRecord, PayApis, RefundRecord, RefundRequest, RefundStatus } from './model.ts'
-import type { Orders } from './records.ts'
-import { type RefundRecords, sameRefund } from './records.ts'
+import { type Orders, type RefundRecords, sameRefund } from './records.ts'
 import { refundOnce } from './refund-once.ts'
-import { type MerchantHint, resolveMerchant } from './resolve-merchant.ts'
 import type { WatchList, WatchTimes } from './watch-list.ts'
 
 /** What of a refund leaves the house; WeChat's own fields go with events only. */

@@ -4,10 +4,10 @@ import { CloseOrderSchema, CreateOrderSchema, FindOrderSchema } from './schema.t
 const config = { auth: 'internal', scope: 'internal', keyScope: 'pay' } as const
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
-  const { prepay, orders } = app.pay
+  const { orders } = app.pay
 
   app.post('/', { config, schema: CreateOrderSchema }, async function order(request) {
-    return prepay.create(request.body)
+    return orders.create(request.body)
   })
 
   app.get('/:outTradeNo', { config, exposeHeadRoute: false, schema: FindOrderSchema }, async function find(request) {
