@@ -1,6 +1,6 @@
 /** What the lists of /internal have in common: how much of them, from where on, and their shape. */
 import { type TSchema, Type } from '@sinclair/typebox'
-import { Optional } from './optional.ts'
+import { Optional } from './schemas.ts'
 
 /** Query values are texts. */
 export const pageFields = (cursorPattern: string) => ({

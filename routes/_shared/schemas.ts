@@ -1,7 +1,19 @@
 /** Schemas that every route composes: the errors to expect, and the fields that mean the same everywhere. */
-import { Type } from '@sinclair/typebox'
+import { type SchemaOptions, type Static, type TOptional, type TSchema, type TUnsafe, Type } from '@sinclair/typebox'
 import { problemsOf } from '../../lib/problem.ts'
-import { Optional } from './optional.ts'
+
+/**
+ * As Type.Optional, which takes no undefined as a value. In answers it may be one: the serializer leaves out what is
+ * undefined.
+ */
+export const Optional = <T extends TSchema>(schema: T): TOptional<TUnsafe<Static<T> | undefined>> =>
+  Type.Optional(Type.Unsafe<Static<T> | undefined>(schema))
+
+/** `enum` is what readers of OpenAPI know best; a union of literals would be `anyOf` with a `const` each. */
+export const StringEnum = <const Words extends readonly string[]>(
+  words: Words,
+  options?: SchemaOptions
+): TUnsafe<Words[number]> => Type.Unsafe({ type: 'string', enum: words, ...options })
 
 /** The error answers of a route, with the codes to expect. */
 export const problems = problemsOf
@@ -26,7 +38,9 @@ export const WECHAT_PROBLEMS = [
 
 export const INTERNAL_PROBLEMS = ['TOKEN_MISSING', 'TOKEN_INVALID', 'KEY_SCOPE', 'REDIS_UNAVAILABLE'] as const
 
+/** ISO 8601 in UTC, as `isoTime` writes it. */
 export const Time = Type.String({ format: 'date-time' })
+export const isoTime = (milliseconds: number): string => new Date(milliseconds).toISOString()
 
 export const Appid = Type.String({
   pattern: '^wx[0-9a-zA-Z]{16}$',

@@ -1,5 +1,5 @@
 /** A session as answers show it. */
-import { isoTime } from './time.ts'
+import { isoTime } from './schemas.ts'
 
 interface StoredSession {
   sid: string

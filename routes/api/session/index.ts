@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { isoTime } from '../../_shared/time.ts'
+import { sessionFields } from '../../_shared/sessions.ts'
 import { SessionSchema } from './schema.ts'
 
 const routes: FastifyPluginAsyncTypebox = async (app) => {
@@ -9,16 +9,8 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     '/',
     { config: { auth: 'session', scope: 'public' }, schema: SessionSchema },
     async function show({ session }) {
-      const { appid, openid, unionid, sid, createdAt, expiresAt } = session
-      return {
-        appid,
-        openid,
-        unionid,
-        sessionId: sid,
-        createdAt: isoTime(createdAt * 1000),
-        expiresAt: isoTime(expiresAt * 1000),
-        sessionKeyHeld: sessions.holdsKey(session)
-      }
+      const { appid, openid, unionid } = session
+      return { appid, openid, unionid, ...sessionFields(session), sessionKeyHeld: sessions.holdsKey(session) }
     }
   )
 }

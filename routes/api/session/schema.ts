@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Optional } from '../../_shared/optional.ts'
-import { Appid, Openid, problems, SESSION_PROBLEMS, Time } from '../../_shared/schemas.ts'
+import { Appid, Openid, Optional, problems, SESSION_PROBLEMS, Time } from '../../_shared/schemas.ts'
 
 export const SessionSchema = {
   operationId: 'getSession',

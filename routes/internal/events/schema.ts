@@ -1,8 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, PLACE_CURSOR, pageFields } from '../../_shared/lists.ts'
-import { Optional } from '../../_shared/optional.ts'
-import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../_shared/schemas.ts'
-import { StringEnum } from '../../_shared/string-enum.ts'
+import { INTERNAL_PROBLEMS, NoBody, Optional, problems, StringEnum, Time } from '../../_shared/schemas.ts'
 import { EVENT_SCHEMAS, PAYMENT_EXAMPLE } from './event-schemas.ts'
 
 const State = StringEnum(['waiting', 'delivered', 'failed'], {

@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Optional } from '../../_shared/optional.ts'
-import { Appid, INTERNAL_PROBLEMS, Openid, problems } from '../../_shared/schemas.ts'
+import { Appid, INTERNAL_PROBLEMS, Openid, Optional, problems } from '../../_shared/schemas.ts'
 
 const Active = Type.Object({
   active: Type.Literal(true),

@@ -1,8 +1,6 @@
 /** What the calls of the merchant's backend about orders, refunds and bills have in common. */
 import { Type } from '@sinclair/typebox'
-import { Optional } from '../../_shared/optional.ts'
-import { INTERNAL_PROBLEMS, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
-import { StringEnum } from '../../_shared/string-enum.ts'
+import { INTERNAL_PROBLEMS, Optional, StringEnum, WECHAT_PROBLEMS } from '../../_shared/schemas.ts'
 
 /** WeChat Pay takes no character of four bytes (emoji) anywhere. */
 export const PlainText = (maxLength: number, description?: string) =>

@@ -1,7 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, PLACE_CURSOR, pageFields } from '../../../_shared/lists.ts'
-import { Optional } from '../../../_shared/optional.ts'
-import { INTERNAL_PROBLEMS, NoBody, problems, Time } from '../../../_shared/schemas.ts'
+import { INTERNAL_PROBLEMS, NoBody, Optional, problems, Time } from '../../../_shared/schemas.ts'
 
 const Quarantined = Type.Object(
   {

@@ -1,7 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { listOf, pageFields } from '../../../_shared/lists.ts'
-import { Optional } from '../../../_shared/optional.ts'
-import { INTERNAL_PROBLEMS, problems, Time } from '../../../_shared/schemas.ts'
+import { INTERNAL_PROBLEMS, Optional, problems, Time } from '../../../_shared/schemas.ts'
 
 const Texts = (names: string[]) =>
   Type.Object(Object.fromEntries(names.map((name) => [name, Type.Optional(Type.String())])))

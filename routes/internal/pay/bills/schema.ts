@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { problems } from '../../../_shared/schemas.ts'
-import { StringEnum } from '../../../_shared/string-enum.ts'
+import { problems, StringEnum } from '../../../_shared/schemas.ts'
 import { PAY_PROBLEMS, PayHint } from '../schemas.ts'
 
 export const BillSchema = {

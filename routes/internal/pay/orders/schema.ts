@@ -1,7 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Optional } from '../../../_shared/optional.ts'
-import { Appid, NoBody, Openid, problems, Time } from '../../../_shared/schemas.ts'
-import { StringEnum } from '../../../_shared/string-enum.ts'
+import { Appid, NoBody, Openid, Optional, problems, StringEnum, Time } from '../../../_shared/schemas.ts'
 import { Api, Fen, Mchid, OutTradeNo, PAY_PROBLEMS, PaidAmount, PayHint, PlainText } from '../schemas.ts'
 
 /** RFC 3339 with a zone. The format knows the calendar but takes looser spellings too, which Date does not read. */

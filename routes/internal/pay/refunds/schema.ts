@@ -1,7 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { Optional } from '../../../_shared/optional.ts'
-import { problems, Time } from '../../../_shared/schemas.ts'
-import { StringEnum } from '../../../_shared/string-enum.ts'
+import { Optional, problems, StringEnum, Time } from '../../../_shared/schemas.ts'
 import { Fen, OutRefundNo, OutTradeNo, PAY_PROBLEMS, PayHint, PlainText, RefundAmount } from '../schemas.ts'
 
 const Refund = Type.Object(

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { isoTime } from '../../../../_shared/time.ts'
+import { isoTime } from '../../../../_shared/schemas.ts'
 import { AccessTokenSchema, RenewSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'wechat' } as const

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { ignoreBodies } from '../../../../../_shared/bodies.ts'
+import { isoTime } from '../../../../../_shared/schemas.ts'
 import { sessionFields } from '../../../../../_shared/sessions.ts'
-import { isoTime } from '../../../../../_shared/time.ts'
 import { EraseSchema, ShowSchema } from './schema.ts'
 
 const config = { auth: 'internal', scope: 'internal', keyScope: 'login' } as const

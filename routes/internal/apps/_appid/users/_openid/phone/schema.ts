@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { problems, WECHAT_PROBLEMS } from '../../../../../../_shared/schemas.ts'
-import { StringEnum } from '../../../../../../_shared/string-enum.ts'
+import { problems, StringEnum, WECHAT_PROBLEMS } from '../../../../../../_shared/schemas.ts'
 import { DATA_PROBLEMS, PHONE_EXAMPLE, PHONE_FIELDS, PhoneBody } from '../../../../../../_shared/user-data.ts'
 import { USER_PROBLEMS, UserParams } from '../../schemas.ts'
 
