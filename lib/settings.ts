@@ -8,9 +8,8 @@ import { readEncryptionKeys, readJwtKeys } from './settings/keys.ts'
 import type { ReadFile, Receiver, Roles, Settings, Variables } from './settings/model.ts'
 import { preferLowerCase, readProxySettings } from './settings/proxy.ts'
 import { checkDistinct, readEach, readOne } from './settings/reader.ts'
-import { readRedisUrl } from './settings/redis-url.ts'
 import type { Environment } from './settings/schema.ts'
-import { readOrigin, readProxy, readRole, readWebhookSecret, readWebhookUrl } from './settings/text.ts'
+import { readOrigin, readProxy, readRedisUrl, readRole, readWebhookSecret, readWebhookUrl } from './settings/text.ts'
 import { readWechat } from './settings/wechat.ts'
 
 /**
@@ -23,6 +22,17 @@ export function readSettings(env: Variables, { readFile = readText }: { readFile
   const values = readValues(environment, readFile, issues)
   issues.throwIfAny()
   return deepFreeze(branchesOf(environment, values))
+}
+
+/**
+ * For settings that the contract allows and this version does not support yet: they stop the start. Throws
+ * SettingsError.
+ */
+export function refuseUnsupported({ redis }: Settings): void {
+  const issues = new Issues()
+  if (/^redis\+/.test(redis.url))
+    issues.add('REDIS_URL', 'names Sentinel or Cluster, which this version does not serve')
+  issues.throwIfAny()
 }
 
 function readText(path: string): string {

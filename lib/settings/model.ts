@@ -2,6 +2,7 @@
 import type { EncryptionKey } from '../crypto/seal.ts'
 import type { ProxySettings } from '../http/proxy.ts'
 import type { ApiKey } from './api-keys.ts'
+import type { AppEntry, MerchantEntry } from './wechat-schema.ts'
 
 export type Variables = Readonly<Record<string, string | undefined>>
 
@@ -18,36 +19,14 @@ export interface JwtKey {
   verifyingKey: string
 }
 
-export interface ApiSecuritySettings {
-  symKey: string
-  symSerial: string
-  privateKey: string
-  publicSerial: string
-  wechatCert: string
-  wechatSerial: string
-}
+/** Its `pushReply` absent: success. */
+export type App = AppEntry
 
-export interface App {
-  appid: string
-  secret: string
-  pushToken?: string
-  pushAesKey?: string
-  /** Absent: success. */
-  pushReply?: 'success' | 'transfer_customer_service'
-  apiSecurity?: ApiSecuritySettings
-}
-
-/** With `apiV3Key` set, `certSerial` and `privateKey` are too. PEM texts have real line breaks. */
-export interface Merchant {
-  mchid: string
-  apiV2Key?: string
-  apiV3Key?: string
-  /** 40 hex digits in upper case; read from `cert` where only that was given. */
-  certSerial?: string
-  privateKey?: string
-  cert?: string
-  publicKeyId?: string
-  publicKey?: string
+/**
+ * With `apiV3Key` set, `certSerial` and `privateKey` are too. `certSerial` is in upper case, and read from `cert` where
+ * only that was given. PEM texts have real line breaks.
+ */
+export type Merchant = Omit<MerchantEntry, 'appids'> & {
   /** The apps whose payments this merchant takes. */
   appids: readonly string[]
 }

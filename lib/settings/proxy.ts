@@ -1,11 +1,10 @@
 /** The operator's proxy, by the variables that every tool reads. */
 import type { ProxySettings } from '../http/proxy.ts'
-import { decodePercent } from '../util/percent.ts'
 import type { Issues } from './issues.ts'
 import type { Variables } from './model.ts'
 import { readEach, readOne } from './reader.ts'
 import type { Environment } from './schema.ts'
-import { readUrl } from './text.ts'
+import { readProxyUrl } from './text.ts'
 
 const NAMES = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'] as const
 
@@ -28,14 +27,6 @@ export function readProxySettings(env: Environment, issues: Issues): ProxySettin
     ...(HTTP_PROXY !== undefined && { http: readOne(issues, 'HTTP_PROXY', HTTP_PROXY, readProxyUrl) }),
     noProxy: readEach(issues, 'NO_PROXY', NO_PROXY, readUnproxied).filter((entry) => entry !== '')
   }
-}
-
-/** `http://` may be left out. Socks is another protocol, and a path means nothing to a proxy. */
-export function readProxyUrl(text: string): string | undefined {
-  if (!/^(?:https?:\/\/)?[^\s/?#\\]+\/?$/i.test(text)) return undefined
-  const url = readUrl(/^https?:\/\//i.test(text) ? text : `http://${text}`)
-  if (url === undefined) return undefined
-  return [url.username, url.password].some((part) => decodePercent(part) === undefined) ? undefined : url.href
 }
 
 /** Such lists come from many tools: what names nothing, and what is empty, does no harm. */

@@ -3,6 +3,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox'
 import { Value, ValueErrorType } from '@sinclair/typebox/value'
 import { readRsaCertificate, readRsaPrivateKey, serialOf } from '../crypto/pem.ts'
+import { isPlainObject } from '../util/json.ts'
 import type { Issues } from './issues.ts'
 import { notesOf } from './notes.ts'
 import { likelySlip } from './slips.ts'
@@ -65,10 +66,10 @@ function problemOf(schema: TSchema, isUnknown: boolean): string {
 }
 
 function entriesOf(document: unknown, list: string, faulty: ReadonlySet<string>): Entry[] {
-  const items = isRecord(document) ? document[list] : undefined
+  const items = isPlainObject(document) ? document[list] : undefined
   if (!Array.isArray(items)) return []
   return items.flatMap((given: unknown, index) => {
-    return isRecord(given) ? [entryAt(`/${list}/${index}`, given, faulty)] : []
+    return isPlainObject(given) ? [entryAt(`/${list}/${index}`, given, faulty)] : []
   })
 }
 
@@ -82,10 +83,6 @@ function entryAt(path: string, given: Readonly<Record<string, unknown>>, faulty:
       return typeof value === 'string' && !faulty.has(`${path}/${field}`) ? value : undefined
     }
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function checkDistinct(entries: Entry[], field: string, tell: Tell): void {
