@@ -5,46 +5,33 @@ import { BEIJING_OFFSET_MS } from '../util/beijing-time.ts'
 /** The kind of call that was answered: the same number means different things. */
 export type UpstreamCall = 'login' | 'token' | 'phone' | 'session-key' | 'api'
 
-const ANYWHERE: Readonly<Record<number, ErrorCode>> = {
+type Codes = Readonly<Record<number, ErrorCode>>
+
+const each = (code: ErrorCode, errcodes: Iterable<number>): Codes =>
+  Object.fromEntries(Array.from(errcodes, (errcode) => [errcode, code]))
+
+const ANYWHERE: Codes = {
   [-1]: 'WECHAT_BUSY',
-  44990: 'WECHAT_RATE_LIMITED',
-  44991: 'WECHAT_RATE_LIMITED',
-  44993: 'WECHAT_RATE_LIMITED',
-  45009: 'WECHAT_RATE_LIMITED',
-  45011: 'WECHAT_RATE_LIMITED',
-  40243: 'WECHAT_CONFIG_INVALID',
-  40125: 'WECHAT_CONFIG_INVALID',
-  40164: 'WECHAT_CONFIG_INVALID',
-  41002: 'WECHAT_CONFIG_INVALID',
-  41004: 'WECHAT_CONFIG_INVALID',
-  50004: 'WECHAT_CONFIG_INVALID',
-  50007: 'WECHAT_CONFIG_INVALID',
-  89503: 'WECHAT_CONFIG_INVALID',
-  89506: 'WECHAT_CONFIG_INVALID',
-  89507: 'WECHAT_CONFIG_INVALID'
+  ...each('WECHAT_RATE_LIMITED', [44990, 44991, 44993, 45009, 45011]),
+  ...each('WECHAT_CONFIG_INVALID', [40243, 40125, 40164, 41002, 41004, 50004, 50007, 89503, 89506, 89507])
 }
 
-/** 40001, 40014 and 42001 count only after the token was renewed and the call repeated. */
-const TOKEN_REFUSED: Readonly<Record<number, ErrorCode>> = {
-  40001: 'WECHAT_CONFIG_INVALID',
-  40014: 'WECHAT_CONFIG_INVALID',
-  42001: 'WECHAT_CONFIG_INVALID'
-}
+/** Errcodes that a newer access_token cures (docs/wechat/mini-program.md 4.1). */
+export const STALE_TOKEN_ERRCODES: ReadonlySet<number> = new Set([40001, 40014, 42001])
+
+/** They count only after the token was renewed and the call repeated. */
+const TOKEN_REFUSED = each('WECHAT_CONFIG_INVALID', STALE_TOKEN_ERRCODES)
 
 /** 40230 to 40240: the API security mode is on in the console, and its keys or our clock are wrong. */
 export const isApiSecurityErrcode = (errcode: number): boolean => errcode >= 40230 && errcode <= 40240
 
-const BY_CALL: Readonly<Record<UpstreamCall, Readonly<Record<number, ErrorCode>>>> = {
-  login: {
-    40029: 'CODE_INVALID',
-    40163: 'CODE_USED',
-    40226: 'USER_BLOCKED',
-    40013: 'WECHAT_CONFIG_INVALID',
-    40002: 'WECHAT_CONFIG_INVALID'
-  },
-  token: { 40001: 'WECHAT_CONFIG_INVALID', 40013: 'WECHAT_CONFIG_INVALID', 40002: 'WECHAT_CONFIG_INVALID' },
-  phone: { 40029: 'CODE_INVALID', 40013: 'CODE_INVALID', ...TOKEN_REFUSED },
-  'session-key': { 87007: 'SESSION_KEY_EXPIRED', 87009: 'SESSION_KEY_EXPIRED', ...TOKEN_REFUSED },
+const APP_REFUSED = each('WECHAT_CONFIG_INVALID', [40013, 40002])
+
+const BY_CALL: Readonly<Record<UpstreamCall, Codes>> = {
+  login: { 40029: 'CODE_INVALID', 40163: 'CODE_USED', 40226: 'USER_BLOCKED', ...APP_REFUSED },
+  token: { 40001: 'WECHAT_CONFIG_INVALID', ...APP_REFUSED },
+  phone: { ...each('CODE_INVALID', [40029, 40013]), ...TOKEN_REFUSED },
+  'session-key': { ...each('SESSION_KEY_EXPIRED', [87007, 87009]), ...TOKEN_REFUSED },
   api: TOKEN_REFUSED
 }
 
@@ -64,9 +51,6 @@ const ADVICE: Readonly<Record<number, string>> = {
   42001: 'WeChat refuses even a fresh access_token',
   89503: 'an administrator has to confirm this address in WeChat'
 }
-
-/** Errcodes that a newer access_token cures (docs/wechat/mini-program.md 4.1). */
-export const STALE_TOKEN_ERRCODES: ReadonlySet<number> = new Set([40001, 40014, 42001])
 
 const RID = /\brid: ([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})/
 
