@@ -13,7 +13,7 @@ import type { KeyRing, Session, SessionId } from '../lib/sessions/model.ts'
 import { KEY_SCOPES, type KeyScope } from '../lib/settings/api-keys.ts'
 import type { Settings } from '../lib/settings/model.ts'
 import { apiKeyGuard, docsGuard } from './auth/api-key-guard.ts'
-import { bearer } from './auth/bearer.ts'
+import { bearer } from './auth/authorization.ts'
 import { scopesOpening } from './auth/key-scopes.ts'
 import type { CountedTogether } from './rate-limit.ts'
 

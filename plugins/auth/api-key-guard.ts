@@ -3,8 +3,7 @@ import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 import { ServiceError } from '../../lib/errors.ts'
 import type { ApiKey, KeyScope } from '../../lib/settings/api-keys.ts'
-import { basicPassword } from '../../lib/util/basic-auth.ts'
-import { bearer } from './bearer.ts'
+import { basicPassword, bearer } from './authorization.ts'
 
 const digest = (text: string) => hash('sha256', text, 'buffer')
 

@@ -17,30 +17,13 @@ export function among(known: Iterable<string | number>, rest: string): Bound {
   return (value) => texts.get(value) ?? rest
 }
 
-export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Requests to WeChat that are ours, by the last part of their path; what the merchant's backend passes on is one. */
 export const UPSTREAM_APIS = [
-  'passthrough',
-  'jscode2session',
-  'stable_token',
-  'getuserphonenumber',
-  'checksession',
-  'resetusersessionkey',
-  'unifiedorder',
-  'orderquery',
-  'closeorder',
-  'refund',
-  'refundquery',
-  'downloadbill',
-  'downloadfundflow',
-  'v3-prepay',
-  'v3-query',
-  'v3-close',
-  'v3-refund',
-  'v3-refund-query',
-  'v3-bill',
-  'v3-bill-file',
+  ...['passthrough', 'jscode2session', 'stable_token', 'getuserphonenumber', 'checksession', 'resetusersessionkey'],
+  ...['unifiedorder', 'orderquery', 'closeorder', 'refund', 'refundquery', 'downloadbill', 'downloadfundflow'],
+  ...['v3-prepay', 'v3-query', 'v3-close', 'v3-refund', 'v3-refund-query', 'v3-bill', 'v3-bill-file'],
   'v3-certificates'
 ]
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { basicPassword } from '../../../lib/util/basic-auth.ts'
+import { basicPassword } from '../../plugins/auth/authorization.ts'
 
 const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
 
