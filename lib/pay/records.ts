@@ -10,12 +10,6 @@ import type { ApiName, OrderRecord, OrderState, RefundRecord, RefundState } from
 /** Longer than WeChat repeats a callback about anything of it; the rest is for questions. */
 const LIFE_SECONDS = 40 * 86_400
 
-/** Where a record lies, and beside it, in the same slot, the last known state of what it is about. */
-interface RecordKeys {
-  record: string
-  state: string
-}
-
 /** What is in every record, and no part of what was asked for. */
 interface Made {
   /** By which it was asked for first. */
@@ -83,7 +77,8 @@ function write<T extends Made>({ api, createdAt, ...content }: T): string {
 
 /** What orders and refunds differ in. */
 interface Kind<T extends Made, State extends string> {
-  keysOf(keys: Keys, mchid: string, number: string): RecordKeys
+  /** Where a record lies, and beside it, in the same slot, the last known state of what it is about. */
+  keysOf(keys: Keys, mchid: string, number: string): [record: string, state: string]
   numberOf(record: T): string
   /** A state only moves forward: from a lower rank to a higher one, and freely within rank 0. */
   ranks: Readonly<Record<State, number>>
@@ -103,8 +98,7 @@ class Records<T extends Made & { mchid: string }, State extends string> {
   }
 
   #keysOf(record: T): [record: string, state: string] {
-    const { record: key, state } = this.#kind.keysOf(this.#keys, record.mchid, this.#kind.numberOf(record))
-    return [key, state]
+    return this.#kind.keysOf(this.#keys, record.mchid, this.#kind.numberOf(record))
   }
 
   /**
@@ -126,7 +120,8 @@ class Records<T extends Made & { mchid: string }, State extends string> {
   }
 
   async find(mchid: string, number: string): Promise<T | undefined> {
-    const known = await this.#redis.get(this.#kind.keysOf(this.#keys, mchid, number).record)
+    const [key] = this.#kind.keysOf(this.#keys, mchid, number)
+    const known = await this.#redis.get(key)
     return known === null ? undefined : read<T>(known)
   }
 
@@ -135,13 +130,14 @@ class Records<T extends Made & { mchid: string }, State extends string> {
    * as it is given.
    */
   async advance(mchid: string, number: string, state: State): Promise<State> {
-    const { record, state: key } = this.#kind.keysOf(this.#keys, mchid, number)
-    return (await runScript(this.#redis, ADVANCE, [record, key], [state, this.#kind.ranks[state]])) as State
+    const places = this.#kind.keysOf(this.#keys, mchid, number)
+    return (await runScript(this.#redis, ADVANCE, places, [state, this.#kind.ranks[state]])) as State
   }
 
   /** The state that stands; undefined where none was noted. */
   async stateOf(mchid: string, number: string): Promise<State | undefined> {
-    const held = (await this.#redis.get(this.#kind.keysOf(this.#keys, mchid, number).state))?.slice(1)
+    const [, key] = this.#kind.keysOf(this.#keys, mchid, number)
+    const held = (await this.#redis.get(key))?.slice(1)
     return held !== undefined && Object.hasOwn(this.#kind.ranks, held) ? (held as State) : undefined
   }
 }
@@ -161,10 +157,7 @@ export function endMsOf({ createdAt, timeExpire }: Pick<OrderRecord, 'createdAt'
 }
 
 const ORDER: Kind<OrderRecord, OrderState> = {
-  keysOf: (keys, mchid, outTradeNo) => ({
-    record: keys.order(mchid, outTradeNo),
-    state: keys.orderState(mchid, outTradeNo)
-  }),
+  keysOf: (keys, mchid, outTradeNo) => [keys.order(mchid, outTradeNo), keys.orderState(mchid, outTradeNo)],
   numberOf: ({ outTradeNo }) => outTradeNo,
   /** Paid comes after closed: what was paid in the same moment is paid, and somebody has to deliver or refund. */
   ranks: { NOTPAY: 0, USERPAYING: 0, PAYERROR: 0, CLOSED: 1, REVOKED: 1, SUCCESS: 2, REFUND: 3 },
@@ -176,10 +169,7 @@ const ORDER: Kind<OrderRecord, OrderState> = {
 }
 
 const REFUND: Kind<RefundRecord, RefundState> = {
-  keysOf: (keys, mchid, outRefundNo) => ({
-    record: keys.refund(mchid, outRefundNo),
-    state: keys.refundState(mchid, outRefundNo)
-  }),
+  keysOf: (keys, mchid, outRefundNo) => [keys.refund(mchid, outRefundNo), keys.refundState(mchid, outRefundNo)],
   numberOf: ({ outRefundNo }) => outRefundNo,
   /** The final ones never change. */
   ranks: { PROCESSING: 0, ABNORMAL: 1, SUCCESS: 2, CLOSED: 2 },

@@ -6,10 +6,10 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
+import { readCursor, writeCursor } from '../redis/paging.ts'
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import { KEPT_SESSION_KEYS, packSessionKey } from './key-history.ts'
-import { pageOf } from './listing.ts'
 import type {
   KeyRing,
   NewSession,
@@ -172,3 +172,24 @@ export class SessionStore {
 
 /** As Redis answers a field of a hash. */
 type Field = string | null | undefined
+
+/**
+ * One page, in an order that stays the same while sessions come and go. The cursor names a place in the order, not a
+ * session, so it is good also after that session has ended.
+ */
+function pageOf(sessions: readonly Session[], { limit, cursor }: PageRequest): Page {
+  const reached = readCursor(cursor)
+  const after = reached && { createdAt: reached.score, sid: reached.member }
+  const rest = sessions.toSorted(inOrder).filter((session) => after === undefined || inOrder(after, session) < 0)
+  const items = rest.slice(0, limit)
+  const last = rest.length > limit ? items.at(-1) : undefined
+  return { items, next: last && writeCursor({ score: last.createdAt, member: last.sid }) }
+}
+
+type Place = Pick<Session, 'createdAt' | 'sid'>
+
+function inOrder(one: Place, other: Place): number {
+  if (one.createdAt !== other.createdAt) return other.createdAt - one.createdAt
+  if (one.sid === other.sid) return 0
+  return one.sid < other.sid ? -1 : 1
+}

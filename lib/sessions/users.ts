@@ -1,20 +1,11 @@
 /** All that is held of a user: shown without its secrets, and erased. */
 import type { Redis } from 'ioredis'
-import { eraseUserCounts, readUserCounts, type UserCount } from '../limits/user-counts.ts'
+import { eraseUserCounts, readUserCounts } from '../limits/user-counts.ts'
 import type { Keys } from '../redis/keys.ts'
 import { unlessWrongType } from '../redis/wrong-type.ts'
 import { sessionKeyEnds } from './key-history.ts'
-import type { Session, User } from './model.ts'
+import type { User } from './model.ts'
 import { MAX_SESSIONS_PER_USER, type SessionStore } from './store.ts'
-
-export interface HeldOfUser {
-  unionid: string | undefined
-  /** Newest first. */
-  sessions: readonly Session[]
-  /** When each session_key ends, Unix seconds, newest key first. */
-  sessionKeyEnds: readonly number[]
-  counts: readonly UserCount[]
-}
 
 export interface UsersOptions {
   redis: Redis
@@ -31,8 +22,11 @@ export class Users {
     this.#options = options
   }
 
-  /** Of somebody who never logged in: nothing. */
-  async describe(user: User): Promise<HeldOfUser> {
+  /**
+   * Sessions, and when each session_key ends (Unix seconds), newest first; and the counts. Of somebody who never logged
+   * in: nothing.
+   */
+  async describe(user: User) {
     const { redis, keys, sessions, now } = this.#options
     const history = redis.getBuffer(keys.sessionKeys(user.appid, user.openid))
     const [{ items }, held, counts] = await Promise.all([

@@ -6,24 +6,8 @@ import type { Merchant, Settings } from '../settings/model.ts'
 /** More would make the line too long to be read. */
 const MOST_LISTED = 10
 
-export interface Summary {
-  version: string
-  node: string
-  apps: readonly string[] | number
-  merchants: readonly string[] | number
-  roles: readonly string[]
-  doors: readonly string[]
-  /** Its host alone, as the rest of the URL may hold a secret. */
-  receiver: string
-  /** Hosts of the proxies for https:// and http:// addresses. */
-  proxies: readonly string[]
-  redis: string
-  durability: string
-  rateLimit: string
-}
-
 /** `redis` undefined: none answers yet. */
-export function summarize(settings: Settings, redis: ServerFacts | undefined, version: string): Summary {
+export function summarize(settings: Settings, redis: ServerFacts | undefined, version: string) {
   const { roles, meters, pay, events } = settings
   const { webhook, proxy, durability } = events
   const { perMinute } = settings.rateLimit
@@ -34,7 +18,9 @@ export function summarize(settings: Settings, redis: ServerFacts | undefined, ve
     merchants: listed(pay.merchants.map((merchant) => `${merchant.mchid} (${apisOf(merchant)})`)),
     roles: [roles.api && 'api', roles.worker && 'worker'].filter((role) => role !== false),
     doors: doorsOf(settings),
+    /** Its host alone, as the rest of the URL may hold a secret. */
     receiver: webhook === undefined ? 'none, events wait' : new URL(webhook.url).host,
+    /** Hosts of the proxies for https:// and http:// addresses. */
     proxies: [...new Set([proxy.https, proxy.http].flatMap((url) => (url === undefined ? [] : proxyName(url))))],
     redis: redis === undefined ? 'away' : redisOf(redis),
     durability,
