@@ -37,10 +37,8 @@ export interface ConnectionEvents {
 
 function connect(url: string, options: Options, events: ConnectionEvents): Redis {
   const redis = supervise(open(url, options), events)
-  if (options === prompt) {
-    closeWhenSilent(redis)
-    writeTogether(redis)
-  }
+  if (options === prompt) closeWhenSilent(redis)
+  writeTogether(redis)
   redis.on('error', events.onError)
   return redis
 }
