@@ -77,7 +77,8 @@ export function startDelivery(options: DeliveryOptions): Worker {
     ...times,
     concurrency: PARALLEL,
     work: (job) => deliver(job, delivery),
-    onTried: (jobId) => void pending.tidy(jobId).catch(() => undefined),
+    onTried: (jobId) => pending.tidySoon(jobId),
+    onStopped: () => pending.tidyGathered(),
     onError: options.onError,
     breakOff: () => receiver.dispatcher.destroy()
   })

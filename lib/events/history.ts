@@ -91,7 +91,8 @@ export class EventHistory {
   async #describe(state: DeliveryState, jobIds: string[]): Promise<(EventSummary | undefined)[]> {
     const found = await Promise.all(jobIds.map((jobId) => this.#jobs.summary(jobId)))
     const rightful = found.map((event) => (event?.state === state ? event : undefined))
-    if (state === 'waiting') await Promise.all(jobIds.map((id, at) => rightful[at] ?? this.#pending.tidy(id)))
+    const others = jobIds.filter((_id, at) => rightful[at] === undefined)
+    if (state === 'waiting' && others.length > 0) await this.#pending.tidy(others)
     return rightful
   }
 

@@ -60,17 +60,21 @@ export interface QueueWorkerOptions<T, R> extends WorkerOptions {
   lookMs: number
   /** After each try. */
   onTried?: ((jobId: string) => void) | undefined
+  /** What is left to do in Redis after the last job. Not called while Redis is away. */
+  onStopped?: (() => Promise<void>) | undefined
 }
 
 /** Does the jobs of a BullMQ queue. */
 export class QueueWorker<T, R = void> extends Worker {
   readonly #redis: Redis
   readonly #worker: BullWorker<T, R>
+  readonly #onStopped: QueueWorkerOptions<T, R>['onStopped']
 
   constructor(options: QueueWorkerOptions<T, R>) {
     super(options)
     const { redis, prefix, name, work, onTried } = options
     this.#redis = redis
+    this.#onStopped = options.onStopped
     this.#worker = new BullWorker<T, R>(name, work, {
       connection: redis,
       prefix,
@@ -89,6 +93,7 @@ export class QueueWorker<T, R = void> extends Worker {
 
   protected async stop(): Promise<void> {
     await this.#worker.close(this.#redis.status !== 'ready')
+    if (this.#redis.status === 'ready') await this.#onStopped?.()
   }
 }
 
