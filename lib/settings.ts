@@ -78,7 +78,13 @@ function branchesOf(env: Environment, values: ReturnType<typeof readValues>): Se
     auth: { internalApiKeys: values.internalApiKeys },
     docs: { enabled: env.DOCS === 'on', publicUrl },
     wechat: { apps, origins: values.apiOrigins, timeoutMs, proxy, watermarkMaxAgeSeconds: env.WATERMARK_MAX_AGE },
-    events: { webhook: values.webhook, proxy, worker, durability: env.EVENT_DURABILITY },
+    events: {
+      webhook: values.webhook,
+      proxy,
+      concurrency: env.DELIVERY_CONCURRENCY,
+      worker,
+      durability: env.EVENT_DURABILITY
+    },
     pay: {
       merchants,
       origins: values.payOrigins,

@@ -30,7 +30,7 @@ declare module 'fastify' {
 }
 
 export default fp<EventsOptions>(
-  async (app: FastifyInstance, { webhook, proxy, worker, durability: promise, now }) => {
+  async (app: FastifyInstance, { webhook, proxy, concurrency, worker, durability: promise, now }) => {
     const { redis, keys } = app
     const prefix = keys.eventQueue
     const queue = new LazyQueue<QueuedEvent>(redis, prefix, QUEUE_NAME)
@@ -45,6 +45,7 @@ export default fp<EventsOptions>(
         prefix,
         ...webhook,
         proxy,
+        concurrency,
         onTry: (report) => logTry(app, report),
         onError,
         now

@@ -7,14 +7,17 @@ import { Webhook } from 'standardwebhooks'
 import { type Connections, openConnections } from '../http/connections.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
 import { QueueWorker, type Worker } from '../redis/worker.ts'
+import { AimdLimit } from '../util/aimd-limit.ts'
 import { Deadline } from '../util/deadline.ts'
 import { describeFailure } from './job-reader.ts'
 import { pauseMs, QUEUE_NAME, type QueuedEvent } from './model.ts'
 import { PendingIndex } from './pending.ts'
 
-const PARALLEL = 50
 /** The body of an answer says nothing to us; a longer one costs the connection. */
 const MOST_ANSWER_BYTES = 64 * 1024
+/** The receiver, or what stands before it, says that it cannot keep up or is not there. */
+const BUSY: ReadonlySet<number> = new Set([429, 502, 503, 504])
+
 export interface DeliveryTimes {
   /** From the attempt to connect until the last byte of the answer. */
   answerMs: number
@@ -55,6 +58,8 @@ export interface DeliveryOptions {
   url: string
   secrets: readonly string[]
   proxy?: ProxySettings
+  /** The most that are under way at once. The receiver gets fewer while it does not answer. */
+  concurrency: number
   onTry?: (report: DeliveryReport) => void
   onError: (error: Error) => void
   /** Milliseconds since 1970. */
@@ -63,25 +68,29 @@ export interface DeliveryOptions {
 }
 
 export function startDelivery(options: DeliveryOptions): Worker {
-  const { redis, prefix } = options
+  const { redis, prefix, concurrency } = options
   const times = { ...TIMES, ...options.times }
   const connectTimeoutMs = Math.min(5000, times.answerMs)
   const receiver = openConnections(new URL(options.url).origin, { connectTimeoutMs, proxy: options.proxy })
+  const limit = new AimdLimit(concurrency, (most) => {
+    worker.concurrency = most
+  })
   const sign = signer(options.secrets)
-  const delivery = { ...options, receiver, sign, timeoutMs: times.answerMs }
+  const delivery = { ...options, receiver, sign, limit, timeoutMs: times.answerMs }
   const pending = new PendingIndex(redis, prefix)
-  return new QueueWorker<QueuedEvent, number>({
+  const worker = new QueueWorker<QueuedEvent, number>({
     redis,
     prefix,
     name: QUEUE_NAME,
     ...times,
-    concurrency: PARALLEL,
+    concurrency,
     work: (job) => deliver(job, delivery),
     onTried: (jobId) => pending.tidySoon(jobId),
     onStopped: () => pending.tidyGathered(),
     onError: options.onError,
     breakOff: () => receiver.dispatcher.destroy()
   })
+  return worker
 }
 
 type Sign = (id: string, at: Date, body: string) => Record<string, string>
@@ -89,23 +98,22 @@ type Sign = (id: string, at: Date, body: string) => Record<string, string>
 interface Delivery extends Pick<DeliveryOptions, 'url' | 'onTry' | 'now'> {
   receiver: Connections
   sign: Sign
+  limit: AimdLimit
   timeoutMs: number
 }
 
 /** One try. Answers the HTTP status, which is kept with the event. Throws where the event was not taken. */
 async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promise<number> {
-  const { receiver, url, sign, timeoutMs, onTry, now } = delivery
-  const { id, body } = job.data
-  const report = { id, type: job.name, try: job.attemptsMade + 1 }
-  const signature = sign(id, new Date(now()), body)
-  const status = await post(receiver, url, body, signature, timeoutMs).catch((error: Error) => {
-    onTry?.({ ...report, error: failureName(error) })
-    throw new Error(describeFailure(failureName(error)))
-  })
-  onTry?.({ ...report, status })
-  if (status === 410) throw new UnrecoverableError(describeFailure(status))
-  if (status < 200 || status > 299) throw new Error(describeFailure(status))
-  return status
+  const { limit, onTry } = delivery
+  const begun = limit.begin()
+  const answered = await post(job.data, delivery).catch(failureName)
+  if (typeof answered === 'string' || BUSY.has(answered)) limit.failed(begun)
+  else limit.succeeded()
+  const outcome = typeof answered === 'string' ? { error: answered } : { status: answered }
+  onTry?.({ id: job.data.id, type: job.name, try: job.attemptsMade + 1, ...outcome })
+  if (answered === 410) throw new UnrecoverableError(describeFailure(answered))
+  if (typeof answered === 'number' && answered >= 200 && answered <= 299) return answered
+  throw new Error(describeFailure(answered))
 }
 
 /** Signs with every secret, so that a receiver may hold the old or the new one while they change. */
@@ -122,14 +130,11 @@ function signer(secrets: readonly string[]): Sign {
  * Redirects are not followed: what answers 3xx has not taken the event. The status decides; of the rest of an answer
  * only so much is read, and for so long, that the connection can be used again.
  */
-async function post(
-  { dispatcher, origin }: Connections,
-  url: string,
-  body: string,
-  signature: Record<string, string>,
-  timeoutMs: number
-): Promise<number> {
+async function post(event: QueuedEvent, { receiver, url, sign, timeoutMs, now }: Delivery): Promise<number> {
+  const { dispatcher, origin } = receiver
+  const { id, body } = event
   const { pathname, search } = new URL(url)
+  const signature = sign(id, new Date(now()), body)
   const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate', ...signature }
   const deadline = new Deadline(timeoutMs)
   const late = new AbortController()

@@ -91,6 +91,11 @@ export class QueueWorker<T, R = void> extends Worker {
     this.#worker.on('failed', tried)
   }
 
+  /** Jobs at a time from now on. Those under way end as they would have. */
+  set concurrency(most: number) {
+    this.#worker.concurrency = most
+  }
+
   protected async stop(): Promise<void> {
     await this.#worker.close(this.#redis.status !== 'ready')
     if (this.#redis.status === 'ready') await this.#onStopped?.()

@@ -90,6 +90,8 @@ export interface Settings {
     webhook: Receiver | undefined
     /** For calls to the receiver. */
     proxy: ProxySettings
+    /** The most deliveries under way at once. */
+    concurrency: number
     worker: boolean
     /** fsync: nothing counts as recorded before it is on Redis' disk. */
     durability: 'redis' | 'fsync'

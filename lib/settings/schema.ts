@@ -228,7 +228,16 @@ const backend = {
     kind: 'list',
     secret: true,
     make: 'echo "whsec_$(openssl rand -base64 32)"'
-  })
+  }),
+  DELIVERY_CONCURRENCY: whole(
+    50,
+    1,
+    {
+      description: 'How many events one instance delivers at once; a receiver that does not answer gets fewer.',
+      unit: 'deliveries'
+    },
+    1000
+  )
 }
 
 const work = {

@@ -191,6 +191,10 @@ t.test('readSettings() checks numbers and choices', async (t) => {
   }
   t.equal(read({ PORT: '65535' }).server.port, 65535)
   t.same(faults({ PORT: '65536' }), ['PORT must be a whole number from 0 to 65535'])
+  t.equal(read({}).events.concurrency, 50)
+  for (const text of ['1', '1000']) t.equal(read({ DELIVERY_CONCURRENCY: text }).events.concurrency, Number(text))
+  for (const text of ['0', '1001', '1.5'])
+    t.same(faults({ DELIVERY_CONCURRENCY: text }), ['DELIVERY_CONCURRENCY must be a whole number from 1 to 1000'], text)
   for (const level of ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']) {
     t.equal(read({ LOG_LEVEL: level }).server.logLevel, level)
   }

@@ -112,6 +112,7 @@ export async function eventWorld(t: Test, own?: PrivateRedis): Promise<EventWorl
         prefix,
         url: receiver,
         secrets: [secret],
+        concurrency: 50,
         onTry: (report) => tries.push(report),
         onError: () => undefined,
         now: Date.now,
