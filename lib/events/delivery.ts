@@ -12,6 +12,7 @@ import { Deadline } from '../util/deadline.ts'
 import { describeFailure } from './job-reader.ts'
 import { pauseMs, QUEUE_NAME, type QueuedEvent } from './model.ts'
 import { PendingIndex } from './pending.ts'
+import { RetryOrder } from './priorities.ts'
 
 /** The body of an answer says nothing to us; a longer one costs the connection. */
 const MOST_ANSWER_BYTES = 64 * 1024
@@ -75,8 +76,9 @@ export function startDelivery(options: DeliveryOptions): Worker {
   const limit = new AimdLimit(concurrency, (most) => {
     worker.concurrency = most
   })
+  const retries = new RetryOrder(redis, prefix)
   const sign = signer(options.secrets)
-  const delivery = { ...options, receiver, sign, limit, timeoutMs: times.answerMs }
+  const delivery = { ...options, receiver, sign, limit, retries, timeoutMs: times.answerMs }
   const pending = new PendingIndex(redis, prefix)
   const worker = new QueueWorker<QueuedEvent, number>({
     redis,
@@ -99,12 +101,13 @@ interface Delivery extends Pick<DeliveryOptions, 'url' | 'onTry' | 'now'> {
   receiver: Connections
   sign: Sign
   limit: AimdLimit
+  retries: RetryOrder
   timeoutMs: number
 }
 
 /** One try. Answers the HTTP status, which is kept with the event. Throws where the event was not taken. */
 async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promise<number> {
-  const { limit, onTry } = delivery
+  const { limit, retries, onTry } = delivery
   const begun = limit.begin()
   const answered = await post(job.data, delivery).catch(failureName)
   if (typeof answered === 'string' || BUSY.has(answered)) limit.failed(begun)
@@ -113,6 +116,8 @@ async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promi
   onTry?.({ id: job.data.id, type: job.name, try: job.attemptsMade + 1, ...outcome })
   if (answered === 410) throw new UnrecoverableError(describeFailure(answered))
   if (typeof answered === 'number' && answered >= 200 && answered <= 299) return answered
+  // The same connection notes the end of the try, after this. Where it fails, only the order suffers.
+  void retries.tried(job).catch(() => undefined)
   throw new Error(describeFailure(answered))
 }
 

@@ -19,6 +19,7 @@ import {
   type QueuedEvent,
   TRIES
 } from './model.ts'
+import { firstPriority } from './priorities.ts'
 
 /** `conflict`: this identity was recorded with other content. */
 export type RecordOutcome = 'recorded' | 'duplicate' | 'conflict'
@@ -87,10 +88,6 @@ export interface NewJob {
 const MOST_TOGETHER = 64
 /** Bytes of bodies in one call, so that on a slow network those before it are confirmed already. */
 const MOST_BYTES = 256 * 1024
-/** BullMQ's priorities; the first is also that of a job that names none. */
-const FIRST = 0
-const AFTER_ALL_ELSE = 1
-
 const JOB_OPTIONS: JobsOptions = {
   attempts: TRIES,
   backoff: { type: 'custom' },
@@ -216,7 +213,7 @@ function endOfBatch(jobs: readonly Waiting[], start: number): number {
 }
 
 function argumentsOf({ id, name, data, lowPriority }: NewJob, now: number): (string | number)[] {
-  const priority = lowPriority ? AFTER_ALL_ELSE : FIRST
+  const priority = firstPriority(lowPriority)
   const de = { id: data.id, ttl: IDENTITY_LIFE_MS }
   const options = JSON.stringify({ ...JOB_OPTIONS, priority, timestamp: now, jobId: id, de })
   return [id, name, data.id, JSON.stringify(data), options, now, priority]

@@ -82,7 +82,7 @@ t.test('a job is field for field what BullMQ writes, of either priority, and whe
         timestamp: Date.now(),
         jobId,
         deduplication: { id, ttl: IDENTITY_LIFE_MS },
-        priority: lowPriority ? 1 : 0
+        priority: lowPriority ? 2 : 0
       })
       t.equal(await ours.writer.add(job(id, { lowPriority })), jobId)
     }

@@ -1,4 +1,4 @@
-/** How many posts a receiver gets at once. */
+/** How many posts a receiver gets at once, and which of the waiting events goes first. */
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
 import { build } from '../../helper.ts'
@@ -61,6 +61,37 @@ t.test('startDelivery() delivers to one receiver while another one hangs', async
   await Promise.all(Array.from({ length: 100 }, (_, index) => other.recorder.record(event(`pay_${index}`))))
   await other.until({ completed: 100 })
   t.equal(silent.posts.length, 4)
+})
+
+t.test('startDelivery() posts first tries before retries, and payments before messages', async (t) => {
+  const { recorder, start, counts, until } = await eventWorld(t)
+  const gates: ServerResponse[] = []
+  const refused = new Set<string>()
+  const receiver = await receive(t, (response, { id }) => {
+    if (id.startsWith('gate')) gates.push(response)
+    else if (id.endsWith('new') || refused.has(id)) take(response)
+    else refused.add(id) && response.writeHead(500).end()
+  })
+  for (const id of ['pay_1', 'pay_2', 'gate_1']) await recorder.record(event(id))
+  const { tries } = start(receiver.url, { concurrency: 1, times: { pauseMs: () => 1 } })
+  await receiver.came(3)
+  // The pauses of both are over when the next event is taken.
+  for (const end = Date.now() + 5; Date.now() < end; ) await counts()
+  await recorder.record(event('gate_2'))
+  take(gates[0] as ServerResponse)
+  await receiver.came(4)
+  await until({ delayed: 0 })
+  await recorder.record(event('msg_1', { lowPriority: true }))
+  await recorder.record(event('msg_new', { lowPriority: true }))
+  await recorder.record(event('pay_new'))
+  take(gates[1] as ServerResponse)
+  await until({ completed: 7, active: 0 })
+  const order = ['pay_1', 'pay_2', 'gate_1', 'gate_2', 'pay_new', 'pay_1', 'pay_2', 'msg_1', 'msg_new', 'msg_1']
+  t.same(
+    receiver.posts.map(({ id }) => id),
+    order
+  )
+  t.equal(tries.length, order.length)
 })
 
 t.test('DELIVERY_CONCURRENCY is the most that an instance posts at once', async (t) => {
