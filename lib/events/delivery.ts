@@ -8,14 +8,13 @@ import { type Connections, openConnections } from '../http/connections.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
 import { QueueWorker, type Worker } from '../redis/worker.ts'
 import { AimdLimit } from '../util/aimd-limit.ts'
-import { Deadline } from '../util/deadline.ts'
 import { describeFailure } from './job-reader.ts'
 import { pauseMs, QUEUE_NAME, type QueuedEvent } from './model.ts'
 import { PendingIndex } from './pending.ts'
+import { post } from './post.ts'
 import { RetryOrder } from './priorities.ts'
 
-/** The body of an answer says nothing to us; a longer one costs the connection. */
-const MOST_ANSWER_BYTES = 64 * 1024
+const HEADERS = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate' }
 /** The receiver, or what stands before it, says that it cannot keep up or is not there. */
 const BUSY: ReadonlySet<number> = new Set([429, 502, 503, 504])
 
@@ -78,7 +77,8 @@ export function startDelivery(options: DeliveryOptions): Worker {
   })
   const retries = new RetryOrder(redis, prefix)
   const sign = signer(options.secrets)
-  const delivery = { ...options, receiver, sign, limit, retries, timeoutMs: times.answerMs }
+  const { pathname, search } = new URL(options.url)
+  const delivery = { ...options, receiver, path: pathname + search, sign, limit, retries, timeoutMs: times.answerMs }
   const pending = new PendingIndex(redis, prefix)
   const worker = new QueueWorker<QueuedEvent, number>({
     redis,
@@ -97,8 +97,10 @@ export function startDelivery(options: DeliveryOptions): Worker {
 
 type Sign = (id: string, at: Date, body: string) => Record<string, string>
 
-interface Delivery extends Pick<DeliveryOptions, 'url' | 'onTry' | 'now'> {
+interface Delivery extends Pick<DeliveryOptions, 'onTry' | 'now'> {
   receiver: Connections
+  /** With its query. */
+  path: string
   sign: Sign
   limit: AimdLimit
   retries: RetryOrder
@@ -107,13 +109,15 @@ interface Delivery extends Pick<DeliveryOptions, 'url' | 'onTry' | 'now'> {
 
 /** One try. Answers the HTTP status, which is kept with the event. Throws where the event was not taken. */
 async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promise<number> {
-  const { limit, retries, onTry } = delivery
+  const { receiver, path, sign, limit, retries, timeoutMs, onTry, now } = delivery
+  const { id, body } = job.data
   const begun = limit.begin()
-  const answered = await post(job.data, delivery).catch(failureName)
+  const headers = { ...HEADERS, ...sign(id, new Date(now()), body) }
+  const answered = await post(receiver, { path, headers, body }, timeoutMs).catch(failureName)
   if (typeof answered === 'string' || BUSY.has(answered)) limit.failed(begun)
   else limit.succeeded()
   const outcome = typeof answered === 'string' ? { error: answered } : { status: answered }
-  onTry?.({ id: job.data.id, type: job.name, try: job.attemptsMade + 1, ...outcome })
+  onTry?.({ id, type: job.name, try: job.attemptsMade + 1, ...outcome })
   if (answered === 410) throw new UnrecoverableError(describeFailure(answered))
   if (typeof answered === 'number' && answered >= 200 && answered <= 299) return answered
   // The same connection notes the end of the try, after this. Where it fails, only the order suffers.
@@ -129,29 +133,6 @@ function signer(secrets: readonly string[]): Sign {
     'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
     'webhook-signature': webhooks.map((webhook) => webhook.sign(id, at, body)).join(' ')
   })
-}
-
-/**
- * Redirects are not followed: what answers 3xx has not taken the event. The status decides; of the rest of an answer
- * only so much is read, and for so long, that the connection can be used again.
- */
-async function post(event: QueuedEvent, { receiver, url, sign, timeoutMs, now }: Delivery): Promise<number> {
-  const { dispatcher, origin } = receiver
-  const { id, body } = event
-  const { pathname, search } = new URL(url)
-  const signature = sign(id, new Date(now()), body)
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': 'wxgate', ...signature }
-  const deadline = new Deadline(timeoutMs)
-  const late = new AbortController()
-  const { signal } = late
-  deadline.whenOver(() => late.abort(new DOMException('no answer in time', 'TimeoutError')))
-  try {
-    const answer = await dispatcher.request({ origin, path: pathname + search, method: 'POST', headers, body, signal })
-    await answer.body.dump({ limit: MOST_ANSWER_BYTES, signal }).catch(() => undefined)
-    return answer.statusCode
-  } finally {
-    deadline.stop()
-  }
 }
 
 /** The kind of failure without addresses or bodies. A DOMException such as a TimeoutError has a number for its code. */
