@@ -163,6 +163,18 @@ t.test('close() lets a post under way end and notes it', async (t) => {
   t.match(await counts(), { completed: 1, active: 0 })
 })
 
+t.test('close() leaves nothing that was delivered in the index of what waits', async (t) => {
+  const redis = await startRedis()
+  t.teardown(() => redis.stop())
+  const { recorder, start, until, redis: connection } = await eventWorld(t, redis)
+  const receiver = await receive(t, take)
+  const { delivery } = start(receiver.url)
+  for (let index = 0; index < 10; index++) await recorder.record(event(`pay_${index}`))
+  await until({ completed: 10 })
+  await delivery.close()
+  t.same(await connection.keys('*:waiting'), [])
+})
+
 t.test('close() breaks off a post that takes too long; the event is tried again', async (t) => {
   const { recorder, start, counts, until } = await eventWorld(t)
   const receiver = await receive(t, (response, _post, nth) => nth > 1 && take(response))
