@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: what a request costs the gateway. The unit is the cost of a bare Fastify route on the same machine
- * in the same minute.
+ * `npm run bench`: what a request costs the gateway. The unit is the cost of the same work at the floor (floor.ts), on
+ * the same machine in the same second.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -8,29 +8,26 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { need } from '../tools/need.ts'
-import { type Case, type CaseName, createCases, type Ready } from './cases.ts'
-import { openLoad } from './load.ts'
-import { createRunner, measure, type Plan } from './measure.ts'
+import type { Case, CaseName } from './cases.ts'
+import { prepareContests } from './contests.ts'
+import { type Contest, measure, type Plan, type Result, Runner } from './measure.ts'
 import { listen, type Noise } from './noise.ts'
 import { type Options, readOptions } from './options.ts'
 import { type CpuProfile, summarise } from './profile.ts'
-import { connectRecorded } from './recorded.ts'
-import { connectSessions, type Sessions } from './sessions.ts'
+import type { Sessions } from './sessions.ts'
 import { measureSteady } from './steady.ts'
 import { putInto, writeTable } from './table.ts'
-import { logInUsers } from './users.ts'
 import { measureWaiting } from './waiting.ts'
-import { type Side, startWorld, type World } from './world.ts'
+import { startWorld, type World } from './world.ts'
 
 const README = join(import.meta.dirname, 'README.md')
 const MIB = 1024 * 1024
 const REST_MS = 5000
-const USERS = 1000
 const WEIGHED = 100_000
 const MANY = 1_000_000
 const FULL: Plan = { rounds: 20, burstMs: 500, warmUpMs: 3000 }
 const SHORT: Plan = { ...FULL, rounds: 10 }
-const QUICK: Plan = { rounds: 6, burstMs: 300, warmUpMs: 1500 }
+const QUICK: Plan = { rounds: 6, burstMs: 250, warmUpMs: 1200 }
 const PROFILED: Plan = { rounds: 10, burstMs: 1000, warmUpMs: 5000 }
 
 // The tools end every child and remove every temporary folder when this process exits.
@@ -52,35 +49,28 @@ try {
 async function compareAll(world: World, { only, quick, write }: Options): Promise<string> {
   await sleep(REST_MS)
   const restingMib = (await world.gateway.server.rssBytes()) / MIB
-  const ready = await getReady(world)
-  const { sessions, recorded } = ready
-  const known = createCases(world, ready)
-  const cases = only.map((name): [CaseName, Case] => [name, known[name]])
+  const { known, contestOf, sessions, recorded } = await prepareContests(world)
+  const contests = only.map(contestOf)
   const hear = listen(world.cores?.server)
   const cpuBefore = await cpuOfServers(world)
-  const measured = await measure(world, cases, known.test, quick ? QUICK : FULL, tell)
+  const measured = await measure({ side: world.bare, subject: known.test }, contests, quick ? QUICK : FULL, tell)
   const noise = hear((await cpuOfServers(world)) - cpuBefore)
-  for (const [, { proveDone }] of cases) await proveDone?.()
+  for (const { ours, floor } of contests) {
+    await ours.subject.proveDone?.()
+    await floor?.subject.proveDone?.()
+  }
   const sessionBytes = await weighSessions(sessions)
   const wants = (...names: CaseName[]) => !quick && names.every((name) => only.includes(name))
   const waiting = wants('notify') ? await measureWaiting(world, known, recorded, SHORT, tell) : undefined
   const steady = wants('notify', 'payV3') ? await measureSteady(world, known, recorded, tell) : undefined
-  const million = wants('session') ? await measureAmongMany(world, sessions, known) : undefined
+  const million = wants('session') ? await measureAmongMany(world, sessions, known, contestOf('session')) : undefined
   sessions.close()
   await recorded.close()
+  const cases = contests.map(({ name, ours }): [CaseName, Case] => [name, ours.subject])
   const findings = { cases, ...measured, restingMib, sessionBytes, million, waiting, steady }
   const table = writeTable({ ...findings, circumstances: circumstances(world, noise) })
   if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
   return table
-}
-
-async function getReady(world: World): Promise<Ready> {
-  return {
-    users: await logInUsers(world, world.gateway, USERS),
-    es256Users: await logInUsers(world, world.es256, USERS),
-    sessions: await connectSessions(world),
-    recorded: await connectRecorded(world)
-  }
 }
 
 async function weighSessions({ open, usedBytes }: Sessions): Promise<number> {
@@ -90,39 +80,38 @@ async function weighSessions({ open, usedBytes }: Sessions): Promise<number> {
   return ((await usedBytes()) - before) / WEIGHED
 }
 
-async function measureAmongMany(world: World, { open }: Sessions, { session, test }: Record<CaseName, Case>) {
+async function measureAmongMany(
+  { bare }: World,
+  { open }: Sessions,
+  { test }: Record<CaseName, Case>,
+  contest: Contest
+): Promise<Result | undefined> {
   tell('filling Redis with a million sessions')
   for (let held = WEIGHED; held < MANY; held += WEIGHED) await open(WEIGHED)
-  // Filling takes minutes, after which servers have closed what was idle.
-  const sides = { gateway: await reconnected(world.gateway), bare: await reconnected(world.bare) }
-  const { results } = await measure({ ...world, ...sides }, [['session', session]], test, FULL, tell)
+  const { results } = await measure({ side: bare, subject: test }, [contest], FULL, tell)
   return results.get('session')
 }
 
-async function reconnected({ server, load }: Side): Promise<Side> {
-  load.close()
-  return { server, load: await openLoad(server.port) }
-}
-
 async function profileOne(world: World, { only, keep }: Options): Promise<string> {
-  const known = createCases(world, await getReady(world))
+  const { contestOf } = await prepareContests(world)
   const [name = 'test'] = only
-  const side = world[known[name].side ?? 'gateway']
-  const { server } = side
-  const { warmUp, burst } = createRunner(side, known[name])
+  const { ours } = contestOf(name)
+  const { server } = ours.side
+  const runner = new Runner(ours)
   tell(`warming up ${name}`)
-  await warmUp(PROFILED.warmUpMs)
+  await runner.warmUp(PROFILED.warmUpMs)
   await server.startProfile()
   const bursts = []
-  for (let round = 0; round < PROFILED.rounds; round++) bursts.push(await burst(PROFILED.burstMs))
+  for (let round = 0; round < PROFILED.rounds; round++) bursts.push(await runner.burst(PROFILED.burstMs))
   const file = keep === undefined ? join(world.folder, 'run.cpuprofile') : `${keep}.cpuprofile`
   await server.stopProfile(file)
   const microseconds = bursts.reduce((sum, one) => sum + one.microseconds, 0) / bursts.length
   return summarise(JSON.parse(readFileSync(file, 'utf8')) as CpuProfile, microseconds)
 }
 
-async function cpuOfServers({ gateway, es256, bare, proxy }: World): Promise<number> {
-  const times = await Promise.all([gateway, es256, bare, proxy].map(({ server }) => server.cpuMicroseconds()))
+async function cpuOfServers({ gateway, es256, bare, proxy, floor }: World): Promise<number> {
+  const sides = [gateway, es256, bare, proxy, floor.side, floor.es256]
+  const times = await Promise.all(sides.map(({ server }) => server.cpuMicroseconds()))
   return times.reduce((sum, time) => sum + time, 0)
 }
 

@@ -13,7 +13,7 @@ export interface Options {
 
 const USAGE = `npm run bench -- [options]
 
-  --quick          two minutes instead of ten; noisier, and without what takes long to fill
+  --quick          four minutes instead of fifteen; noisier, and without what takes long to fill
   --only a,b       these cases: ${CASE_NAMES.join(', ')}
   --write          puts the table into bench/README.md too
   --profile        instead of the table: where one case spends its time (needs --only with one case)

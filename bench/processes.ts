@@ -11,7 +11,7 @@ import { ask } from './rpc.ts'
 
 export const ROOT = join(import.meta.dirname, '..')
 
-const READY_MS = 20_000
+const READY_MS = 60_000
 const LOG_BYTES_KEPT = '4000'
 const PROBE = join(import.meta.dirname, 'probe.ts')
 

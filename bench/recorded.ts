@@ -5,23 +5,16 @@ import { Orders } from '../lib/pay/records.ts'
 import { connectPatient, settled } from '../lib/redis/connect.ts'
 import { eventKeys, redisKeys } from '../lib/redis/keys.ts'
 import { LazyQueue } from '../lib/redis/queue.ts'
+import type { CallbackLedger } from './callbacks.ts'
 import { REDIS_PREFIX, type World } from './world.ts'
 
 const AT_ONCE = 1000
 
-export interface Recorded {
-  /** For making orders, as the gateway makes them. */
-  orders: Orders
-  /** A callback is made that is to become the event of this webhook-id. */
-  expect(id: string): void
-  /** Throws unless exactly the expected events wait, each of them once. */
-  prove(): Promise<void>
+export interface Recorded extends CallbackLedger {
   /** Records `count` more events, as the gateway does. */
   fill(count: number): Promise<void>
   /** Takes away all that wait, as if delivered: that they were there stays known, as it does then. */
   clear(): Promise<void>
-  /** CPU time of Redis since its start. */
-  redisMicroseconds(): Promise<number>
   close(): Promise<void>
 }
 
@@ -76,11 +69,6 @@ export async function connectRecorded({ redis, payee: { mchid } }: World): Promi
         await connection.unlink(jobIds.slice(at, at + AT_ONCE).map(keys.job))
       await connection.unlink(waiting, patient, keys.pending)
       expected = new Set()
-    },
-    async redisMicroseconds() {
-      const info = await connection.info('cpu')
-      const times = [...info.matchAll(/used_cpu_(?:sys|user):([\d.]+)/g)]
-      return times.reduce((sum, [, seconds]) => sum + Number(seconds) * 1e6, 0)
     },
     async close() {
       await queue.close()

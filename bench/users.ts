@@ -1,6 +1,7 @@
 /** Users who have logged in before the measuring begins. */
 import { request } from './http.ts'
-import type { Side, World } from './world.ts'
+import type { Side } from './measure.ts'
+import type { World } from './world.ts'
 
 export interface User {
   token: string
@@ -8,7 +9,7 @@ export interface User {
   phone: { encryptedData: string; iv: string }
 }
 
-export async function logInUsers({ wechat }: World, { load }: Side, count: number): Promise<User[]> {
+export async function logInUsers({ wechat }: World, { load }: Pick<Side, 'load'>, count: number): Promise<User[]> {
   const openids = Array.from({ length: count }, (_, index) => `oBenchUser${String(index).padStart(18, '0')}`)
   const codes = await wechat.codes(openids)
   const tokens = new Map<string, string>()

@@ -3,7 +3,7 @@
  * thousand.
  */
 import type { Case, CaseName } from './cases.ts'
-import { measure, type Plan, type Result } from './measure.ts'
+import { type Contest, measure, NO_RESULT, type Plan, type Result } from './measure.ts'
 import type { Recorded } from './recorded.ts'
 import type { World } from './world.ts'
 
@@ -23,14 +23,15 @@ export async function measureWaiting(
   onProgress: (text: string) => void
 ): Promise<Waiting> {
   // What a queue that grows could slow down is Redis, which has another core than the gateway.
-  const { server, load } = world.gateway
-  const cpuMicroseconds = async () => (await server.cpuMicroseconds()) + (await recorded.redisMicroseconds())
-  const together = { ...world, gateway: { server: { ...server, cpuMicroseconds }, load } }
+  const { server, load, redisMicroseconds } = world.gateway
+  const cpuMicroseconds = async () => (await server.cpuMicroseconds()) + (await redisMicroseconds())
+  const side = { server: { ...server, cpuMicroseconds }, load, redisMicroseconds }
 
   async function measureOne(subject: Case): Promise<Result> {
-    const { results } = await measure(together, [['notify', subject]], test, plan, onProgress)
+    const contest: Contest = { name: 'notify', ours: { side, subject }, floor: undefined }
+    const { results } = await measure({ side: world.bare, subject: test }, [contest], plan, onProgress)
     await recorded.prove()
-    return results.get('notify') ?? { bursts: [], ratios: [] }
+    return results.get('notify') ?? NO_RESULT
   }
 
   onProgress('notify while few events wait: those of one burst')

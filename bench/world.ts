@@ -3,17 +3,21 @@ import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import type { EncryptionKey } from '../lib/crypto/seal.ts'
 import type { SandboxMerchant, SandboxOptions } from '../sandbox/options.ts'
 import { type MerchantSecrets, makeMerchant } from '../sandbox/throw-away.ts'
 import { endChild, onExit } from '../tools/child.ts'
 import { payEnvironment } from '../tools/pay-environment.ts'
 import { type PrivateRedis, startRedis } from '../tools/redis.ts'
-import { type Load, openLoad } from './load.ts'
+import { Floor } from './floor-side.ts'
+import { openLoad } from './load.ts'
+import type { Side } from './measure.ts'
 import type { Payee } from './notices.ts'
 import { type Cores, chooseCores, moveTo } from './pin.ts'
-import { type MeasuredServer, ROOT, startHelper, startServer } from './processes.ts'
+import { ROOT, type ServerOptions, startHelper, startServer } from './processes.ts'
 import type { PushAccount } from './pushes.ts'
+import { redisMicroseconds } from './redis-cpu.ts'
 import { ask } from './rpc.ts'
 import type { UsersOfApp } from './wechat.ts'
 
@@ -27,24 +31,23 @@ export interface WeChat {
   phones(openids: string[]): Promise<{ encryptedData: string; iv: string }[]>
 }
 
-/** A server, and those who call it. */
-export interface Side {
-  server: MeasuredServer
-  load: Load
-}
-
-export interface World {
-  cores: Cores | undefined
-  redis: PrivateRedis
-  wechat: WeChat
-  payee: Payee
-  push: PushAccount
+export interface Sides {
   gateway: Side
   /** A second gateway on the same Redis, whose tokens are signed by a key pair. */
   es256: Side
   bare: Side
   /** Hands bytes on to WeChat, and nothing else. */
   proxy: Side
+  /** Does the same work as the gateway, for what it costs at least. */
+  floor: Floor
+}
+
+export interface World extends Sides {
+  cores: Cores | undefined
+  redis: PrivateRedis
+  wechat: WeChat
+  payee: Payee
+  push: PushAccount
   apiKey: string
   encryptionKey: EncryptionKey
   /** For whoever calls WeChat without the gateway. */
@@ -54,6 +57,19 @@ export interface World {
   stop(): Promise<void>
 }
 
+/** Of an app and a merchant that belong to nobody. */
+interface Accounts {
+  merchant: SandboxMerchant
+  secrets: MerchantSecrets
+  push: PushAccount
+  appSecret: string
+  apiKey: string
+  encryptionKey: EncryptionKey
+}
+
+type StartOptions = Pick<ServerOptions, 'args' | 'env' | 'readyPath'>
+
+const script = (name: string): string => join(import.meta.dirname, name)
 const secret = (bytes: number) => randomBytes(bytes).toString('hex')
 
 export async function startWorld(): Promise<World> {
@@ -61,41 +77,19 @@ export async function startWorld(): Promise<World> {
   if (cores !== undefined) moveTo(cores.rest)
   const folder = temporaryFolder()
   const redis = await startRedis()
-  const { merchant, secrets } = makeMerchant({ mchid: MCHID, appids: [APPID] })
-  const push = { appid: APPID, token: secret(16), aesKey: `${secret(21)}0` }
-  const appSecret = secret(16)
-  const wechat = startHelper(join(import.meta.dirname, 'wechat.ts'))
-  const origin = await ask<string>(wechat, 'start', {
-    apps: [{ appid: APPID, secret: appSecret, unionids: true }],
-    merchants: [merchant]
-  } satisfies SandboxOptions)
-  const about = { core: cores?.server, folder }
-  const apiKey = secret(24)
-  const encryptionKey = { id: 'k1', key: randomBytes(32) }
-  const env = gatewayEnvironment({ redisUrl: redis.url, origin, secrets, push, appSecret, apiKey, encryptionKey })
-  const startGateway = (more: Record<string, string>) =>
-    startServer({ ...about, args: startArguments(), env: { ...env, ...more }, readyPath: '/readyz' })
-  const gateway = await startGateway({ JWT_SECRET: secret(32) })
-  const es256 = await startGateway({ JWT_KEYS: makeSigningKey() })
-  const bare = await startServer({
-    ...about,
-    args: [join(import.meta.dirname, 'bare.ts')],
-    env: {},
-    readyPath: '/api/test'
+  const connection = new Redis({ path: redis.socket })
+  const accounts = makeAccounts()
+  const wechat = startHelper(script('wechat.ts'))
+  const origin = await ask<string>(wechat, 'start', sandboxOptions(accounts))
+  const accessToken = await askForToken(origin, APPID, accounts.appSecret)
+  const sides = await startSides(starterOf({ core: cores?.server, folder }), {
+    accounts,
+    origin,
+    accessToken,
+    redisUrl: redis.url,
+    microseconds: () => redisMicroseconds(connection)
   })
-  const proxy = await startServer({
-    ...about,
-    args: [join(import.meta.dirname, 'proxy.ts')],
-    env: { UPSTREAM: origin },
-    readyPath: '/ready'
-  })
-  const sideOf = async (server: MeasuredServer): Promise<Side> => ({ server, load: await openLoad(server.port) })
-  const sides = {
-    gateway: await sideOf(gateway),
-    es256: await sideOf(es256),
-    bare: await sideOf(bare),
-    proxy: await sideOf(proxy)
-  }
+  const { merchant, secrets, push, apiKey, encryptionKey } = accounts
   return {
     ...sides,
     cores,
@@ -105,18 +99,78 @@ export async function startWorld(): Promise<World> {
     folder,
     apiKey,
     encryptionKey,
-    accessToken: await askForToken(origin, APPID, appSecret),
+    accessToken,
     wechat: {
       codes: (openids) => ask(wechat, 'codes', { appid: APPID, openids } satisfies UsersOfApp),
       phones: (openids) => ask(wechat, 'phones', { appid: APPID, openids } satisfies UsersOfApp)
     },
     async stop() {
-      for (const { load } of Object.values(sides)) load.close()
-      await Promise.all([...Object.values(sides).map(({ server }) => server.stop()), endChild(wechat)])
+      await stopSides(sides)
+      await endChild(wechat)
+      connection.disconnect()
       await redis.stop()
     }
   }
 }
+
+/** Starts a server, and opens the connections of those who call it. */
+const starterOf =
+  (about: Pick<ServerOptions, 'core' | 'folder'>) =>
+  async (options: StartOptions, microseconds: Side['redisMicroseconds'] = async () => 0): Promise<Side> => {
+    const server = await startServer({ ...about, ...options })
+    return { server, load: await openLoad(server.port), redisMicroseconds: microseconds }
+  }
+
+interface Surroundings {
+  accounts: Accounts
+  /** WeChat's. */
+  origin: string
+  accessToken: string
+  redisUrl: string
+  /** Of that Redis. */
+  microseconds: Side['redisMicroseconds']
+}
+
+async function startSides(
+  start: ReturnType<typeof starterOf>,
+  { accounts, origin, accessToken, redisUrl, microseconds }: Surroundings
+): Promise<Sides> {
+  const privateKey = makeSigningKey()
+  const env = gatewayEnvironment(redisUrl, origin, accounts)
+  const startGateway = (more: Record<string, string>) =>
+    start({ args: startArguments(), env: { ...env, ...more }, readyPath: '/readyz' }, microseconds)
+  return {
+    gateway: await startGateway({ JWT_SECRET: secret(32) }),
+    es256: await startGateway({ JWT_KEYS: privateKey }),
+    bare: await start({ args: [script('bare.ts')], env: {}, readyPath: '/api/test' }),
+    proxy: await start({ args: [script('proxy.ts')], env: { UPSTREAM: origin }, readyPath: '/ready' }),
+    floor: await Floor.start(
+      floorEnvironment(origin, accessToken, accounts),
+      { secret: secret(32), privateKey },
+      (floorEnv, ofFloor) => start({ args: [script('floor.ts')], env: floorEnv, readyPath: '/api/test' }, ofFloor)
+    )
+  }
+}
+
+async function stopSides({ floor, ...others }: Sides): Promise<void> {
+  const all = [...Object.values(others), floor.side, floor.es256]
+  for (const { load } of all) load.close()
+  await Promise.all(all.map(({ server }) => server.stop()))
+  await floor.stop()
+}
+
+const makeAccounts = (): Accounts => ({
+  ...makeMerchant({ mchid: MCHID, appids: [APPID] }),
+  push: { appid: APPID, token: secret(16), aesKey: `${secret(21)}0` },
+  appSecret: secret(16),
+  apiKey: secret(24),
+  encryptionKey: { id: 'k1', key: randomBytes(32) }
+})
+
+const sandboxOptions = ({ appSecret, merchant }: Accounts): SandboxOptions => ({
+  apps: [{ appid: APPID, secret: appSecret, unionids: true }],
+  merchants: [merchant]
+})
 
 /** What `npm start` gives to Node.js: production and benchmark run the same. */
 function startArguments(): string[] {
@@ -142,7 +196,8 @@ function payeeOf({ v3 }: SandboxMerchant, { mchid, apiV2Key, apiV3Key }: Merchan
  * is too high to reach: every request is counted, and none is refused. Without WEBHOOK_URL events stay in Redis,
  * because their delivery would cost time of a worker.
  */
-function gatewayEnvironment({ redisUrl, origin, secrets, push, appSecret, apiKey, encryptionKey }: GatewayParts) {
+function gatewayEnvironment(redisUrl: string, origin: string, accounts: Accounts) {
+  const { secrets, push, appSecret, apiKey, encryptionKey } = accounts
   return {
     PUBLIC_URL: 'https://wx.example.test',
     REDIS_URL: redisUrl,
@@ -160,14 +215,25 @@ function gatewayEnvironment({ redisUrl, origin, secrets, push, appSecret, apiKey
   }
 }
 
-interface GatewayParts {
-  redisUrl: string
-  origin: string
-  secrets: MerchantSecrets
-  push: PushAccount
-  appSecret: string
-  apiKey: string
-  encryptionKey: EncryptionKey
+function floorEnvironment(
+  origin: string,
+  accessToken: string,
+  { secrets, push, appSecret, apiKey, encryptionKey }: Accounts
+): Parameters<typeof Floor.start>[0] {
+  return {
+    UPSTREAM: origin,
+    APPID: push.appid,
+    APP_SECRET: appSecret,
+    ACCESS_TOKEN: accessToken,
+    API_KEY: apiKey,
+    MCHID: secrets.mchid,
+    API_V2_KEY: secrets.apiV2Key,
+    API_V3_KEY: secrets.apiV3Key,
+    PUBLIC_KEY: secrets.publicKeyPem ?? '',
+    PUSH_TOKEN: push.token,
+    PUSH_AES_KEY: push.aesKey,
+    ENCRYPTION_KEY: encryptionKey.key.toString('base64')
+  }
 }
 
 const makeSigningKey = (): string =>
