@@ -1,8 +1,11 @@
 /** The process itself: it starts with right settings only, serves, and stops in order. */
 import { once } from 'node:events'
+import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { leastEnvironment, outcome, runNode, untilReady } from './gateway-process.ts'
+import type { Environment } from './helper.ts'
 import { head, RawConnection } from './raw-http.ts'
 
 t.test('npm start serves, writes its log out, and ends with 0 when told to', async (t) => {
@@ -21,6 +24,41 @@ t.test('npm start serves, writes its log out, and ends with 0 when told to', asy
     'the last line is there, though lines are held back a moment'
   )
 })
+
+/** Runs in each process of a start, and notes at its end whether it needed the compiler that strips types. */
+const noting = (file: string): string =>
+  `--import=data:text/javascript,${encodeURIComponent(`
+    import { appendFileSync } from 'node:fs'
+    process.on('exit', () => {
+      const strips = process.moduleLoadList.some((name) => name.includes('amaro'))
+      appendFileSync(${JSON.stringify(file)}, strips ? 'stripped\\n' : 'ran\\n')
+    })
+  `)}`
+
+t.test(
+  'npm start strips types once, in a process of its own, and serves too where it cannot keep the result',
+  async (t) => {
+    const folder = t.testdir({ file: '', cache: {} })
+    const start = async (more: Environment): Promise<string> => {
+      const file = join(folder, 'file')
+      writeFileSync(file, '')
+      const env = { ...(await leastEnvironment()), ...more }
+      const child = runNode(t, ['--expose-gc', noting(file), 'start.js'], env)
+      await untilReady(env.PORT)
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+      return readFileSync(file, 'utf8')
+    }
+    const cache = join(folder, 'cache')
+    const kept = { NODE_COMPILE_CACHE: cache }
+    t.equal(await start(kept), 'stripped\nran\n', 'the first start')
+    t.equal(await start(kept), 'ran\n', 'the next one')
+    for (const note of globSync('*/wxgate-sources', { cwd: cache }))
+      writeFileSync(join(cache, note), 'of other sources')
+    t.equal(await start(kept), 'ran\nran\n', 'after a change of sources, of which here is none')
+    t.equal(await start({ NODE_DISABLE_COMPILE_CACHE: '1' }), 'stripped\n', 'where nothing can be kept')
+  }
+)
 
 t.test('requests that announce a body and have none are no reason to stay', async (t) => {
   const env = await leastEnvironment()
