@@ -5,6 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Redis } from 'ioredis'
+import { loadBullMQ } from '../lib/redis/bullmq.ts'
 import { settled } from '../lib/redis/connect.ts'
 import { type Keys, redisKeys } from '../lib/redis/keys.ts'
 import { RedisPool } from '../lib/redis/pool.ts'
@@ -67,6 +68,8 @@ export default fp<Settings['redis']>(
       readiness.close()
       redis.disconnect()
     })
+    // Nothing waits for it: queues and workers wait for it where they need it.
+    app.addHook('onReady', async () => void loadBullMQ())
     await settled(redis, START_PATIENCE_MS)
     refuseSetting(address, await readiness.check())
 

@@ -2,10 +2,11 @@
  * Delivery of events to the merchant's backend as Standard Webhooks: at least once, signed, the same id at every try.
  */
 import { createHmac, createSecretKey } from 'node:crypto'
-import { type Job, UnrecoverableError } from 'bullmq'
+import type { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { type Connections, openConnections } from '../http/connections.ts'
 import { type ProxySettings, proxyVerdict } from '../http/proxy.ts'
+import { loadBullMQ } from '../redis/bullmq.ts'
 import { QueueWorker, type Worker } from '../redis/worker.ts'
 import { AimdLimit } from '../util/aimd-limit.ts'
 import { describeFailure } from './job-reader.ts'
@@ -119,7 +120,7 @@ async function deliver(job: Job<QueuedEvent, number>, delivery: Delivery): Promi
   else limit.succeeded()
   const outcome = typeof answered === 'string' ? { error: answered } : { status: answered }
   onTry?.({ id, type: job.name, try: job.attemptsMade + 1, ...outcome })
-  if (answered === 410) throw new UnrecoverableError(describeFailure(answered))
+  if (answered === 410) throw new (await loadBullMQ()).UnrecoverableError(describeFailure(answered))
   if (typeof answered === 'number' && answered >= 200 && answered <= 299) return answered
   // The same connection notes the end of the try, after this. Where it fails, only the order suffers.
   void retries.tried(job).catch(() => undefined)

@@ -1,7 +1,6 @@
 /**
  * What was recorded and how its delivery went, for the merchant's backend: lists, one event, and delivery once more.
  */
-import { Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { type EventKeys, eventKeys } from '../redis/keys.ts'
@@ -123,7 +122,8 @@ export class EventHistory {
 
   /** False where it has gone on meanwhile. */
   async #deliverAgain(jobId: string): Promise<boolean> {
-    const job = await Job.fromId(await this.#queue.open(), jobId)
+    const queue = await this.#queue.open()
+    const job = await queue.getJob(jobId)
     if (job === undefined) throw unknown()
     const state = await job.getState()
     const restart = { resetAttemptsMade: true, resetAttemptsStarted: true }

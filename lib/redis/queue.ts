@@ -1,6 +1,7 @@
 /** A BullMQ queue, opened when it is first needed and Redis is there. */
-import { Queue } from 'bullmq'
+import type { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
+import { loadBullMQ } from './bullmq.ts'
 
 /** BullMQ notes each step of each job in a stream that nobody here reads. */
 export const MOST_PROGRESS_NOTES = 100
@@ -33,6 +34,7 @@ export class LazyQueue<T> {
 
   /** Only on a connection that is ready: a queue opened without one waits for it for ever, or is broken for good. */
   async #open(): Promise<Queue<T>> {
+    const { Queue } = await loadBullMQ()
     const redis = this.#redis
     if (redis.status !== 'ready') throw new Error('Connection is closed.')
     const queue = new Queue<T>(this.#name, {

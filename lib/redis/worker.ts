@@ -1,8 +1,9 @@
 /** Workers do jobs in the background, several at a time, until they are closed, also after trouble with Redis. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { Worker as BullWorker, type Job } from 'bullmq'
+import type { Worker as BullWorker, Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { withTimeout } from '../util/deadline.ts'
+import { loadBullMQ } from './bullmq.ts'
 
 /** After a failure of the connection to Redis, which itself comes back within a second. */
 const RETRY_MS = 1000
@@ -67,39 +68,48 @@ export interface QueueWorkerOptions<T, R> extends WorkerOptions {
 /** Does the jobs of a BullMQ queue. */
 export class QueueWorker<T, R = void> extends Worker {
   readonly #redis: Redis
-  readonly #worker: BullWorker<T, R>
+  readonly #worker: Promise<BullWorker<T, R>>
   readonly #onStopped: QueueWorkerOptions<T, R>['onStopped']
 
   constructor(options: QueueWorkerOptions<T, R>) {
     super(options)
-    const { redis, prefix, name, work, onTried } = options
-    this.#redis = redis
+    this.#redis = options.redis
     this.#onStopped = options.onStopped
-    this.#worker = new BullWorker<T, R>(name, work, {
-      connection: redis,
-      prefix,
-      concurrency: options.concurrency,
-      lockDuration: options.lockMs,
-      stalledInterval: options.lookMs,
-      runRetryDelay: RETRY_MS,
-      maxStalledCount: Number.MAX_SAFE_INTEGER,
-      settings: { backoffStrategy: options.pauseMs }
-    })
-    this.#worker.on('error', options.onError)
-    const tried = (job: Job | undefined) => job?.id !== undefined && onTried?.(job.id)
-    this.#worker.on('completed', tried)
-    this.#worker.on('failed', tried)
+    this.#worker = startWorker(options)
   }
 
   /** Jobs at a time from now on. Those under way end as they would have. */
   set concurrency(most: number) {
-    this.#worker.concurrency = most
+    void this.#worker.then((worker) => {
+      worker.concurrency = most
+    })
   }
 
   protected async stop(): Promise<void> {
-    await this.#worker.close(this.#redis.status !== 'ready')
+    const worker = await this.#worker
+    await worker.close(this.#redis.status !== 'ready')
     if (this.#redis.status === 'ready') await this.#onStopped?.()
   }
+}
+
+async function startWorker<T, R>(options: QueueWorkerOptions<T, R>): Promise<BullWorker<T, R>> {
+  const { redis, prefix, name, work, onTried, onError } = options
+  const { Worker: QueueReader } = await loadBullMQ()
+  const worker = new QueueReader<T, R>(name, work, {
+    connection: redis,
+    prefix,
+    concurrency: options.concurrency,
+    lockDuration: options.lockMs,
+    stalledInterval: options.lookMs,
+    runRetryDelay: RETRY_MS,
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+    settings: { backoffStrategy: options.pauseMs }
+  })
+  worker.on('error', onError)
+  const tried = (job: Job | undefined) => job?.id !== undefined && onTried?.(job.id)
+  worker.on('completed', tried)
+  worker.on('failed', tried)
+  return worker
 }
 
 export interface Taken<T> {
