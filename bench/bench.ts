@@ -14,6 +14,7 @@ import { type Contest, measure, type Plan, type Result, Runner } from './measure
 import { listen, type Noise } from './noise.ts'
 import { type Options, readOptions } from './options.ts'
 import { type CpuProfile, summarise } from './profile.ts'
+import { measureStarts } from './ready.ts'
 import type { Sessions } from './sessions.ts'
 import { measureSteady } from './steady.ts'
 import { putInto, writeTable } from './table.ts'
@@ -23,6 +24,8 @@ import { startWorld, type World } from './world.ts'
 const README = join(import.meta.dirname, 'README.md')
 const MIB = 1024 * 1024
 const REST_MS = 5000
+const STARTS = 7
+const QUICK_STARTS = 3
 const WEIGHED = 100_000
 const MANY = 1_000_000
 const FULL: Plan = { rounds: 20, burstMs: 500, warmUpMs: 3000 }
@@ -49,6 +52,8 @@ try {
 async function compareAll(world: World, { only, quick, write }: Options): Promise<string> {
   await sleep(REST_MS)
   const restingMib = (await world.gateway.server.rssBytes()) / MIB
+  tell('starting it again')
+  const readyMs = await measureStarts(world, quick ? QUICK_STARTS : STARTS)
   const { known, contestOf, sessions, recorded } = await prepareContests(world)
   const contests = only.map(contestOf)
   const hear = listen(world.cores?.server)
@@ -67,7 +72,7 @@ async function compareAll(world: World, { only, quick, write }: Options): Promis
   sessions.close()
   await recorded.close()
   const cases = contests.map(({ name, ours }): [CaseName, Case] => [name, ours.subject])
-  const findings = { cases, ...measured, restingMib, sessionBytes, million, waiting, steady }
+  const findings = { cases, ...measured, readyMs, restingMib, sessionBytes, million, waiting, steady }
   const table = writeTable({ ...findings, circumstances: circumstances(world, noise) })
   if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
   return table

@@ -12,11 +12,15 @@ import { ask } from './rpc.ts'
 export const ROOT = join(import.meta.dirname, '..')
 
 const READY_MS = 60_000
+/** Between two looks whether it can serve. */
+const LOOK_MS = 5
 const LOG_BYTES_KEPT = '4000'
 const PROBE = join(import.meta.dirname, 'probe.ts')
 
 export interface MeasuredServer {
   port: number
+  /** From the start of its process until it could serve. */
+  readyMs: number
   /** User and system time of all threads since the start. */
   cpuMicroseconds(): Promise<number>
   rssBytes(): Promise<number>
@@ -42,6 +46,7 @@ export interface ServerOptions {
 export async function startServer({ args, env, readyPath, core, folder }: ServerOptions): Promise<MeasuredServer> {
   const port = await freePort()
   const log = openLogPipe(join(folder, `log-${port}`))
+  const startedAt = performance.now()
   const [command = '', ...words] = startedOn(core, [process.execPath, '--import', PROBE, ...args])
   const child = spawnBound(command, words, {
     cwd: ROOT,
@@ -55,8 +60,10 @@ export async function startServer({ args, env, readyPath, core, folder }: Server
     await endChild(child, 'SIGKILL')
     throw new Error(`node ${args.join(' ')} did not start:\n${await log.lastWords}`, { cause: error })
   }
+  const readyMs = performance.now() - startedAt
   return {
     port,
+    readyMs,
     cpuMicroseconds: () => ask(child, 'cpuMicroseconds'),
     rssBytes: () => ask(child, 'rssBytes'),
     startProfile: () => ask(child, 'startProfile'),
@@ -88,7 +95,7 @@ async function answers(child: ChildProcess, url: string): Promise<void> {
     const response = await fetch(url).catch(() => undefined)
     await response?.arrayBuffer()
     if (response?.status === 200) return
-    await sleep(20)
+    await sleep(LOOK_MS)
   }
   throw new Error(hasEnded(child) ? 'it ended' : `no 200 from ${url}`)
 }

@@ -5,6 +5,7 @@ import { PER_SECOND, SECONDS, type Steady } from './steady.ts'
 import { MANY_WAITING, type Waiting } from './waiting.ts'
 
 export const MEMORY_TARGET_MIB = 130
+const READY_TARGET_SECONDS = 1.2
 const SESSION_TARGET_BYTES = 600
 const BARE_TITLE = 'the unit of the old column: a bare Fastify route with a response schema'
 const MILLION_TITLE = '`GET /api/session` (HS256) while Redis holds a million sessions'
@@ -17,6 +18,8 @@ export interface Findings {
   cases: [CaseName, Case][]
   results: Map<CaseName, Result>
   bare: Burst[]
+  /** Of several starts. */
+  readyMs: number[]
   restingMib: number
   /** Of Redis, for one session with everything that belongs to it. */
   sessionBytes: number
@@ -32,6 +35,7 @@ export function writeTable({
   cases,
   results,
   bare,
+  readyMs,
   restingMib,
   sessionBytes,
   million,
@@ -50,6 +54,7 @@ export function writeTable({
     '',
     ...comparisons(results, million, waiting).map(comparisonLine),
     ...(steady === undefined ? [] : [steadyLine(steady)]),
+    readyLine(readyMs),
     `- Memory of the gateway at rest: ${memory} (target: below ${MEMORY_TARGET_MIB} MiB)`,
     `- Memory of Redis for one session, its session_key and everything else of it: ${Math.round(sessionBytes)} bytes ` +
       `${mark(sessionBytes <= SESSION_TARGET_BYTES)} (target: at most ${SESSION_TARGET_BYTES})`,
@@ -90,6 +95,12 @@ function comparisons(
 function comparisonLine({ title, value, target }: Comparison): string {
   const verdict = target === undefined ? '' : ` ${mark(value <= target)} (target: at most ${target})`
   return `- ${title}: **${value.toFixed(2)}**${verdict}`
+}
+
+function readyLine(times: number[]): string {
+  const seconds = quantile(times, 0.5) / 1000
+  const verdict = `${mark(seconds <= READY_TARGET_SECONDS)} (target: at most ${READY_TARGET_SECONDS} s)`
+  return `- From the start of the process to the first 200 of /readyz: **${seconds.toFixed(2)} s** ${verdict}`
 }
 
 function steadyLine({ refused, coreShare, times, pinned }: Steady): string {

@@ -40,6 +40,8 @@ export interface Sides {
   proxy: Side
   /** Does the same work as the gateway, for what it costs at least. */
   floor: Floor
+  /** One more gateway like the first, which the caller stops. */
+  startGateway(): Promise<Side>
 }
 
 export interface World extends Sides {
@@ -136,11 +138,13 @@ async function startSides(
   { accounts, origin, accessToken, redisUrl, microseconds }: Surroundings
 ): Promise<Sides> {
   const privateKey = makeSigningKey()
+  const shared = { JWT_SECRET: secret(32) }
   const env = gatewayEnvironment(redisUrl, origin, accounts)
   const startGateway = (more: Record<string, string>) =>
     start({ args: startArguments(), env: { ...env, ...more }, readyPath: '/readyz' }, microseconds)
   return {
-    gateway: await startGateway({ JWT_SECRET: secret(32) }),
+    startGateway: () => startGateway(shared),
+    gateway: await startGateway(shared),
     es256: await startGateway({ JWT_KEYS: privateKey }),
     bare: await start({ args: [script('bare.ts')], env: {}, readyPath: '/api/test' }),
     proxy: await start({ args: [script('proxy.ts')], env: { UPSTREAM: origin }, readyPath: '/ready' }),
@@ -152,7 +156,7 @@ async function startSides(
   }
 }
 
-async function stopSides({ floor, ...others }: Sides): Promise<void> {
+async function stopSides({ floor, startGateway: _, ...others }: Sides): Promise<void> {
   const all = [...Object.values(others), floor.side, floor.es256]
   for (const { load } of all) load.close()
   await Promise.all(all.map(({ server }) => server.stop()))
