@@ -10,7 +10,10 @@ export interface Window {
   leftMs: number
 }
 
-/** KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number, or the greatest, is counted anew. */
+/**
+ * KEYS window · ARGV its length (ms) · RETURN count, what is left of it (ms). What is no number, or the greatest one,
+ * is counted anew.
+ */
 const COUNT = defineScript(
   1,
   `

@@ -306,7 +306,7 @@ async function answersNoSuccess(t: Test, front: Front): Promise<void> {
           const reached = once(echo.app.server, 'request')
           const { status, body, headers, closed } = await talk(door, path, () => reached)
           const what = `${limits}: ${path}, ${name}: ${status ?? 'no answer'}`
-          // Caddy may keep a connection that it has answered, where it gave up the body in the very moment of the answer.
+          // Caddy may keep a connection that it has answered, where the body timed out in that very moment.
           t.ok(closed || status !== undefined, what)
           t.ok(status === undefined || status >= 400, what)
           if (status !== 408 && headers['content-type']?.startsWith('application/json'))
