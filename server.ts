@@ -1,5 +1,6 @@
 /** The process: settings from the environment, listen, and a shut-down that lets requests end. */
 import { writeSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import fastify, { type FastifyInstance } from 'fastify'
 import wxgate, { serverOptions } from './app.ts'
@@ -9,6 +10,7 @@ import { SettingsError } from './lib/settings/issues.ts'
 import { findMisspelt } from './lib/settings/misspelt.ts'
 import type { Settings } from './lib/settings/model.ts'
 import { readSettings, refuseUnsupported } from './lib/settings.ts'
+import { AfterLoad } from './lib/start/after-load.ts'
 import { explainFailure, type Listener } from './lib/start/failure.ts'
 import { summarize } from './lib/start/summary.ts'
 import { withTimeout } from './lib/util/deadline.ts'
@@ -22,6 +24,9 @@ const LAST_LINES_MS = 1000
 
 /** How long a start that failed waits for its connections to close. */
 const FAREWELL_MS = 5000
+
+/** Until what the start left behind can be collected; a collection at once finds it still in use. */
+const SETTLE_MS = 200
 
 const CANNOT_START = 'wxgate cannot start:\n'
 
@@ -98,11 +103,18 @@ function tellStart(app: FastifyInstance, settings: Settings): void {
   }
 }
 
+/** Collects what the start left behind, and later what each time of load does. */
+async function staySmall(collect: () => void): Promise<void> {
+  await pause(SETTLE_MS)
+  collect()
+  new AfterLoad({ collect })
+}
+
 /**
- * Reads the settings, listens, and stops in order when told to. Ends the process where it cannot. `beforeListen` runs
- * when all is built and nobody is served yet.
+ * Reads the settings, listens, and stops in order when told to. Ends the process where it cannot. `collect` gives
+ * memory back that is not needed any more, and makes whoever calls wait meanwhile.
  */
-export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
+export async function serve(collect?: () => void): Promise<void> {
   const settings = settingsOrExit()
   const output = openLog((dropped, cause) => app.log.warn({ dropped, cause }, 'the log is written again'))
   const app: FastifyInstance = fastify(serverOptions(settings, output))
@@ -111,7 +123,7 @@ export async function serve(beforeListen?: () => Promise<void>): Promise<void> {
   try {
     await app.register(wxgate, { settings })
     await app.ready()
-    await beforeListen?.()
+    if (collect !== undefined) await staySmall(collect)
     const { host, port } = settings.server
     await app.listen({ host, port })
   } catch (error) {

@@ -8,11 +8,8 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { enableCompileCache, flushCompileCache, getCompileCacheDir } from 'node:module'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 
 const WARMING = 'WXGATE_WARMING'
-/** Until what the start left behind can be collected; a collection at once finds it still in use. */
-const SETTLE_MS = 200
 const root = import.meta.dirname
 
 /** All that runs, from the root. */
@@ -61,8 +58,5 @@ const folder = getCompileCacheDir()
 if (process.env[WARMING] === undefined) {
   if (folder !== undefined && !isKept(folder)) keepElsewhere()
   const { serve } = await import('./server.ts')
-  await serve(async () => {
-    await pause(SETTLE_MS)
-    globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
-  })
+  await serve(globalThis.gc && (() => globalThis.gc({ type: 'major', execution: 'sync', flavor: 'last-resort' })))
 } else if (folder !== undefined) await keep(folder)
