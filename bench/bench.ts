@@ -11,6 +11,7 @@ import { need } from '../tools/need.ts'
 import type { Case, CaseName } from './cases.ts'
 import { prepareContests } from './contests.ts'
 import { type Contest, measure, type Plan, type Result, Runner } from './measure.ts'
+import { measureMemory } from './memory.ts'
 import { listen, type Noise } from './noise.ts'
 import { type Options, readOptions } from './options.ts'
 import { type CpuProfile, summarise } from './profile.ts'
@@ -68,11 +69,12 @@ async function compareAll(world: World, { only, quick, write }: Options): Promis
   const wants = (...names: CaseName[]) => !quick && names.every((name) => only.includes(name))
   const waiting = wants('notify') ? await measureWaiting(world, known, recorded, SHORT, tell) : undefined
   const steady = wants('notify', 'payV3') ? await measureSteady(world, known, recorded, tell) : undefined
+  const memory = wants('session', 'notify') ? await measureMemory(world, known, recorded, tell) : undefined
   const million = wants('session') ? await measureAmongMany(world, sessions, known, contestOf('session')) : undefined
   sessions.close()
   await recorded.close()
   const cases = contests.map(({ name, ours }): [CaseName, Case] => [name, ours.subject])
-  const findings = { cases, ...measured, readyMs, restingMib, sessionBytes, million, waiting, steady }
+  const findings = { cases, ...measured, readyMs, restingMib, memory, sessionBytes, million, waiting, steady }
   const table = writeTable({ ...findings, circumstances: circumstances(world, noise) })
   if (write) writeFileSync(README, putInto(readFileSync(README, 'utf8'), table))
   return table

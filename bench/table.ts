@@ -1,10 +1,19 @@
 /** The results as Markdown. */
 import type { Case, CaseName } from './cases.ts'
 import { type Burst, NO_RESULT, type Result } from './measure.ts'
+import {
+  BURST_CALLBACKS,
+  LOAD_SECONDS,
+  type MemoryUse,
+  REST_SECONDS as QUIET_SECONDS,
+  SESSIONS_PER_SECOND
+} from './memory.ts'
 import { PER_SECOND, SECONDS, type Steady } from './steady.ts'
 import { MANY_WAITING, type Waiting } from './waiting.ts'
 
 export const MEMORY_TARGET_MIB = 130
+const LOADED_TARGET_MIB = 260
+const MIB = 1024 * 1024
 const READY_TARGET_SECONDS = 1.2
 const SESSION_TARGET_BYTES = 600
 const BARE_TITLE = 'the unit of the old column: a bare Fastify route with a response schema'
@@ -21,6 +30,7 @@ export interface Findings {
   /** Of several starts. */
   readyMs: number[]
   restingMib: number
+  memory: MemoryUse | undefined
   /** Of Redis, for one session with everything that belongs to it. */
   sessionBytes: number
   /** `GET /api/session` while Redis holds a million sessions; where it was measured. */
@@ -37,6 +47,7 @@ export function writeTable({
   bare,
   readyMs,
   restingMib,
+  memory,
   sessionBytes,
   million,
   waiting,
@@ -44,7 +55,7 @@ export function writeTable({
   circumstances
 }: Findings): string {
   const rows = cases.map(([name, subject]) => rowOf(subject, results.get(name)))
-  const memory = `${restingMib.toFixed(0)} MiB ${mark(restingMib < MEMORY_TARGET_MIB)}`
+  const resting = `${restingMib.toFixed(0)} MiB ${mark(restingMib < MEMORY_TARGET_MIB)}`
   return [
     '| case | ÷ floor | quartiles | goal | | µs | floor µs | Redis µs | floor Redis µs | best req/s | ÷ bare (old) |',
     '| --- | ---: | :---: | ---: | :---: | ---: | ---: | ---: | ---: | ---: | ---: |',
@@ -55,7 +66,8 @@ export function writeTable({
     ...comparisons(results, million, waiting).map(comparisonLine),
     ...(steady === undefined ? [] : [steadyLine(steady)]),
     readyLine(readyMs),
-    `- Memory of the gateway at rest: ${memory} (target: below ${MEMORY_TARGET_MIB} MiB)`,
+    `- Memory of the gateway at rest: ${resting} (target: below ${MEMORY_TARGET_MIB} MiB)`,
+    ...(memory === undefined ? [] : [memoryLine(memory)]),
     `- Memory of Redis for one session, its session_key and everything else of it: ${Math.round(sessionBytes)} bytes ` +
       `${mark(sessionBytes <= SESSION_TARGET_BYTES)} (target: at most ${SESSION_TARGET_BYTES})`,
     '',
@@ -109,6 +121,18 @@ function steadyLine({ refused, coreShare, times, pinned }: Steady): string {
   const [median, worst] = [0.5, 1].map((part) => quantile(times, part).toFixed(1))
   const answered = `answered in ${median} ms at the median, ${worst} ms at worst`
   return `- ${rate}: **${refused} refused** ${mark(refused === 0)} (target: 0), ${core}, ${answered}`
+}
+
+function memoryLine({ afterSessions, afterBurst, atRest }: MemoryUse): string {
+  const loaded = Math.max(afterSessions, afterBurst)
+  const [first, second, last] = [afterSessions, afterBurst, atRest].map((bytes) => (bytes / MIB).toFixed(0))
+  const sessions = `${SESSIONS_PER_SECOND.toLocaleString('en')} sessions a second for ${LOAD_SECONDS} s`
+  const burst = `${BURST_CALLBACKS.toLocaleString('en')} callbacks at once`
+  const verdict = `${mark(loaded <= LOADED_TARGET_MIB * MIB)} (target: at most ${LOADED_TARGET_MIB} MiB)`
+  return (
+    `- Memory after ${sessions}: ${first} MiB, then ${burst}: ${second} MiB ${verdict}, ` +
+    `and ${QUIET_SECONDS} s later ${last} MiB`
+  )
 }
 
 function rowOf(
