@@ -33,7 +33,7 @@ const OTHER_NAMES: Readonly<Record<string, SettingName>> = {
 }
 
 /** Settings of later versions. A start that sets one expects what is not there. */
-export const LATER_NAMES = ['ALERT_URL', 'WEBHOOKS_FILE', 'DELIVERY_CONCURRENCY', 'WEB_CONCURRENCY'] as const
+export const LATER_NAMES = ['ALERT_URL', 'WEBHOOKS_FILE', 'WEB_CONCURRENCY'] as const
 
 /** Kubernetes tells of services in variables such as REDIS_PORT=tcp://10.0.0.1:6379. */
 const SERVICE_LINK = /^(?:tcp|udp|sctp):\/\//

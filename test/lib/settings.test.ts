@@ -124,7 +124,7 @@ t.test('readSettings() fills in the defaults of the contract', async (t) => {
       proxy,
       watermarkMaxAgeSeconds: 0
     },
-    events: { webhook: undefined, proxy, worker: true, durability: 'redis' },
+    events: { webhook: undefined, proxy, concurrency: 50, worker: true, durability: 'redis' },
     pay: {
       merchants: [],
       origins: ['https://api.mch.weixin.qq.com', 'https://api2.mch.weixin.qq.com'],
