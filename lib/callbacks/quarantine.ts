@@ -8,7 +8,7 @@ import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
 import { readCursor, readPage, writeCursor } from '../redis/paging.ts'
 import { defineScript, runScript } from '../redis/script.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 import type { CallbackChannel, Texts } from './model.ts'
 
 /** As long as events are recognised as repeated, and far longer than WeChat repeats. */

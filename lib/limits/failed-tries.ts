@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 import { countIn } from './windows.ts'
 
 const MOST_FAILED_TRIES = 30

@@ -1,7 +1,7 @@
 /** What is counted for a user in Redis, beside their sessions: to be shown, and to be erased. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 
 /** A person, as one app knows them. */
 interface User {

@@ -3,8 +3,7 @@ import { contentHash } from '../util/bytes.ts'
 import { type JsonObject, readJsonObject } from '../util/json.ts'
 import { parseNestedXml } from '../xml/read.ts'
 import type { XmlRefusal } from '../xml/walk.ts'
-import { cleanFields } from './clean.ts'
-import { decodePush } from './text.ts'
+import { cleanFields, decodePush } from './text.ts'
 
 export type PushFormat = 'json' | 'xml'
 

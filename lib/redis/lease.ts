@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { defineScript, runScript } from './script.ts'
-import { unlessWrongType } from './wrong-type.ts'
+import { unlessWrongType } from './trouble.ts'
 
 const POLL_MS = 50
 

@@ -135,3 +135,15 @@ export function lackOf(commands: string[]): Trouble | undefined {
 export const [NO_ANSWER, CLOSED] = ['Command timed out', 'Connection is closed'].map(
   (message) => find(WAYS, message) as Trouble
 ) as [Trouble, Trouble]
+
+/**
+ * Answers `instead` where the key holds something of another type than the command is for. Other errors stay errors.
+ */
+export async function unlessWrongType<T>(answer: Promise<T>, instead: () => T): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('WRONGTYPE')) return instead()
+    throw error
+  }
+}

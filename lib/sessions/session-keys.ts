@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
 import { runScript } from '../redis/script.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 import {
   fingerprint,
   isWhole,

@@ -8,7 +8,7 @@ import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
 import { readCursor, writeCursor } from '../redis/paging.ts'
 import { runScript } from '../redis/script.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 import { KEPT_SESSION_KEYS, packSessionKey } from './key-history.ts'
 import type {
   KeyRing,

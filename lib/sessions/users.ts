@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis'
 import { eraseUserCounts, readUserCounts } from '../limits/user-counts.ts'
 import type { Keys } from '../redis/keys.ts'
-import { unlessWrongType } from '../redis/wrong-type.ts'
+import { unlessWrongType } from '../redis/trouble.ts'
 import { sessionKeyEnds } from './key-history.ts'
 import type { User } from './model.ts'
 import { MAX_SESSIONS_PER_USER, type SessionStore } from './store.ts'
