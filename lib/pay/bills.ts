@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { beijingDate } from '../util/beijing-time.ts'
-import { apiOf, type MerchantHint, type Merchants } from './merchants.ts'
-import type { BillRequest, PayApis } from './model.ts'
+import { type Asking, apiOf, type MerchantHint } from './merchants.ts'
+import type { BillRequest } from './model.ts'
 
 export type BillOutcome =
   /** The stream ends with WECHAT_BAD_RESPONSE where the bill is not the one announced: nothing of it counts then. */
@@ -11,17 +11,10 @@ export type BillOutcome =
   /** The day has not begun yet in Beijing. */
   | { status: 'future' }
 
-export interface BillsOptions {
-  merchants: Merchants
-  apis: PayApis
-  /** Milliseconds since 1970. */
-  now: () => number
-}
-
 export class Bills {
-  readonly #options: BillsOptions
+  readonly #options: Asking
 
-  constructor(options: BillsOptions) {
+  constructor(options: Asking) {
     this.#options = options
   }
 

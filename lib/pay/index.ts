@@ -2,15 +2,11 @@
 import type { Redis } from 'ioredis'
 import type { CallbackIntake, Stored } from '../callbacks/intake.ts'
 import type { CallbackVerdict } from '../callbacks/model.ts'
-import type { Sealer } from '../crypto/seal.ts'
 import type { EventRecorder } from '../events/recorder.ts'
 import type { ProxySettings } from '../http/proxy.ts'
 import { Upstream } from '../http/upstream.ts'
-import type { Meters } from '../metrics/meters.ts'
 import type { Durability } from '../redis/durability.ts'
-import type { Keys } from '../redis/keys.ts'
 import type { Worker } from '../redis/worker.ts'
-import type { Merchant } from '../settings/model.ts'
 import { Bills } from './bills.ts'
 import { PayChannel } from './channel.ts'
 import { Ledger } from './ledger.ts'
@@ -26,30 +22,20 @@ import { PayApiV2 } from './v2/api.ts'
 import { paymentNoticesV2, refundNoticesV2 } from './v2/notices.ts'
 import { SecureUpstreams } from './v2/secure-upstreams.ts'
 import { NoticesV3 } from './v3/notices.ts'
-import { PayV3 } from './v3/pay-v3.ts'
+import { type PayOptionsV3, PayV3 } from './v3/pay-v3.ts'
 import { NO_WATCH_LIST, RedisWatchList, type Watched, type WatchList, WatchTimes } from './watch-list.ts'
 
-export interface PayOptions {
-  merchants: readonly Merchant[]
+export interface PayOptions extends Omit<PayOptionsV3, 'upstream' | 'onFailure'> {
   /** Of WeChat Pay. */
   origins: readonly string[]
-  timeoutMs: number
   proxy: ProxySettings
-  /** Where WeChat reaches us, without a trailing slash. */
-  publicUrl: string
   reconcile: { enabled: boolean; firstMs: number }
-  redis: Redis
-  keys: Keys
-  sealer: Sealer
-  meters: Pick<Meters, 'upstreamCall'>
   events: Pick<EventRecorder, 'record'>
   /** Where what is acknowledged has to be on disk first. */
   durability: Durability | undefined
   intake: Pick<CallbackIntake, 'register' | 'settle' | 'keep'>
   /** The platform certificates of a merchant could not be fetched. */
-  onCertificateFailure: (mchid: string, error: unknown) => void
-  /** Milliseconds since 1970. */
-  now: () => number
+  onCertificateFailure: PayOptionsV3['onFailure']
 }
 
 /** These do not settle a stored refund notice: a missing key or merchant may be set again. */

@@ -1,7 +1,7 @@
 /** The configured merchants, by mchid, which of WeChat Pay's APIs each can use, and whose an order or refund is. */
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
-import type { ApiName } from './model.ts'
+import type { ApiName, PayApis } from './model.ts'
 
 export class Merchants {
   readonly all: readonly Merchant[]
@@ -66,6 +66,14 @@ export function apiLike(merchant: Merchant, api: ApiName): ApiName {
 
 /** The merchant in the name of one app alone: APIv2 names an app in every call. */
 export const withApp = (merchant: Merchant, appid: string): Merchant => ({ ...merchant, appids: [appid] })
+
+/** What it takes to ask WeChat about something of a merchant. */
+export interface Asking {
+  merchants: Merchants
+  apis: PayApis
+  /** Milliseconds since 1970. */
+  now: () => number
+}
 
 /** What a caller may add to a number. */
 export interface MerchantHint {

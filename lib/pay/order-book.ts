@@ -5,14 +5,13 @@
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfOrder } from './match.ts'
-import { apiLike, apiOf, type MerchantHint, type Merchants, resolveMerchant, withApp } from './merchants.ts'
+import { type Asking, apiLike, apiOf, type MerchantHint, resolveMerchant, withApp } from './merchants.ts'
 import {
   ifFound,
   isPaid,
   type OrderRecord,
   type OrderStatus,
   type PayApi,
-  type PayApis,
   type PayParams,
   recordedAmount
 } from './model.ts'
@@ -34,14 +33,10 @@ export interface OrderRequest extends MerchantHint {
 /** What of an order leaves the house; WeChat's own fields go with events only. */
 export type OrderView = Omit<OrderStatus, 'raw' | 'bankType'>
 
-export interface OrderBookOptions {
-  merchants: Merchants
-  apis: PayApis
+export interface OrderBookOptions extends Asking {
   orders: Orders
   watchList: Pick<WatchList, 'add' | 'remove'>
   times: Pick<WatchTimes, 'first'>
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 interface ResolvedOrder {

@@ -5,7 +5,7 @@
 import { ServiceError } from '../errors.ts'
 import type { EventRecorder } from '../events/recorder.ts'
 import { mismatchOfOrder, mismatchOfRefund } from './match.ts'
-import { apiLike, type Merchants, withApp } from './merchants.ts'
+import { type Asking, apiLike, withApp } from './merchants.ts'
 import {
   ifFound,
   isFinal,
@@ -13,7 +13,6 @@ import {
   isWechatId,
   type OrderRecord,
   type OrderStatus,
-  type PayApis,
   type Payment,
   paymentEvent,
   type RefundRecord,
@@ -32,15 +31,11 @@ export type Checked =
   /** Nobody could say, which is asked for again; `reason` is a code, or names what contradicts our record. */
   | { status: 'failed'; waiting: Waiting; reason: string }
 
-export interface ReconcileOptions {
-  merchants: Merchants
-  apis: PayApis
+export interface ReconcileOptions extends Asking {
   orders: Pick<Orders, 'find' | 'advance'>
   refunds: Pick<RefundRecords, 'find' | 'advance'>
   /** Its books follow what is recorded. */
   events: Pick<EventRecorder, 'record'>
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 /** Asks once about one entry. Throws where Redis cannot be reached. */

@@ -2,8 +2,8 @@
 import { ServiceError } from '../errors.ts'
 import type { Merchant } from '../settings/model.ts'
 import { mismatchError, mismatchOfRefund } from './match.ts'
-import { apiLike, type MerchantHint, type Merchants, resolveMerchant, withApp } from './merchants.ts'
-import type { ApiName, OrderRecord, PayApis, RefundRecord, RefundRequest, RefundStatus } from './model.ts'
+import { type Asking, apiLike, type MerchantHint, resolveMerchant, withApp } from './merchants.ts'
+import type { ApiName, OrderRecord, RefundRecord, RefundRequest, RefundStatus } from './model.ts'
 import { type Orders, type RefundRecords, sameRefund } from './records.ts'
 import { refundOnce } from './refund-once.ts'
 import type { WatchList, WatchTimes } from './watch-list.ts'
@@ -11,15 +11,11 @@ import type { WatchList, WatchTimes } from './watch-list.ts'
 /** What of a refund leaves the house; WeChat's own fields go with events only. */
 export type RefundView = Omit<RefundStatus, 'api' | 'mchid' | 'raw'>
 
-export interface RefundsOptions {
-  merchants: Merchants
-  apis: PayApis
+export interface RefundsOptions extends Asking {
   orders: Pick<Orders, 'find'>
   records: RefundRecords
   watchList: Pick<WatchList, 'add' | 'remove'>
   times: Pick<WatchTimes, 'first'>
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 interface ResolvedRefund {

@@ -3,18 +3,13 @@
  * A6).
  */
 import { ServiceError } from '../../errors.ts'
-import type { ProxySettings } from '../../http/proxy.ts'
-import { Upstream } from '../../http/upstream.ts'
+import { Upstream, type UpstreamOptions } from '../../http/upstream.ts'
 import type { Merchant } from '../../settings/model.ts'
 
 /** WeChat takes 150 refunds a second, of all that a merchant has. */
 const CONNECTIONS = 8
 
-export interface SecureUpstreamOptions {
-  origins: readonly string[]
-  timeoutMs: number
-  proxy?: ProxySettings | undefined
-}
+export type SecureUpstreamOptions = Pick<UpstreamOptions, 'origins' | 'timeoutMs' | 'proxy'>
 
 export class SecureUpstreams {
   readonly #options: SecureUpstreamOptions

@@ -1,33 +1,19 @@
 /** The live parts of APIv3, put together: what is asked of WeChat, and the keys by which it is believed. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
 import type { Sealer } from '../../crypto/seal.ts'
-import type { Upstream } from '../../http/upstream.ts'
-import type { Meters } from '../../metrics/meters.ts'
-import type { Keys } from '../../redis/keys.ts'
 import type { Merchant } from '../../settings/model.ts'
 import type { PayApi } from '../model.ts'
 import { PayApiV3 } from './api.ts'
 import { CertificateRecords } from './certificates.ts'
-import { ClientV3, SenderV3 } from './client.ts'
+import { ClientV3, type SenderOptionsV3, SenderV3 } from './client.ts'
 import type { CredentialsV3 } from './crypto.ts'
-import { AccountsV3, PlatformKeyStore } from './keys.ts'
+import { AccountsV3, type PlatformKeyOptions, PlatformKeyStore } from './keys.ts'
 
-export interface PayOptionsV3 {
+export interface PayOptionsV3 extends SenderOptionsV3, Omit<PlatformKeyOptions, 'records' | 'sender'> {
   merchants: readonly Merchant[]
-  upstream: Pick<Upstream, 'send' | 'open'>
-  /** Of one request to WeChat. */
-  timeoutMs: number
   /** Where WeChat reaches us, without a trailing slash. */
   publicUrl: string
-  redis: Redis
-  keys: Keys
   sealer: Sealer
-  meters: Pick<Meters, 'upstreamCall'>
-  /** The platform certificates of a merchant could not be fetched. */
-  onFailure: (mchid: string, error: unknown) => void
-  /** Milliseconds since 1970. */
-  now: () => number
 }
 
 /** One read in Redis for each merchant; WeChat is asked where the list is missing or old, by one instance. */

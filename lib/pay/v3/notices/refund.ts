@@ -2,13 +2,10 @@
 import { type PayNotice, REFUND_STATES, type RefundStatus, refundEvent } from '../../model.ts'
 import { type EnvelopeV3, FieldReader, type JsonFields, type MalformedV3, type NoticeKindV3 } from '../fields.ts'
 
-const STATE_BY_EVENT: ReadonlyMap<string, string> = new Map([
-  ['REFUND.SUCCESS', 'SUCCESS'],
-  ['REFUND.CLOSED', 'CLOSED'],
-  ['REFUND.ABNORMAL', 'ABNORMAL']
-])
-
-export const refundNotices: NoticeKindV3 = { eventTypes: [...STATE_BY_EVENT.keys()], read: readNotice }
+export const refundNotices: NoticeKindV3 = {
+  eventTypes: ['REFUND.SUCCESS', 'REFUND.CLOSED', 'REFUND.ABNORMAL'],
+  read: readNotice
+}
 
 /** A state that contradicts the event type is a fault; only PROCESSING may come with any, and says nothing new. */
 function readNotice(raw: JsonFields, { eventType, createTime }: EnvelopeV3): PayNotice {
@@ -19,7 +16,7 @@ function readNotice(raw: JsonFields, { eventType, createTime }: EnvelopeV3): Pay
   if (read.status === 'malformed') return read
   const { state, outTradeNo, amount } = read.refund
   if (state === 'PROCESSING') return { status: 'not-success', said: { mchid } }
-  if (state !== STATE_BY_EVENT.get(eventType)) return { status: 'malformed', reason: 'refund_status' }
+  if (eventType !== `REFUND.${state}`) return { status: 'malformed', reason: 'refund_status' }
   const refund = { ...read.refund, api: 'v3' as const, mchid, state }
   // It names no app and no currency.
   const said = { mchid, total: amount.total }
