@@ -6,7 +6,7 @@ import { hash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
-import { readCursor, readPage, writeCursor } from '../redis/paging.ts'
+import { type Page, type PageRequest, readCursor, readPage, writeCursor } from '../redis/paging.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/trouble.ts'
 import type { CallbackChannel, Texts } from './model.ts'
@@ -93,7 +93,7 @@ export class Quarantine {
   }
 
   /** Newest first, by when each came first. */
-  async list({ limit, cursor }: { limit: number; cursor?: string }): Promise<QuarantinePage> {
+  async list({ limit, cursor }: PageRequest): Promise<Page<QuarantineSummary>> {
     const after = readCursor(cursor)
     const describe = (ids: string[]) => Promise.all(ids.map((id) => this.#summary(id)))
     const { items, stop } = await readPage(this.#redis, this.#keys.quarantine, { after, count: limit, describe })
@@ -126,12 +126,6 @@ export class Quarantine {
     if (!identity || !door || !reason) return undefined
     return { id, identity, door, reason, firstSeen: isoTime(first), lastSeen: isoTime(last), times: wholeOf(times) }
   }
-}
-
-interface QuarantinePage {
-  items: QuarantineSummary[]
-  /** undefined on the last page. */
-  next: string | undefined
 }
 
 /** Any that JavaScript can write as a time. */

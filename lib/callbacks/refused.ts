@@ -1,6 +1,7 @@
 /** The last callbacks that were refused, for whoever wonders why: no bodies, no secrets, nothing of a person. */
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import type { Page, PageRequest } from '../redis/paging.ts'
 import type { Callback, CallbackChannel } from './model.ts'
 
 const MOST_KEPT = 1000
@@ -102,7 +103,7 @@ export class RefusedLog {
   }
 
   /** Newest first. `time` is ISO 8601, UTC. */
-  async list({ limit, cursor }: { limit: number; cursor?: string }): Promise<RefusedPage> {
+  async list({ limit, cursor }: PageRequest): Promise<Page<RefusedEntry>> {
     const start = cursor === undefined ? '+' : `(${cursor}`
     const found = await this.#redis.xrevrange(this.#keys.refusedCallbacks, start, '-', 'COUNT', limit + 1)
     const shownNow = found.slice(0, limit)
@@ -121,12 +122,6 @@ export class RefusedLog {
 }
 
 type RefusedEntry = RefusedCallback & { time: string }
-
-interface RefusedPage {
-  items: RefusedEntry[]
-  /** undefined on the last page. */
-  next: string | undefined
-}
 
 /** undefined where it is damaged. */
 function readEntry(text: string): RefusedEntry | undefined {

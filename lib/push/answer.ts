@@ -4,10 +4,9 @@
  */
 import type { App } from '../settings/model.ts'
 import { buildFlatXml } from '../xml/write.ts'
-import { encryptPush } from './encryption.ts'
+import { encryptPush, signPush } from './encryption.ts'
 import type { PushFormat } from './message.ts'
 import type { OpenedPush } from './open.ts'
-import { signPush } from './sign.ts'
 
 export interface Answer {
   contentType: string

@@ -5,10 +5,10 @@ import type { Users } from '../sessions/users.ts'
 import type { App } from '../settings/model.ts'
 import type { Apps } from '../wechat/apps.ts'
 import { accept, echo, postpone, REFUSED, SUCCESS } from './answer.ts'
+import { verifyPush } from './encryption.ts'
 import type { PushMessage } from './message.ts'
 import { type OpenedPush, openPush, readQuery, signedParameters, type UnreadablePush } from './open.ts'
 import { type PushQueries, URL_CHECK } from './queries.ts'
-import { verifyPush } from './sign.ts'
 
 /** Characters of a name that the log shows: they are WeChat's words, and short. */
 const MOST_SHOWN = 64

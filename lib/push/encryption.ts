@@ -1,8 +1,16 @@
 /**
- * How safe mode encrypts: AES-256-CBC, padded to 32 bytes, the appid behind the message (docs/wechat/mini-program.md
- * 5.3).
+ * How message push is signed, and how safe mode encrypts it: AES-256-CBC, padded to 32 bytes, the appid behind the
+ * message (docs/wechat/mini-program.md 5.1 to 5.3).
  */
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hash,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual
+} from 'node:crypto'
 
 const BLOCK_BYTES = 32
 const RANDOM_BYTES = 16
@@ -61,4 +69,20 @@ function unpad(padded: Buffer): Buffer | undefined {
   const padding = padded.subarray(-size)
   const isPadding = size >= 1 && size <= BLOCK_BYTES && padding.every((byte) => byte === size)
   return isPadding ? padded.subarray(0, -size) : undefined
+}
+
+const SIGNATURE = /^[0-9a-f]{40}$/
+
+/**
+ * SHA-1 over the sorted parts: 40 hex digits in lower case. `parts`: the Token and what it signs, all ASCII, in any
+ * order.
+ */
+export function signPush(parts: readonly string[]): string {
+  return hash('sha1', [...parts].sort().join(''))
+}
+
+/** Whether `given` is their signature; takes the same time wherever it differs. An absent one is a wrong one. */
+export function verifyPush(parts: readonly string[], given: string | undefined): boolean {
+  if (given === undefined || !SIGNATURE.test(given)) return false
+  return timingSafeEqual(Buffer.from(signPush(parts)), Buffer.from(given))
 }

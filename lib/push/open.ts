@@ -3,10 +3,9 @@ import { IDENTITY_LIFE_MS } from '../events/model.ts'
 import type { App } from '../settings/model.ts'
 import { contentHash } from '../util/bytes.ts'
 import type { JsonObject } from '../util/json.ts'
-import { decryptPush } from './encryption.ts'
+import { decryptPush, verifyPush } from './encryption.ts'
 import { findEncrypted } from './envelope.ts'
 import { type PushFormat, type PushMessage, readFields, readMessage } from './message.ts'
-import { verifyPush } from './sign.ts'
 
 /** Why a push was refused: a word for log and metrics, never for the answer. */
 export type PushRefusal =

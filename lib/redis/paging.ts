@@ -2,6 +2,19 @@
 import type { Redis } from 'ioredis'
 import { defineScript, runScript } from './script.ts'
 
+export interface PageRequest {
+  /** How many at most. */
+  limit: number
+  /** Where the page before ended: its `next`. */
+  cursor?: string | undefined
+}
+
+export interface Page<T> {
+  items: T[]
+  /** undefined on the last page. */
+  next: string | undefined
+}
+
 /** Where a member stands: by its score, then by its name. */
 export interface Position {
   score: number

@@ -47,20 +47,6 @@ export type RenewedSession =
   /** It was used before, and the session is ended now. */
   | { status: 'reused' }
 
-export interface PageRequest {
-  /** How many at most. */
-  limit: number
-  /** Where the page before ended: its `next`. */
-  cursor?: string | undefined
-}
-
-export interface Page {
-  /** Newest first; of one second, by session id. */
-  items: Session[]
-  /** undefined on the last page. */
-  next: string | undefined
-}
-
 export interface KeyRing {
   /** The session_keys that still hold, newest first, 16 bytes each. */
   sessionKeys: readonly Buffer[]

@@ -6,21 +6,11 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import type { Keys } from '../redis/keys.ts'
-import { readCursor, writeCursor } from '../redis/paging.ts'
+import { type Page, type PageRequest, readCursor, writeCursor } from '../redis/paging.ts'
 import { runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/trouble.ts'
 import { KEPT_SESSION_KEYS, packSessionKey } from './key-history.ts'
-import type {
-  KeyRing,
-  NewSession,
-  Page,
-  PageRequest,
-  RefreshClaims,
-  RenewedSession,
-  Session,
-  SessionId,
-  User
-} from './model.ts'
+import type { KeyRing, NewSession, RefreshClaims, RenewedSession, Session, SessionId, User } from './model.ts'
 import { latestEnd, readRecord, writeRecord } from './record.ts'
 import { CLOSE_SESSION, OPEN_SESSION, RENEW_SESSION } from './scripts.ts'
 import type { SessionKeys } from './session-keys.ts'
@@ -133,8 +123,8 @@ export class SessionStore {
     await this.#close(user, [])
   }
 
-  /** The sessions of a user that have not run out, newest first; one command. */
-  async list({ appid, openid }: User, page: PageRequest): Promise<Page> {
+  /** The sessions of a user that have not run out, newest first; of one second, by session id. One command. */
+  async list({ appid, openid }: User, page: PageRequest): Promise<Page<Session>> {
     const { redis, keys } = this.#options
     const fields = redis.hgetall(keys.sessions(appid, openid))
     const { u: unionid, k: keyEndsAt, ...records } = await unlessWrongType(fields, () => ({ damaged: '' }))
@@ -177,7 +167,7 @@ type Field = string | null | undefined
  * One page, in an order that stays the same while sessions come and go. The cursor names a place in the order, not a
  * session, so it is good also after that session has ended.
  */
-function pageOf(sessions: readonly Session[], { limit, cursor }: PageRequest): Page {
+function pageOf(sessions: readonly Session[], { limit, cursor }: PageRequest): Page<Session> {
   const reached = readCursor(cursor)
   const after = reached && { createdAt: reached.score, sid: reached.member }
   const rest = sessions.toSorted(inOrder).filter((session) => after === undefined || inOrder(after, session) < 0)
