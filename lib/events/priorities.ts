@@ -8,12 +8,7 @@ import { type EventKeys, eventKeys } from '../redis/keys.ts'
 import { QUEUE_NAME } from './model.ts'
 
 /** The first is also that of a job that names none. The version before wrote 1 for a message. */
-const FIRST_TRY = 0
-const TRIED = 1
-const FIRST_TRY_LOW = 2
-const TRIED_LOW = 3
-
-export const firstPriority = (lowPriority: boolean): number => (lowPriority ? FIRST_TRY_LOW : FIRST_TRY)
+export const PRIORITY = { firstTry: 0, tried: 1, firstTryLow: 2, triedLow: 3 } as const
 
 export class RetryOrder {
   readonly #redis: Redis
@@ -29,7 +24,7 @@ export class RetryOrder {
    * (`job.changePriority` would search all that waits for it.)
    */
   async tried({ id = '', priority, opts }: Pick<Job, 'id' | 'priority' | 'opts'>): Promise<void> {
-    const next = opts.priority ? TRIED_LOW : TRIED
+    const next = opts.priority ? PRIORITY.triedLow : PRIORITY.tried
     if (priority !== next) await this.#redis.hset(this.#keys.job(id), 'priority', next)
   }
 }

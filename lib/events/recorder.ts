@@ -19,7 +19,7 @@ import {
   type QueuedEvent,
   TRIES
 } from './model.ts'
-import { firstPriority } from './priorities.ts'
+import { PRIORITY } from './priorities.ts'
 
 /** `conflict`: this identity was recorded with other content. */
 export type RecordOutcome = 'recorded' | 'duplicate' | 'conflict'
@@ -213,7 +213,7 @@ function endOfBatch(jobs: readonly Waiting[], start: number): number {
 }
 
 function argumentsOf({ id, name, data, lowPriority }: NewJob, now: number): (string | number)[] {
-  const priority = firstPriority(lowPriority)
+  const priority = lowPriority ? PRIORITY.firstTryLow : PRIORITY.firstTry
   const de = { id: data.id, ttl: IDENTITY_LIFE_MS }
   const options = JSON.stringify({ ...JOB_OPTIONS, priority, timestamp: now, jobId: id, de })
   return [id, name, data.id, JSON.stringify(data), options, now, priority]
