@@ -16,6 +16,8 @@ export class Deadline {
   readonly #timer: NodeJS.Timeout
   #startedAt = performance.now()
   #partsLeft = PARTS
+  /** Until it is over at the latest. */
+  #mostMs: number
   #isOver = false
   #isStopped = false
   #end: () => void = () => {}
@@ -23,6 +25,7 @@ export class Deadline {
   /** `silence`: whatever moves starts the time anew. */
   constructor(timeoutMs: number, of: 'whole' | 'silence' = 'whole') {
     this.timeoutMs = timeoutMs
+    this.#mostMs = MOST_TIMES * timeoutMs
     this.#isForSilence = of === 'silence'
     this.#timer = setTimeout(() => this.#passPart(), Math.ceil(timeoutMs / PARTS))
   }
@@ -38,10 +41,12 @@ export class Deadline {
   }
 
   moved(): void {
-    if (!this.#isForSilence || this.#isOver || this.#isStopped) return
-    this.#partsLeft = PARTS
-    this.#startedAt = performance.now()
-    this.#timer.refresh()
+    this.#beginAnew(1)
+  }
+
+  /** Nothing is asked of the other side until `moved()`: so many times the time may pass. */
+  rest(times: number): void {
+    this.#beginAnew(times)
   }
 
   stop(): void {
@@ -49,9 +54,17 @@ export class Deadline {
     clearTimeout(this.#timer)
   }
 
+  #beginAnew(times: number): void {
+    if (!this.#isForSilence || this.#isOver || this.#isStopped) return
+    this.#partsLeft = PARTS * times
+    this.#mostMs = MOST_TIMES * this.timeoutMs * times
+    this.#startedAt = performance.now()
+    this.#timer.refresh()
+  }
+
   #passPart(): void {
-    const isOverdue = performance.now() - this.#startedAt > MOST_TIMES * this.timeoutMs
-    this.#partsLeft = Math.min(this.#partsLeft - 1, isOverdue ? 1 : PARTS)
+    const isOverdue = performance.now() - this.#startedAt > this.#mostMs
+    this.#partsLeft = isOverdue ? Math.min(this.#partsLeft - 1, 1) : this.#partsLeft - 1
     if (this.#partsLeft > 0) this.#timer.refresh()
     // Timers come before sockets in a turn: an answer that is there is read first.
     else setImmediate(() => this.#endNow())

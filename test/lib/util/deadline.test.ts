@@ -73,3 +73,14 @@ t.test('what moves starts a time of silence anew; stop() ends it for good', asyn
   })
   t.equal(late, 1, 'at once where it is over')
 })
+
+t.test('rest() gives several times the time, until something moves', async (t) => {
+  const [resting, moving] = [new Deadline(50, 'silence'), new Deadline(50, 'silence')]
+  const startedAt = performance.now()
+  for (const each of [resting, moving]) each.rest(6)
+  moving.moved()
+  await new Promise<void>((resolve) => moving.whenOver(resolve))
+  t.notOk(resting.isOver)
+  await new Promise<void>((resolve) => resting.whenOver(resolve))
+  t.ok(performance.now() - startedAt >= 295)
+})
