@@ -1,4 +1,5 @@
 /** One line for each request, of what may be known: no address, no body, no header, and of the URL only the route. */
+import type { Readable } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { placesOf, ServiceError } from '../lib/errors.ts'
@@ -9,6 +10,10 @@ declare module 'fastify' {
     appid: string | undefined
     /** What a door of WeChat made of a callback, for its log line. */
     verdict: Record<string, unknown> | undefined
+  }
+  interface FastifyReply {
+    /** Sends `body` as it comes. One that breaks off is no response that ends, so it is logged and counted apart. */
+    sendOpen(body: Readable): FastifyReply
   }
 }
 
@@ -49,13 +54,28 @@ export default fp(
   async (app: FastifyInstance) => {
     app.decorateRequest('appid', undefined)
     app.decorateRequest('verdict', undefined)
-    const { log } = app
+    const { log, meters } = app
 
-    app.addHook('onRequestAbort', function logAborted(request, done) {
-      const { id: reqId, caller, appid } = request
-      const route = `${request.method} ${request.routeOptions.url ?? '(none)'}`
-      log.info({ reqId, route, caller, appid, ...request.verdict }, 'request broken off by the client')
+    function logAborted({ id: reqId, caller, appid, method, routeOptions, verdict }: FastifyRequest): void {
+      const route = `${method} ${routeOptions.url ?? '(none)'}`
+      log.info({ reqId, route, caller, appid, ...verdict }, 'request broken off by the client')
+    }
+
+    app.addHook('onRequestAbort', function logUnfinished(request, done) {
+      logAborted(request)
       done()
+    })
+
+    app.decorateReply('sendOpen', function sendOpen(this: FastifyReply, body: Readable) {
+      const { request, raw } = this
+      body.once('error', (error) => void request.fail(error))
+      raw.once('close', () => {
+        if (raw.writableFinished) return
+        meters.abort(request.method, request.routeOptions.url)
+        if (request.failure === undefined) logAborted(request)
+        else log.error({ ...lineOf(request, this), ...failureOf(request.failure) }, 'answer broken off')
+      })
+      return this.send(body)
     })
 
     app.addHook('onResponse', function logRequest(request, reply, done) {
@@ -67,5 +87,5 @@ export default fp(
       done()
     })
   },
-  { name: 'request-log', dependencies: ['errors'], fastify: '5.x' }
+  { name: 'request-log', dependencies: ['errors', 'meters'], fastify: '5.x' }
 )

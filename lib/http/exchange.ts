@@ -3,10 +3,11 @@
  * have acted on the request.
  */
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { ServiceError } from '../errors.ts'
 import type { Deadline } from '../util/deadline.ts'
+import { OpenBody } from './open-body.ts'
 import { onceConnectionIsKnown, watchSending } from './send-queue.ts'
 
 /** No whole answer of WeChat's is larger, images included. */
@@ -35,11 +36,13 @@ export interface Incoming {
 
 /** An answer of any length: its head at once, its body as somebody reads it, and no faster. */
 export interface OpenIncoming extends Pick<Incoming, 'status' | 'headers'> {
-  /**
-   * Ends with WECHAT_TIMEOUT where nothing comes for too long, with WECHAT_UNREACHABLE where the connection breaks.
-   * Destroy it, and the connection ends.
-   */
+  /** As OpenBody ends. */
   body: Readable
+}
+
+/** An answer that is here whole where it is short, or does not say how long it is; any other is open. */
+export interface BegunIncoming extends Pick<Incoming, 'status' | 'headers'> {
+  body: Buffer | Readable
 }
 
 /** How often, of the time that nothing may move, the system is asked whether something left. */
@@ -118,38 +121,52 @@ export abstract class Exchange<Answer> implements Dispatcher.DispatchHandler {
   }
 }
 
-/** The answer once all of it is there. */
-export class WholeAnswer extends Exchange<Incoming> {
-  #head: Pick<Incoming, 'status' | 'headers'> = { status: 0, headers: {} }
-  #chunks: Buffer[] = []
-  #size = 0
+/** An answer in memory, piece by piece. */
+abstract class HeldAnswer<Answer> extends Exchange<Answer> {
+  protected status = 0
+  protected headers: Incoming['headers'] = {}
+  protected pieces: Buffer[] = []
+  protected size = 0
+  /** As it was named; not a number where it was not. */
+  protected length = Number.NaN
 
   override onResponseStart(_controller: unknown, status: number, headers: Incoming['headers']): void {
-    this.#head = { status, headers }
+    this.status = status
+    this.headers = headers
+    this.length = Number(headers['content-length'])
     this.deadline.moved()
   }
 
-  override onResponseData(_controller: unknown, chunk: Buffer): void {
+  override onResponseData(_controller: unknown, piece: Buffer): void {
     this.deadline.moved()
-    this.#chunks.push(chunk)
-    this.#size += chunk.length
-    if (this.#size <= MAX_ANSWER_BYTES) return
-    this.#chunks = []
+    this.pieces.push(piece)
+    this.size += piece.length
+    if (this.size > MAX_ANSWER_BYTES || this.length > MAX_ANSWER_BYTES) this.#failAsTooLarge()
+  }
+
+  #failAsTooLarge(): void {
+    this.pieces = []
     this.fail(new ServiceError('WECHAT_BAD_RESPONSE', { detail: 'the answer is larger than 10 MiB' }))
   }
 
-  override onResponseEnd(): void {
-    const { status, headers } = this.#head
-    const [only] = this.#chunks
-    const body = only !== undefined && this.#chunks.length === 1 ? only : Buffer.concat(this.#chunks, this.#size)
-    this.settle({ status, headers, body })
+  protected whole(): Incoming {
+    this.deadline.stop()
+    const { status, headers, pieces, size } = this
+    const [only] = pieces
+    return { status, headers, body: only !== undefined && pieces.length === 1 ? only : Buffer.concat(pieces, size) }
   }
 }
 
-/** `answer` settles with the head; from then on the deadline is no longer looked at. */
+/** The answer once all of it is there. */
+export class WholeAnswer extends HeldAnswer<Incoming> {
+  override onResponseEnd(): void {
+    this.settle(this.whole())
+  }
+}
+
+/** `answer` settles with the head. */
 export class OpenAnswer extends Exchange<OpenIncoming> {
-  #body: Readable | undefined
-  #isWhole = false
+  #body: OpenBody | undefined
 
   override onResponseStart(
     controller: Dispatcher.DispatchController,
@@ -157,34 +174,58 @@ export class OpenAnswer extends Exchange<OpenIncoming> {
     headers: Incoming['headers']
   ): void {
     if (status < 200) return
-    const body = new Readable({
-      read: () => controller.resume(),
-      destroy: (error, done) => {
-        if (!this.#isWhole) controller.abort(error ?? new Error('nobody reads the answer any more'))
-        done(error)
-      }
-    })
+    this.deadline.moved()
+    const body = new OpenBody(controller, this.deadline)
     this.#body = body
     this.settle({ status, headers, body })
   }
 
-  override onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#body?.push(chunk) === false) controller.pause()
+  override onResponseData(_controller: unknown, piece: Buffer): void {
+    this.#body?.add(piece)
   }
 
   override onResponseEnd(): void {
-    this.#isWhole = true
-    this.#body?.push(null)
+    this.#body?.finish()
   }
 
   override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
     if (this.#body === undefined) super.onResponseError(controller, error)
-    else this.#body.destroy(named(error))
+    else this.#body.break(error)
   }
 }
 
-function named(error: Error): ServiceError {
-  if (error instanceof ServiceError) return error
-  const isLate = 'code' in error && error.code === 'UND_ERR_BODY_TIMEOUT'
-  return new ServiceError(isLate ? 'WECHAT_TIMEOUT' : 'WECHAT_UNREACHABLE', { cause: error })
+/** `answer` settles with a whole answer, or, as soon as more than `heldBytes` are there, with one that is open. */
+export class BegunAnswer extends HeldAnswer<BegunIncoming> {
+  readonly #heldBytes: number
+  #body: OpenBody | undefined
+
+  constructor(deadline: Deadline, isUpload: boolean, heldBytes: number) {
+    super(deadline, isUpload)
+    this.#heldBytes = heldBytes
+  }
+
+  override onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {
+    if (this.#body !== undefined) return void this.#body.add(piece)
+    super.onResponseData(controller, piece)
+    if (this.size > this.#heldBytes && this.size < this.length) this.#open(controller)
+  }
+
+  override onResponseEnd(): void {
+    if (this.#body === undefined) this.settle(this.whole())
+    else this.#body.finish()
+  }
+
+  override onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#body === undefined) super.onResponseError(controller, error)
+    else this.#body.break(error)
+  }
+
+  #open(controller: Dispatcher.DispatchController): void {
+    const { status, headers } = this
+    const body = new OpenBody(controller, this.deadline)
+    this.#body = body
+    for (const piece of this.pieces) body.add(piece)
+    this.pieces = []
+    this.settle({ status, headers, body })
+  }
 }

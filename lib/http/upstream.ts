@@ -7,7 +7,16 @@ import { errors } from 'undici'
 import { ServiceError } from '../errors.ts'
 import { Deadline } from '../util/deadline.ts'
 import { type Connections, openConnections } from './connections.ts'
-import { type Exchange, type Incoming, OpenAnswer, type OpenIncoming, type Outgoing, WholeAnswer } from './exchange.ts'
+import {
+  BegunAnswer,
+  type BegunIncoming,
+  type Exchange,
+  type Incoming,
+  OpenAnswer,
+  type OpenIncoming,
+  type Outgoing,
+  WholeAnswer
+} from './exchange.ts'
 import { type ProxySettings, proxyVerdict } from './proxy.ts'
 
 export interface UpstreamOptions {
@@ -28,11 +37,10 @@ export interface UpstreamOptions {
 interface Sending<Answer> {
   /** From 0; the place of the first origin to try. */
   attempt: number
+  deadline: Deadline
+  /** The body is so long that it is handed over in pieces. */
+  isUpload: boolean
   begin: () => Exchange<Answer>
-  /** The body in pieces, where it is long. */
-  pieces: (() => Readable) | undefined
-  /** Longest pause between two pieces of the answer (ms); 0: any. */
-  bodyTimeout: number
 }
 
 /** Answers are looked into, and passed on as they come. */
@@ -58,46 +66,58 @@ export class Upstream {
    * that was sent is ever sent twice. `attempt`, from 0, for a repetition by the caller: each begins at the next
    * origin. Throws WECHAT_UNREACHABLE, WECHAT_TIMEOUT, WECHAT_BAD_RESPONSE (no HTTP, or too large).
    */
-  async send(request: Outgoing, attempt = 0): Promise<Incoming> {
-    const { body = '', isTransfer = false } = request
-    const deadline = new Deadline(this.#timeoutMs, isTransfer ? 'silence' : 'whole')
-    const isUpload = isTransfer && Buffer.byteLength(body) > CHUNK_BYTES
+  send(request: Outgoing, attempt = 0): Promise<Incoming> {
+    const deadline = new Deadline(this.#timeoutMs, request.isTransfer ? 'silence' : 'whole')
+    const isUpload = isLong(request)
     const begin = () => new WholeAnswer(deadline, isUpload)
-    const pieces = isUpload ? () => inPieces(Buffer.from(body), deadline) : undefined
-    try {
-      return await this.#dispatch(request, { attempt, begin, pieces, bodyTimeout: 0 })
-    } finally {
-      deadline.stop()
-    }
+    return this.#dispatch(request, { attempt, deadline, isUpload, begin })
   }
 
   /**
-   * As `send`, for answers of any length: resolves with the head, and the body is read as it comes. The deadline is
-   * that of the head; after it no more than `timeoutMs` may pass without a byte that somebody waits for.
+   * As `send` of a transfer, for answers of any length: resolves with the head, and the body is read as it comes. No
+   * more than `timeoutMs` may pass without a byte that somebody waits for.
    */
-  async open(request: Outgoing): Promise<OpenIncoming> {
-    const deadline = new Deadline(this.#timeoutMs)
+  open(request: Outgoing): Promise<OpenIncoming> {
+    const deadline = new Deadline(this.#timeoutMs, 'silence')
     const begin = () => new OpenAnswer(deadline)
-    try {
-      return await this.#dispatch(request, { attempt: 0, begin, pieces: undefined, bodyTimeout: this.#timeoutMs })
-    } finally {
-      deadline.stop()
-    }
+    return this.#dispatch(request, { attempt: 0, deadline, isUpload: false, begin })
+  }
+
+  /**
+   * As `send` of a transfer, for answers that are looked into where they are short. One that says that it has more than
+   * `heldBytes` is open when so many came, and its body is read as it comes.
+   */
+  begin(request: Outgoing, heldBytes: number): Promise<BegunIncoming> {
+    const deadline = new Deadline(this.#timeoutMs, 'silence')
+    const isUpload = isLong(request)
+    const begin = () => new BegunAnswer(deadline, isUpload, heldBytes)
+    return this.#dispatch(request, { attempt: 0, deadline, isUpload, begin })
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#connections.map(({ dispatcher }) => dispatcher.destroy()))
   }
 
-  async #dispatch<Answer>(request: Outgoing, { attempt, begin, pieces, bodyTimeout }: Sending<Answer>) {
+  /** Where it ends in an answer, the answer ends the deadline. */
+  async #dispatch<Answer>(request: Outgoing, sending: Sending<Answer>): Promise<Answer> {
+    try {
+      return await this.#tryOrigins(request, sending)
+    } catch (error) {
+      sending.deadline.stop()
+      throw error
+    }
+  }
+
+  async #tryOrigins<Answer>(request: Outgoing, { attempt, deadline, isUpload, begin }: Sending<Answer>) {
     const { method, path, body = null } = request
-    const length = pieces && { 'content-length': String(Buffer.byteLength(body ?? '')) }
+    const length = isUpload && { 'content-length': String(Buffer.byteLength(body ?? '')) }
     const headers = { ...UNCODED, ...request.headers, ...length }
     const count = this.#connections.length
     for (let nth = attempt; ; nth += 1) {
       const { dispatcher, origin, via } = this.#connections[nth % count] as Connections
       const exchange = begin()
-      dispatcher.dispatch({ origin, method, path, headers, body: pieces?.() ?? body, bodyTimeout }, exchange)
+      const content = isUpload ? inPieces(Buffer.from(body ?? ''), deadline) : body
+      dispatcher.dispatch({ origin, method, path, headers, body: content }, exchange)
       try {
         return await exchange.answer
       } catch (error) {
@@ -110,6 +130,9 @@ export class Upstream {
     }
   }
 }
+
+const isLong = ({ body = '', isTransfer = false }: Outgoing): boolean =>
+  isTransfer && Buffer.byteLength(body) > CHUNK_BYTES
 
 /** The next piece is asked for when the connection took the one before. */
 const inPieces = (body: Buffer, deadline: Deadline): Readable =>

@@ -43,20 +43,27 @@ export async function observed<T>(
   }
 }
 
-/** As `observed`, for one request to WeChat. `outcomeOf` reads the outcome where it stands in the answer. */
+/**
+ * As `observed`, for one request to WeChat. `outcomeOf` reads the outcome where it stands in the answer; of one that is
+ * still coming it is told later, and the call takes until then.
+ */
 export async function observedCall<T>(
   meters: Pick<Meters, 'upstreamCall'>,
   api: string,
   send: () => Promise<T>,
-  outcomeOf: (answer: T) => string = () => 'ok'
+  outcomeOf: (answer: T) => string | Promise<string> = () => 'ok'
 ): Promise<T> {
   const startedAt = performance.now()
+  const count = (outcome: string) => meters.upstreamCall(api, outcome, secondsSince(startedAt))
+  const countFailure = (error: unknown) => count(wordOf(error))
   try {
     const answer = await send()
-    meters.upstreamCall(api, outcomeOf(answer), secondsSince(startedAt))
+    const outcome = outcomeOf(answer)
+    if (typeof outcome === 'string') count(outcome)
+    else outcome.then(count, countFailure)
     return answer
   } catch (error) {
-    meters.upstreamCall(api, wordOf(error), secondsSince(startedAt))
+    countFailure(error)
     throw error
   }
 }

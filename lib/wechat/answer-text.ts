@@ -105,8 +105,8 @@ export function readObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** A failure is short. What is longer is looked into only so far that large successes cost nothing. */
-const LONGEST_FAILURE_BYTES = 64 * 1024
+/** A failure is short. Large successes are not looked into, and cost nothing. */
+export const LONGEST_FAILURE_BYTES = 64 * 1024
 
 /** The errcode of a failure of WeChat's; 0 where it is none. An errcode deeper down belongs to the data. */
 export function errcodeOf(answer: Answer): number {

@@ -1,11 +1,11 @@
 /** Calls of the merchant's backend, passed on to WeChat with a managed access_token and nothing else changed. */
+import type { Readable } from 'node:stream'
 import { ServiceError } from '../errors.ts'
-import type { Incoming } from '../http/exchange.ts'
-import { UPSTREAM_METHODS, type UpstreamMethod } from '../http/exchange.ts'
+import { type BegunIncoming, type Incoming, UPSTREAM_METHODS, type UpstreamMethod } from '../http/exchange.ts'
 import type { Upstream } from '../http/upstream.ts'
 import { type Meters, observedCall } from '../metrics/meters.ts'
 import type { AccessTokens } from './access-token.ts'
-import { errcodeOf } from './answer-text.ts'
+import { errcodeOf, LONGEST_FAILURE_BYTES } from './answer-text.ts'
 import type { ProtectedCalls } from './api-security/calls.ts'
 import { type JsonMembers, readMembers } from './api-security/members.ts'
 import { STALE_TOKEN_ERRCODES } from './errcodes.ts'
@@ -42,12 +42,12 @@ function pick(headers: Incoming['headers'], names: readonly string[]): Incoming[
 
 export interface PassthroughOptions {
   accessTokens: Pick<AccessTokens, 'get'>
-  upstream: Pick<Upstream, 'send'>
+  upstream: Pick<Upstream, 'begin'>
   protectedCalls: Pick<ProtectedCalls, 'of'>
   meters: Pick<Meters, 'upstreamCall'>
 }
 
-type SendWith = (accessToken: string) => Promise<Incoming>
+type SendWith = (accessToken: string) => Promise<BegunIncoming>
 
 export class Passthrough {
   readonly methods: readonly UpstreamMethod[] = UPSTREAM_METHODS
@@ -59,12 +59,12 @@ export class Passthrough {
 
   /**
    * WeChat's answer with its own status and bytes, whatever it says; of its headers those that belong to status and
-   * bytes. After 40001, 40014 or 42001 the token is renewed and the call repeated, once; nothing else is ever sent
-   * twice. An access_token in the query is replaced by ours. Undefined, with nothing sent: the call has to go out under
-   * API security, and its body is no JSON object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a
-   * session_key.
+   * bytes. One that is longer than any failure is open: read its body, or destroy it. After 40001, 40014 or 42001 the
+   * token is renewed and the call repeated, once; nothing else is ever sent twice. An access_token in the query is
+   * replaced by ours. Undefined, with nothing sent: the call has to go out under API security, and its body is no JSON
+   * object. Throws WECHAT_*, and NOT_FOUND for the calls whose answer is a session_key.
    */
-  async send(call: PassedCall): Promise<Incoming | undefined> {
+  async send(call: PassedCall): Promise<BegunIncoming | undefined> {
     withholdSessionKeys(call.target)
     const send = this.#prepare(call)
     if (send === undefined) return undefined
@@ -89,19 +89,27 @@ export class Passthrough {
     const base = `${path}?${query}${query === '' ? '' : '&'}access_token=`
     const passed = pick(headers, PASSED_HEADERS)
     if (bodyType !== undefined) passed['content-type'] = bodyType
-    return (token) =>
-      upstream.send({ method, path: base + encodeURIComponent(token), headers: passed, body, isTransfer: true })
+    const request = { method, headers: passed, body, isTransfer: true }
+    return (token) => upstream.begin({ ...request, path: base + encodeURIComponent(token) }, LONGEST_FAILURE_BYTES)
   }
 
-  async #observe(send: SendWith, token: string): Promise<{ answer: Incoming; errcode: number }> {
+  async #observe(send: SendWith, token: string): Promise<{ answer: BegunIncoming; errcode: number }> {
     let errcode = 0
-    const outcomeOf = (received: Incoming) => {
-      errcode = errcodeOf(received)
+    const outcomeOf = ({ headers, body }: BegunIncoming) => {
+      if (!Buffer.isBuffer(body)) return whenRead(body)
+      errcode = errcodeOf({ headers, body })
       return errcode === 0 ? 'ok' : String(errcode)
     }
     const answer = await observedCall(this.#options.meters, 'passthrough', () => send(token), outcomeOf)
     return { answer, errcode }
   }
+}
+
+/** How a call ends whose answer is open. A reader who leaves is no failure of WeChat's. */
+function whenRead(body: Readable): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  body.once('error', reject).once('close', () => resolve('ok'))
+  return promise
 }
 
 /** Calls that answer with a session_key, which no answer of ours may hold, and the endpoint that does their work. */
@@ -179,8 +187,14 @@ const KEPT_HEADERS = [
   'retry-after',
   'www-authenticate'
 ] as const
+const KEPT_OF_OPEN = [...KEPT_HEADERS, 'content-length']
 
-function presentable({ status, headers, body }: Incoming): Incoming {
-  if (status > 599) throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `WeChat answered with HTTP ${status}` })
-  return { status, headers: pick(headers, KEPT_HEADERS), body }
+function presentable({ status, headers, body }: BegunIncoming): BegunIncoming {
+  const isOpen = !Buffer.isBuffer(body)
+  if (status > 599) {
+    if (isOpen) body.destroy()
+    throw new ServiceError('WECHAT_BAD_RESPONSE', { detail: `WeChat answered with HTTP ${status}` })
+  }
+  // Of an open body nobody else knows the length.
+  return { status, headers: pick(headers, isOpen ? KEPT_OF_OPEN : KEPT_HEADERS), body }
 }

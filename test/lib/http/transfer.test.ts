@@ -1,10 +1,11 @@
 /** Transfers in both directions: they continue as long as data moves, and end when nothing moves for the time-out. */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Upstream } from '../../../lib/http/upstream.ts'
-import { listenRaw } from '../../listen.ts'
+import { listenFor, listenRaw } from '../../listen.ts'
 
 const MEBIBYTE = 1024 * 1024
 const TIMEOUT_MS = 1000
@@ -116,4 +117,36 @@ t.test('a transfer that waits for a connection ends after its time', async (t) =
   const held = await serve(t, (socket) => readSlowly(socket, 1000 * MEBIBYTE))
   const results = await Promise.allSettled(Array.from({ length: 70 }, () => held.send(GET)))
   for (const result of results) t.match(result, { status: 'rejected', reason: { code: 'WECHAT_TIMEOUT' } })
+})
+
+/** Begins an answer of 2 MiB whose length is named, and which the system takes at once. */
+async function beginLong(t: Test, timeoutMs: number) {
+  const closed = Promise.withResolvers<void>()
+  const { origin } = await listenFor(t, (_request, response) => {
+    response.once('close', closed.resolve)
+    response.writeHead(200, { 'content-length': 2 * MEBIBYTE }).end(Buffer.alloc(2 * MEBIBYTE))
+  })
+  const upstream = new Upstream({ origins: [origin], timeoutMs })
+  t.teardown(() => upstream.close())
+  const { body } = await upstream.begin({ method: 'GET', path: '/x' }, HELD_BYTES)
+  if (Buffer.isBuffer(body)) throw new Error('it is not open')
+  return { body, closed: closed.promise }
+}
+
+const HELD_BYTES = 64 * 1024
+
+t.test('an open answer is read no faster than its reader reads', async (t) => {
+  const { body } = await beginLong(t, 60_000)
+  for (let turn = 0; turn < 500; turn += 1) await setImmediate()
+  t.ok(body.readableLength > HELD_BYTES && body.readableLength < 4 * HELD_BYTES, `${body.readableLength} bytes wait`)
+  t.equal((await buffer(body)).length, 2 * MEBIBYTE)
+})
+
+t.test('a reader who reads nothing ends the call, after more time than WeChat has', async (t) => {
+  const startedAt = performance.now()
+  const { body, closed } = await beginLong(t, 20)
+  const [error] = await once(body, 'error')
+  t.match(error, { code: 'REQUEST_TIMEOUT' })
+  t.ok(performance.now() - startedAt > 200)
+  await closed
 })

@@ -88,6 +88,23 @@ t.test('a stale token is seen however the answer is labelled, spaced or coded, a
   }
 })
 
+t.test('the same where WeChat names the length of its answer, up to the longest failure', async (t) => {
+  const { echo, pass } = await echoing(t)
+  const longest = JSON.stringify({ errmsg: 'x'.repeat(65_000), errcode: 40001, more: '' })
+  const body = longest.replace('"more":""', `"more":"${'x'.repeat(65_536 - longest.length)}"`)
+  t.same([body.length, body.indexOf('40001') > 65_000], [65_536, true])
+  const rows: [name: string, reply: Reply][] = Object.entries(DRESSINGS).filter(([name]) => name !== 'chunked')
+  for (const [name, reply] of [...rows, ['errcode at byte 65,000', { body }] as const]) {
+    const length = Buffer.byteLength(reply.body ?? '')
+    echo.answer({ ...reply, headers: { ...reply.headers, 'content-length': length } }, { body: 'fine' })
+    t.equal((await pass('/cgi-bin/x')).body.toString(), 'fine', name)
+    t.equal(echo.reached.splice(0).length, 2, name)
+  }
+  echo.answer({ body: `${body} `, headers: { 'content-length': body.length + 1 } })
+  t.equal((await pass('/cgi-bin/x')).body.toString(), `${body} `, 'a byte more is no failure')
+  t.equal(echo.reached.length, 1)
+})
+
 t.test('what only looks like a stale token is passed on, byte for byte and once', async (t) => {
   const { echo, pass } = await echoing(t)
   const rows: Record<string, Reply> = {

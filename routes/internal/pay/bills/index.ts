@@ -16,7 +16,7 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
     if (opened.status === 'future')
       throw new errorCodes.FST_ERR_VALIDATION('querystring/date must not be in the future')
     // Where it turns out wrong on the way, the connection is broken off, and no client takes it for whole.
-    return reply.type('text/csv; charset=utf-8').send(opened.csv)
+    return reply.type('text/csv; charset=utf-8').sendOpen(opened.csv)
   })
 }
 

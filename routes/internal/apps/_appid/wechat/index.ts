@@ -45,7 +45,9 @@ const routes: FastifyPluginAsyncTypebox = async (app) => {
       const { headers, bodyType } = request
       const answer = await passthrough.send({ appid, method, target, headers, bodyType, body })
       if (answer === undefined) throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
-      return reply.code(answer.status).headers(answer.headers).send(answer.body)
+      const { status, headers: answered, body: content } = answer
+      reply.code(status).headers(answered)
+      return Buffer.isBuffer(content) ? reply.send(content) : reply.sendOpen(content)
     }
   }
 
