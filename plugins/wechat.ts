@@ -64,15 +64,15 @@ export default fp<WechatOptions>(
 )
 
 function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstream, passing: Upstream): Wechat {
-  const { redis, keys, sealer, meters } = app
+  const { redis, leases, keys, sealer, meters } = app
   const { store: sessions, sessionKeys } = app.sessions
   const { timeoutMs, now } = options
   const apps = new Apps(options.apps)
   const protectedCalls = new ProtectedCalls({ apps: options.apps, upstream, onCertificateEnding: warner(app), now })
   const client = new WechatClient({ upstream, protectedCalls, meters, now, busyPauseMs: BUSY_PAUSE_MS })
   const upstreamMs = 2 * timeoutMs + BUSY_PAUSE_MS
-  const accessTokens = new AccessTokens({ redis, keys, sealer, apps, wechat: client, meters, upstreamMs, now })
-  const once = new Once({ redis, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
+  const accessTokens = new AccessTokens({ redis, leases, keys, sealer, apps, wechat: client, meters, upstreamMs, now })
+  const once = new Once({ leases, leaseMs: upstreamMs + REDIS_MARGIN_MS, keptMs: SAME_CODE_MS })
   const ofData = { checkWatermark: watermarkCheck(options), meters }
   const { countPhoneCode } = app.limits
   const phoneCodes = new PhoneCodes({ once, keys, sealer, accessTokens, countPhoneCode, ...ofData })
@@ -82,7 +82,7 @@ function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstre
     logins: new Logins({ once, keys, sessions, apps, wechat: client, meters }),
     refreshTokens: new RefreshTokens({ sessions, sealer, knowsApp: (appid) => apps.knows(appid), meters, now }),
     userData: new UserData({ phoneCodes, failedTries, keyRingOf: (user) => sessionKeys.ringOf(user), ...ofData }),
-    sessionKeys: new SessionKeyCalls({ redis, keys, sessionKeys, accessTokens, upstreamMs }),
+    sessionKeys: new SessionKeyCalls({ leases, keys, sessionKeys, accessTokens, upstreamMs }),
     accessTokens,
     passthrough: new Passthrough({ accessTokens, upstream: passing, protectedCalls, meters })
   }

@@ -7,7 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import { defineScript, runScript } from './script.ts'
-import { unlessWrongType } from './trouble.ts'
+import { Settlements } from './settlements.ts'
+import { isRedisAway, mayHaveRun, type Trouble, unlessWrongType } from './trouble.ts'
 
 const POLL_MS = 50
 
@@ -35,41 +36,58 @@ export interface Result {
   lifeMs: number
 }
 
+/** The work that leases are for. */
+export interface LeaseKind {
+  /** Longest time of the work; a holder that takes longer counts as dead. */
+  leaseMs: number
+  /** For the log, where the holder did not finish. */
+  detail: string
+  /** In front of the owner's name in Redis, to tell it from a result at the same key. */
+  ownerPrefix?: string
+}
+
 /** The claim of one caller to one Redis key. */
 export class Lease {
   readonly key: string
   readonly owner: string
   readonly leaseMs: number
   readonly #redis: Redis
+  readonly #settlements: Settlements
+  #isSettled = false
 
-  constructor(redis: Redis, key: string, owner: string, leaseMs: number) {
+  constructor(redis: Redis, settlements: Settlements, key: string, { leaseMs, ownerPrefix = '' }: LeaseKind) {
     this.#redis = redis
+    this.#settlements = settlements
     this.key = key
-    this.owner = owner
+    this.owner = ownerPrefix + randomUUID()
     this.leaseMs = leaseMs
   }
 
   /** One round trip. null: the lease is ours now; else the text at its key. A value of another type is removed. */
-  async claim(): Promise<string | null> {
-    const found = await unlessWrongType(this.#set(), () => undefined)
-    if (found !== undefined) return found
-    await this.#redis.del(this.key)
-    return this.#set()
+  claim(): Promise<string | null> {
+    return this.#orWithdraw(this.#claim())
   }
 
   /** Replaces `found`, which `claim` gave, by our claim. False where it is no longer there. */
   takeOver(found: string): Promise<boolean> {
-    return this.#settle(found, { value: this.owner, lifeMs: this.leaseMs })
+    return this.#orWithdraw(this.#replace(found, { value: this.owner, lifeMs: this.leaseMs }))
   }
 
-  /** Ends the lease and leaves a result. False where the lease has ended already: then nothing is written. */
+  /**
+   * Ends the lease and leaves a result. False where the lease has ended already: then nothing is written. Where Redis
+   * is away it throws, and does the same later.
+   */
   settle(result: Result): Promise<boolean> {
-    return this.#settle(this.owner, result)
+    this.#isSettled = true
+    return this.#end(result)
   }
 
-  /** Ends the lease without a result. Nobody waits for that; where Redis is away the lease ends by itself. */
+  /**
+   * Ends the lease without a result, unless settle() was called. Nobody waits for that; where Redis is away it is done
+   * later.
+   */
   release(): void {
-    this.#settle(this.owner, { value: '', lifeMs: 0 }).catch(() => undefined)
+    if (!this.#isSettled) this.#end(NO_RESULT).catch(() => undefined)
   }
 
   /** Answers or throws what `work` does. A failure ends the lease; after a success it is `work` that has ended it. */
@@ -82,23 +100,51 @@ export class Lease {
     }
   }
 
+  async #claim(): Promise<string | null> {
+    const found = await unlessWrongType(this.#set(), () => undefined)
+    if (found !== undefined) return found
+    await this.#redis.del(this.key)
+    return this.#set()
+  }
+
   #set(): Promise<string | null> {
     return this.#redis.set(this.key, this.owner, 'PX', this.leaseMs, 'NX', 'GET')
   }
 
-  async #settle(owner: string, { key = this.key, value, lifeMs }: Result): Promise<boolean> {
+  /** A claim without an answer may be there, and nobody would know: it is taken back. */
+  async #orWithdraw<T>(claiming: Promise<T>): Promise<T> {
+    try {
+      return await claiming
+    } catch (error) {
+      if (mayHaveRun(error)) this.#endLater(NO_RESULT)
+      throw error
+    }
+  }
+
+  async #end(result: Result): Promise<boolean> {
+    try {
+      return await this.#replace(this.owner, result)
+    } catch (error) {
+      if (isRedisAway(error)) this.#endLater(result)
+      throw error
+    }
+  }
+
+  #endLater(result: Result): void {
+    this.#settlements.add(() => this.#replace(this.owner, result), this.leaseMs)
+  }
+
+  async #replace(owner: string, { key = this.key, value, lifeMs }: Result): Promise<boolean> {
     return (await runScript(this.#redis, SETTLE, [this.key, key], [owner, value, lifeMs])) === 1
   }
 }
 
-export interface LeaseOptions {
+const NO_RESULT: Result = { value: '', lifeMs: 0 }
+
+export interface LeasesOptions {
   redis: Redis
-  /** Longest time of the work; a holder that takes longer counts as dead. */
-  leaseMs: number
-  /** For the log, where the holder did not finish. */
-  detail: string
-  /** In front of the owner's name in Redis, to tell it from a result at the same key. */
-  ownerPrefix?: string
+  /** Why Redis cannot serve now. Asked at each look of those who wait, so it must not ask Redis each time. */
+  findTrouble: () => Promise<Trouble | undefined>
 }
 
 export interface Turn<T> {
@@ -108,26 +154,41 @@ export interface Turn<T> {
   wait(found: string, lease: Lease): Promise<T | undefined>
 }
 
+/** All leases of a process. */
 export class Leases {
-  readonly #options: LeaseOptions
+  readonly #options: LeasesOptions
+  readonly #settlements = new Settlements()
 
-  constructor(options: LeaseOptions) {
+  constructor(options: LeasesOptions) {
     this.#options = options
   }
 
   /**
    * The result of the holder of the lease at `key`: ours, or that of another. Throws WECHAT_TIMEOUT after two leases:
-   * one holder may have died, and the next one needs its time too.
+   * one holder may have died, and the next one needs its time too. Throws REDIS_UNAVAILABLE while another holds it and
+   * Redis does not do what is needed: that one may be unable to say that it has finished.
    */
-  async run<T extends NonNullable<unknown>>(key: string, { hold, wait }: Turn<T>): Promise<T> {
-    const { redis, leaseMs, detail, ownerPrefix = '' } = this.#options
-    const lease = new Lease(redis, key, ownerPrefix + randomUUID(), leaseMs)
-    const result = await poll(performance.now() + 2 * leaseMs, async () => {
+  async run<T extends NonNullable<unknown>>(key: string, kind: LeaseKind, { hold, wait }: Turn<T>): Promise<T> {
+    const lease = new Lease(this.#options.redis, this.#settlements, key, kind)
+    const result = await poll(performance.now() + 2 * kind.leaseMs, async () => {
       const found = await lease.claim()
-      return found === null ? lease.hold(() => hold(lease)) : wait(found, lease)
+      if (found === null) return lease.hold(() => hold(lease))
+      const left = await wait(found, lease)
+      if (left === undefined) await this.#refuseInTrouble()
+      return left
     })
-    if (result === undefined) throw new ServiceError('WECHAT_TIMEOUT', { detail })
+    if (result === undefined) throw new ServiceError('WECHAT_TIMEOUT', { detail: kind.detail })
     return result
+  }
+
+  /** For when the connection closes: leases that are not ended yet end by themselves. */
+  close(): void {
+    this.#settlements.close()
+  }
+
+  async #refuseInTrouble(): Promise<void> {
+    const trouble = await this.#options.findTrouble()
+    if (trouble !== undefined) throw new ServiceError('REDIS_UNAVAILABLE', { detail: trouble.cause })
   }
 }
 

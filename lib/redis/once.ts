@@ -2,14 +2,13 @@
  * Work that is done once, on however many instances it is asked for: callers at the same time, or soon after, get the
  * same result.
  */
-import type { Redis } from 'ioredis'
 import { singleFlight } from '../util/single-flight.ts'
-import { type Lease, Leases } from './lease.ts'
+import type { Lease, LeaseKind, Leases } from './lease.ts'
 
 const CLAIM = 'claim:'
 
 export interface OnceOptions {
-  redis: Redis
+  leases: Pick<Leases, 'run'>
   /** How long one piece of work can take. */
   leaseMs: number
   /** How long others get its result. */
@@ -27,13 +26,15 @@ export interface Task<T> {
 }
 
 export class Once {
-  readonly #leases: Leases
+  readonly #leases: OnceOptions['leases']
+  readonly #kind: LeaseKind
   readonly #keptMs: number
   readonly #flight = singleFlight<unknown>()
 
-  constructor({ redis, leaseMs, keptMs }: OnceOptions) {
+  constructor({ leases, leaseMs, keptMs }: OnceOptions) {
     const detail = 'another instance claimed this code and did not finish in time'
-    this.#leases = new Leases({ redis, leaseMs, detail, ownerPrefix: CLAIM })
+    this.#leases = leases
+    this.#kind = { leaseMs, detail, ownerPrefix: CLAIM }
     this.#keptMs = keptMs
   }
 
@@ -47,7 +48,7 @@ export class Once {
 
   #share<T extends NonNullable<unknown>>(task: Task<T>): Promise<T> {
     const hold = (lease: Lease) => this.#work(task, lease)
-    return this.#leases.run(task.key, {
+    return this.#leases.run(task.key, this.#kind, {
       hold,
       async wait(found, lease) {
         if (found.startsWith(CLAIM)) return undefined
@@ -62,7 +63,7 @@ export class Once {
   async #work<T>({ work, write }: Task<T>, lease: Lease): Promise<T> {
     const result = await work()
     lease.settle({ value: write(result), lifeMs: this.#keptMs }).catch(() => {
-      // The work is done. Only a second caller would wait until the lease ends, and do it again.
+      // The work is done, and the lease writes its result later. Only a second caller waits for that.
     })
     return result
   }

@@ -124,6 +124,13 @@ export function absenceOf(error: unknown): Trouble | undefined {
 /** Whether an error says "Redis cannot serve now", as opposed to a mistake in what was asked of it. */
 export const isRedisAway = (error: unknown): boolean => absenceOf(error) !== undefined
 
+/** Whether a command that failed so may have been run: it was sent, and its answer did not come. */
+export const mayHaveRun = (error: unknown): boolean =>
+  error instanceof Error && error.name !== 'ReplyError' && !error.message.startsWith(NOT_SENT)
+
+/** What ioredis says of a command while there is no connection. */
+const NOT_SENT = "Stream isn't writeable"
+
 /** That the user of a connection may not run these commands. */
 export function lackOf(commands: string[]): Trouble | undefined {
   if (commands.length === 0) return undefined

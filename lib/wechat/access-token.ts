@@ -7,7 +7,7 @@ import type { Sealer } from '../crypto/seal.ts'
 import { ServiceError } from '../errors.ts'
 import { type Meters, observed } from '../metrics/meters.ts'
 import type { Keys } from '../redis/keys.ts'
-import { type Lease, Leases } from '../redis/lease.ts'
+import type { Lease, LeaseKind, Leases } from '../redis/lease.ts'
 import { defineScript, runScript } from '../redis/script.ts'
 import { unlessWrongType } from '../redis/trouble.ts'
 import { BackOff } from '../util/back-off.ts'
@@ -44,6 +44,7 @@ interface HeldToken extends AccessToken {
 
 export interface AccessTokenOptions {
   redis: Redis
+  leases: Pick<Leases, 'run'>
   keys: Keys
   sealer: Sealer
   apps: Apps
@@ -77,17 +78,16 @@ const ALLOW_FORCE = defineScript(
 
 export class AccessTokens {
   readonly #options: AccessTokenOptions
-  readonly #leases: Leases
+  readonly #lease: LeaseKind
   readonly #flight = singleFlight<AccessToken>()
   readonly #backOff: BackOff
 
   constructor(options: AccessTokenOptions) {
     this.#options = options
-    this.#leases = new Leases({
-      redis: options.redis,
+    this.#lease = {
       leaseMs: options.upstreamMs + LEASE_MARGIN_MS,
       detail: 'another instance renews the access_token and did not finish in time'
-    })
+    }
     this.#backOff = new BackOff(options.now)
   }
 
@@ -162,7 +162,8 @@ export class AccessTokens {
 
   /** The holder of the lease asks WeChat; the others wait for its token, or go on with one that still lives. */
   #renew(appid: string, stale: string | undefined): Promise<AccessToken> {
-    return this.#leases.run<AccessToken>(this.#options.keys.accessTokenLock(appid), {
+    const { leases, keys } = this.#options
+    return leases.run<AccessToken>(keys.accessTokenLock(appid), this.#lease, {
       hold: async (lease) => {
         const held = await this.#stored(appid)
         if (!this.#isAlive(held, stale) || this.#isDue(held)) return this.#renewWith(lease, appid, stale)

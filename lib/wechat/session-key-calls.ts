@@ -3,10 +3,9 @@
  * it (docs/wechat/mini-program.md 1.3).
  */
 import { createHmac } from 'node:crypto'
-import type { Redis } from 'ioredis'
 import { hasCode, ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
-import { type Lease, Leases } from '../redis/lease.ts'
+import type { Lease, LeaseKind, Leases } from '../redis/lease.ts'
 import { decodeSessionKey } from '../sessions/key-history.ts'
 import type { User } from '../sessions/model.ts'
 import type { SessionKeys } from '../sessions/session-keys.ts'
@@ -18,7 +17,7 @@ import type { WechatAnswer } from './client.ts'
 const LEASE_MARGIN_MS = 1000
 
 export interface SessionKeyCallOptions {
-  redis: Redis
+  leases: Pick<Leases, 'run'>
   keys: Keys
   sessionKeys: Pick<SessionKeys, 'newest' | 'replace'>
   accessTokens: AccessTokens
@@ -29,16 +28,15 @@ export interface SessionKeyCallOptions {
 /** All throw SESSION_KEY_EXPIRED where the user's newest key is no longer held, or none ever was. */
 export class SessionKeyCalls {
   readonly #options: SessionKeyCallOptions
-  readonly #leases: Leases
+  readonly #lease: LeaseKind
   readonly #flight = singleFlight<void>()
 
   constructor(options: SessionKeyCallOptions) {
     this.#options = options
-    this.#leases = new Leases({
-      redis: options.redis,
+    this.#lease = {
       leaseMs: options.upstreamMs + LEASE_MARGIN_MS,
       detail: 'another instance resets this session_key and did not finish in time'
-    })
+    }
   }
 
   /** Whether the newest key held is the one that WeChat holds. Throws WECHAT_*. */
@@ -85,8 +83,9 @@ export class SessionKeyCalls {
 
   /** The lease is for other instances: WeChat refuses a second reset that is signed with the key of before. */
   async #resetOnce(user: User): Promise<void> {
+    const { leases, keys } = this.#options
     const key = await this.#newestKey(user)
-    await this.#leases.run(this.#options.keys.sessionKeyLock(user.appid, user.openid), {
+    await leases.run(keys.sessionKeyLock(user.appid, user.openid), this.#lease, {
       hold: (lease) => this.#resetWith(lease, user, key),
       wait: async () => undefined
     })

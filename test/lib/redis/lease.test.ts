@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
-import { type Lease, type LeaseOptions, Leases, poll } from '../../../lib/redis/lease.ts'
+import { type Lease, type LeaseKind, Leases, poll, type Turn } from '../../../lib/redis/lease.ts'
 import { Once, type OnceOptions } from '../../../lib/redis/once.ts'
 import { sharedRedis } from '../../helper.ts'
 
@@ -18,11 +18,16 @@ async function connect(t: Test): Promise<{ redis: Redis; key: string }> {
   return { redis, key: `t${randomBytes(8).toString('hex')}` }
 }
 
-const leasesOn = (redis: Redis, options: Partial<LeaseOptions> = {}): Leases =>
-  new Leases({ redis, leaseMs: KEPT_MS, detail: DETAIL, ...options })
+const leasesOf = (redis: Redis): Leases => new Leases({ redis, findTrouble: async () => undefined })
+
+/** Those of another instance with each call. */
+const leasesOn = (redis: Redis, kind: Partial<LeaseKind> = {}) => ({
+  run: <T extends NonNullable<unknown>>(key: string, turn: Turn<T>): Promise<T> =>
+    leasesOf(redis).run(key, { leaseMs: KEPT_MS, detail: DETAIL, ...kind }, turn)
+})
 
 const onceOn = (redis: Redis, options: Partial<OnceOptions> = {}): Once =>
-  new Once({ redis, leaseMs: KEPT_MS, keptMs: KEPT_MS, ...options })
+  new Once({ leases: leasesOf(redis), leaseMs: KEPT_MS, keptMs: KEPT_MS, ...options })
 
 const never = async () => undefined
 
