@@ -108,10 +108,10 @@ export class Readiness {
     const { pool, key, inspect } = this.#options
     await settled(pool.prompt, RECONNECT_MS)
     if (pool.prompt.status !== 'ready') return this.#way ?? NO_ANSWER
-    if (this.#inspected) return void (await probe(pool.prompt, key))
-    await probeAll(pool.prompt, key)
-    const lacking = await lackingCommands(pool.prompt, key(0))
-    const trouble = (await inspect(pool.prompt)) ?? lackOf(lacking)
+    const tryOut = this.#inspected ? probe : probeAll
+    // In one round trip. Rights can be taken away at any time, and most are not needed for the probe.
+    const [, lacking] = await Promise.all([tryOut(pool.prompt, key), lackingCommands(pool.prompt, key(0))])
+    const trouble = (this.#inspected ? undefined : await inspect(pool.prompt)) ?? lackOf(lacking)
     this.#inspected = trouble === undefined
     return trouble
   }

@@ -114,6 +114,12 @@ t.test('a Redis that refuses what the service needs is not ready, and ready agai
       end: () => user('~wxgate:*')
     },
     { what: 'no command in scripts', cause: 'NOPERM', begin: () => user('-set'), end: () => user('+set') },
+    ...['hset', 'zadd', 'bzpopmin', 'xadd', 'hget', 'del', 'rpush'].map((command) => ({
+      what: `no ${command}`,
+      cause: 'NOPERM',
+      begin: () => user(`-${command}`),
+      end: () => user(`+${command}`)
+    })),
     { what: 'no scripts', cause: 'NOPERM', begin: () => user('-@scripting'), end: () => user('+@scripting') },
     { what: 'reading only', cause: 'NOPERM', begin: () => user('-@write'), end: () => user('+@write') },
     {
