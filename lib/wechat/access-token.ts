@@ -2,6 +2,7 @@
  * The access token of each app: one for all instances and callers, held sealed in Redis, renewed by one instance
  * (docs/wechat/mini-program.md 4).
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Sealer } from '../crypto/seal.ts'
 import { ServiceError } from '../errors.ts'
@@ -20,7 +21,7 @@ import { STALE_TOKEN_ERRCODES, type UpstreamCall } from './errcodes.ts'
 const RENEW_AHEAD_MS = 300_000
 /** A token with a shorter life than usual is renewed in its last third. */
 const RENEW_AHEAD_PART = 1 / 3
-/** A token that just came is not renewed, however short its life is. */
+/** A token that just came is not renewed, however short its life is, and whatever WeChat says of it. */
 const SHORTEST_REST_MS = 1000
 /** A token lives no longer, whatever is answered. */
 const LONGEST_LIFE_SECONDS = 7200
@@ -40,6 +41,16 @@ export interface AccessToken {
 interface HeldToken extends AccessToken {
   /** From when on it is renewed, in milliseconds since 1970. */
   renewAt: number
+  /** When it came, in milliseconds since 1970. 0: not known. */
+  fetchedAt: number
+}
+
+/** What a caller cannot use. */
+interface Refused {
+  /** The token that WeChat calls stale. */
+  token: string
+  /** When the one came that is held: a later one counts as renewed, even if WeChat gave the same again. */
+  fetchedAt: number
 }
 
 export interface AccessTokenOptions {
@@ -94,14 +105,16 @@ export class AccessTokens {
   /**
    * A token that has not expired. In the last five minutes, or the last third, of its life it is renewed beside the
    * caller, who does not wait; but not before a second has passed since it came. `stale`: a token that WeChat has just
-   * refused. Throws WECHAT_*; after a failure the same again for a second or more.
+   * refused; its renewal waits until that second is over. Throws WECHAT_*; after a failure the same again for a second
+   * or more.
    */
   async get(appid: string, stale?: string): Promise<AccessToken> {
     const held = await this.#stored(appid)
-    const isAlive = this.#isAlive(held, stale)
-    if (isAlive && !this.#isDue(held)) return held
-    const renewal = this.#flight(`${appid} ${stale ?? ''}`, () => this.#renew(appid, stale))
-    if (!isAlive) return renewal
+    const refused = stale === undefined ? undefined : { token: stale, fetchedAt: held?.fetchedAt ?? 0 }
+    const isUsable = this.#isUsable(held, refused)
+    if (isUsable && !this.#isDue(held)) return held
+    const renewal = this.#flight(`${appid} ${stale ?? ''}`, () => this.#renew(appid, refused))
+    if (!isUsable) return renewal
     renewal.catch(() => {
       // Nobody has to know while the old token lives; the next caller starts the next attempt.
     })
@@ -152,8 +165,9 @@ export class AccessTokens {
     return opened ? readHeld(opened.toString()) : undefined
   }
 
-  #isAlive(held: HeldToken | undefined, stale: string | undefined): held is HeldToken {
-    return held !== undefined && held.token !== stale && held.expiresAt > this.#options.now()
+  #isUsable(held: HeldToken | undefined, refused: Refused | undefined): held is HeldToken {
+    if (held === undefined || held.expiresAt <= this.#options.now()) return false
+    return held.token !== refused?.token || held.fetchedAt > refused.fetchedAt
   }
 
   #isDue({ renewAt }: HeldToken): boolean {
@@ -161,20 +175,27 @@ export class AccessTokens {
   }
 
   /** The holder of the lease asks WeChat; the others wait for its token, or go on with one that still lives. */
-  #renew(appid: string, stale: string | undefined): Promise<AccessToken> {
+  async #renew(appid: string, refused: Refused | undefined): Promise<AccessToken> {
     const { leases, keys } = this.#options
+    if (refused !== undefined) await this.#rest(refused)
     return leases.run<AccessToken>(keys.accessTokenLock(appid), this.#lease, {
       hold: async (lease) => {
         const held = await this.#stored(appid)
-        if (!this.#isAlive(held, stale) || this.#isDue(held)) return this.#renewWith(lease, appid, stale)
+        if (!this.#isUsable(held, refused) || this.#isDue(held)) return this.#renewWith(lease, appid, refused?.token)
         lease.release()
         return held
       },
       wait: async () => {
         const held = await this.#stored(appid)
-        return this.#isAlive(held, stale) ? held : undefined
+        return this.#isUsable(held, refused) ? held : undefined
       }
     })
+  }
+
+  /** Until a second has passed since the token came that is held: WeChat may call stale whatever it gives. */
+  async #rest({ fetchedAt }: Refused): Promise<void> {
+    const restMs = fetchedAt + SHORTEST_REST_MS - this.#options.now()
+    if (restMs > 0) await pause(Math.min(restMs, SHORTEST_REST_MS))
   }
 
   async #renewWith(lease: Lease, appid: string, stale: string | undefined): Promise<AccessToken> {
@@ -217,14 +238,16 @@ function readToken({ access_token, expires_in }: WechatAnswer, nowMs: number): H
   }
   const lifeMs = seconds * 1000
   const restMs = Math.max(lifeMs - Math.min(RENEW_AHEAD_MS, lifeMs * RENEW_AHEAD_PART), SHORTEST_REST_MS)
-  return { token: access_token, expiresAt: nowMs + lifeMs, renewAt: nowMs + restMs }
+  return { token: access_token, expiresAt: nowMs + lifeMs, renewAt: nowMs + restMs, fetchedAt: nowMs }
 }
 
-/** The last part is new: the version before reads the first two. */
-const writeHeld = ({ expiresAt, token, renewAt }: HeldToken): string => `${expiresAt} ${token} ${renewAt}`
+/** The last two parts are new: older versions read those before. */
+const writeHeld = ({ expiresAt, token, renewAt, fetchedAt }: HeldToken): string =>
+  `${expiresAt} ${token} ${renewAt} ${fetchedAt}`
 
 function readHeld(text: string): HeldToken {
-  const [expiresAt = '', token = '', renewAt] = text.split(' ')
+  const [expiresAt = '', token = '', renewAt, fetchedAt = 0] = text.split(' ')
   const endsAt = Number(expiresAt)
-  return { token, expiresAt: endsAt, renewAt: renewAt === undefined ? endsAt - RENEW_AHEAD_MS : Number(renewAt) }
+  const dueAt = renewAt === undefined ? endsAt - RENEW_AHEAD_MS : Number(renewAt)
+  return { token, expiresAt: endsAt, renewAt: dueAt, fetchedAt: Number(fetchedAt) }
 }

@@ -1,6 +1,7 @@
 /**
  * /internal/apps/{appid}/access-token and …/renew: one token for all instances and callers, and shown to nobody else.
  */
+import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { APPID, build, type World } from '../../helper.ts'
 import { listenFor } from '../../listen.ts'
@@ -191,7 +192,7 @@ t.test('what another version holds is read: the end of a token alone', async (t)
   await until(async () => (await token(app)).json().accessToken !== 'older')
   t.equal(callsOf(sandbox, 'stable_token').length, 1)
   const opened = app.sealer.open((await app.redis.getBuffer(place)) ?? Buffer.of(), place)?.toString() ?? ''
-  t.match(opened, /^\d{13} \S{64,} \d{13}$/, 'the version before reads the first two')
+  t.match(opened, /^\d{13} \S{64,} \d{13} \d{13}$/, 'the versions before read the first two, or three')
 })
 
 const renew = (app: World['app'], accessToken: unknown, appid?: string) =>
@@ -232,5 +233,46 @@ t.test(
     sandbox.fault({ api: 'stable_token', errcode: 40164 })
     refused(t, await renew(app, second), 500, 'WECHAT_CONFIG_INVALID', { wechat: { errcode: 40164 } })
     for (const secret of [first, second, 'never-a-token']) t.notMatch(world.logs(), secret)
+  }
+)
+
+/** A WeChat that calls every token stale; answers when it was asked for each, but for the forced ones. */
+async function startStale(t: Test, tokenOf: (count: number) => string) {
+  const askedAt: number[] = []
+  const { origin } = await listenFor(t, async (request, response) => {
+    const isToken = request.url === '/cgi-bin/stable_token'
+    const body = (await buffer(request)).toString()
+    if (isToken && !body.includes('force_refresh')) askedAt.push(performance.now())
+    const token = { access_token: tokenOf(askedAt.length), expires_in: 7200 }
+    response.end(JSON.stringify(isToken ? token : { errcode: 40001, errmsg: 'invalid credential' }))
+  })
+  const { app, another } = await build(t, { env: { WECHAT_API_ORIGIN: origin } })
+  return { apps: [app, await another()], askedAt }
+}
+
+t.test(
+  'where WeChat calls every token stale, it is asked for one at most once a second by all instances',
+  async (t) => {
+    const kinds: Record<string, (count: number) => string> = {
+      'a new one each time': (count) => `token-${count}`,
+      'the same each time': () => 'token',
+      'two by turns': (count) => `token-${count % 2}`
+    }
+    for (const [kind, tokenOf] of Object.entries(kinds)) {
+      const { apps, askedAt } = await startStale(t, tokenOf)
+      const pass = (app: World['app']) => ask(app, { url: `/internal/apps/${APPID}/wechat/cgi-bin/x` })
+      for (let round = 0; round < 3; round += 1)
+        for (const answer of await Promise.all([...apps, ...apps, ...apps].map(pass))) {
+          t.equal(answer.statusCode, 200, kind)
+          t.match(answer.json(), { errcode: 40001 })
+        }
+      const pauses = askedAt.slice(1).map((at, index) => at - (askedAt[index] ?? 0))
+      // A timer may be early by a millisecond.
+      t.ok(
+        pauses.every((pause) => pause >= 990),
+        `${kind}: ${pauses.map(Math.round)}`
+      )
+      t.ok(askedAt.length >= 3, `${kind}: each round renews`)
+    }
   }
 )

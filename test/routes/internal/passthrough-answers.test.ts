@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { APPID, build } from '../../helper.ts'
-import { passing, type Reply, startEcho } from './passing.ts'
+import { hastyClock, passing, type Reply, startEcho } from './passing.ts'
 
 const TOKEN = 'access_token=tok%2B%2F%3D1'
 const ERRMSG = 'invalid credential, access_token is invalid or not latest rid: 623ea70a-74b9b592-3e3d489a'
@@ -14,7 +14,7 @@ const STALE = JSON.stringify({ errcode: 40001, errmsg: ERRMSG })
 
 async function echoing(t: Test) {
   const echo = await startEcho(t)
-  const world = await build(t, { env: { WECHAT_API_ORIGIN: echo.origin } })
+  const world = await build(t, { env: { WECHAT_API_ORIGIN: echo.origin }, now: hastyClock() })
   return { ...world, echo, pass: await passing(world.app) }
 }
 

@@ -11,7 +11,7 @@ import t, { type Test } from 'tap'
 import { freePort } from '../../../tools/free-port.ts'
 import { startRedis } from '../../../tools/redis.ts'
 import { API_KEY, APPID, build, OTHER_APPID } from '../../helper.ts'
-import { type Echo, passing, startEcho } from './passing.ts'
+import { type Echo, hastyClock, passing, startEcho } from './passing.ts'
 
 const MEBIBYTE = 1024 * 1024
 const TOKEN = 'access_token=tok%2B%2F%3D1'
@@ -19,7 +19,7 @@ const STALE = '{"errcode":42001,"errmsg":"access_token expired rid: 623ea70a-74b
 
 async function echoing(t: Test, env: Record<string, string> = {}) {
   const echo = await startEcho(t)
-  const world = await build(t, { env: { WECHAT_API_ORIGIN: echo.origin, ...env } })
+  const world = await build(t, { env: { WECHAT_API_ORIGIN: echo.origin, ...env }, now: hastyClock() })
   return { ...world, echo, pass: await passing(world.app) }
 }
 
