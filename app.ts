@@ -52,6 +52,11 @@ const BODY_LIMIT_BYTES = 64 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
 /** How late it may be noticed. */
 const TIMEOUT_CHECK_MS = 1000
+/**
+ * The longest start. Whatever it waits for outside this process has a bound of a second or two of its own; this is for
+ * a machine that is busy, on which Fastify's ten seconds are too short.
+ */
+const START_TIMEOUT_MS = 300_000
 
 /** What Fastify itself has to be created with for this service. */
 export function serverOptions(settings: Settings, stream?: DestinationStream): FastifyHttpOptions<Server> {
@@ -63,6 +68,7 @@ export function serverOptions(settings: Settings, stream?: DestinationStream): F
     trustProxy: createProxyTrust(settings.server.trustProxy),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    pluginTimeout: START_TIMEOUT_MS,
     // Requests on open connections are served while we stop: what they need closes last.
     return503OnClosing: false,
     frameworkErrors: refuseUnrouted,

@@ -5,8 +5,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { explainFailure } from '../lib/start/failure.ts'
 import { leastEnvironment, outcome, runNode, untilReady } from './gateway-process.ts'
-import { type Environment, MCHID } from './helper.ts'
+import { type Environment, MCHID, sharedRedis } from './helper.ts'
 import { listenRaw } from './listen.ts'
+import { startRedisWay } from './redis-way.ts'
+import { until } from './routes/api/client.ts'
 
 /** Runs in the process before the gateway does. */
 const preload = (code: string): string[] => [`--import=data:text/javascript,${encodeURIComponent(code)}`, 'server.ts']
@@ -185,3 +187,15 @@ for (const [kind, [code, cause]] of Object.entries(CRASHES)) {
     t.notMatch(log, /a-secret/)
   })
 }
+
+t.test('a start on a machine that stands still for longer than Fastify waits goes on', async (t) => {
+  const way = await startRedisWay(t, await sharedRedis())
+  const env: Environment = { ...(await leastEnvironment()), REDIS_URL: way.url }
+  const child = runNode(t, ['server.ts'], env)
+  await until(async () => way.made() > 0)
+  child.kill('SIGSTOP')
+  await pause(10_500)
+  child.kill('SIGCONT')
+  t.same(await untilReady(env.PORT), { ok: 1 })
+  t.equal(child.exitCode, null)
+})
