@@ -49,8 +49,8 @@ const MAX_DEPTH = 8
 const TEXT_NAME = '#text'
 const BLANK = /^[ \t\n]*$/
 const PLAIN_NAME = /[A-Za-z_][A-Za-z0-9_]*/y
-/** Names of any script, with dots and colons. */
-const ANY_NAME = /[^ \t\n<>/=&'"!?#]+/y
+/** Names of any script, with dots and colons; none begins with a digit or a sign, so that `<3` is no tag. */
+const ANY_NAME = /[A-Za-z_:\u0080-\uffff][^ \t\n<>/=&'"!?#]*/y
 const ATTRIBUTE = /[ \t\n]*[^ \t\n<>/=&'"]+[ \t\n]*=[ \t\n]*(?:"([^"<]*)"|'([^'<]*)')/y
 const ENTITY = /&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z_:\u0080-\uffff][\w:.\u0080-\uffff-]*;/
 const NUL = '\0'
@@ -90,7 +90,7 @@ export class XmlWalk {
     while (typeof at === 'number' && this.#open.length > 0) at = this.#step(at)
     const end = this.#skipAround(at)
     if (typeof end === 'string') return end
-    return end === this.#text.length ? undefined : 'shape'
+    return end === this.#text.length ? undefined : this.#wordFor(end)
   }
 
   #openRoot(at: Step): Step {
@@ -121,8 +121,9 @@ export class XmlWalk {
     return this.#text[end] === '<' ? end : 'shape'
   }
 
+  /** What begins at `at`, which in a nested message may be a `<`: users type `1 < 2`, and no tag begins so. */
   #readText(at: number, current: Element): Step {
-    const end = this.#text.indexOf('<', at)
+    const end = this.#text.indexOf('<', at + 1)
     if (end === -1) return 'shape'
     const stretch = this.#text.slice(at, end)
     if (stretch.includes('&')) {
@@ -135,12 +136,12 @@ export class XmlWalk {
     return end
   }
 
+  /** In a nested message an ampersand that begins no reference is text, too: it has no other meaning. */
   #textProblem(text: string): XmlRefusal | undefined {
     if (this.#isFlat && text.includes(']]>')) return 'shape'
     if (!text.includes('&')) return undefined
-    if (this.#isFlat) return hasOnlyReferences(text) && isLegalText(decodeReferences(text)) ? undefined : 'entity'
-    if (hasOnlyReferences(text)) return undefined
-    return ENTITY.test(text) ? 'entity' : 'shape'
+    if (!this.#isFlat) return ENTITY.test(text) ? 'entity' : undefined
+    return hasOnlyReferences(text) && isLegalText(decodeReferences(text)) ? undefined : 'entity'
   }
 
   #readCdata(at: number, current: Element): Step {
@@ -152,7 +153,8 @@ export class XmlWalk {
 
   #openElement(at: number, parent: Element): Step {
     const name = this.#nameAt(at)
-    if (name === undefined) return this.#wordFor(at)
+    if (name === undefined)
+      return this.#isFlat || this.#text[at + 1] === '!' ? this.#wordFor(at) : this.#readText(at, parent)
     const refusal = this.#isFlat ? this.#flatRefusal(name, parent) : undefined
     if (refusal !== undefined) return refusal
     if (this.#open.length > MAX_DEPTH) return 'size'

@@ -30,7 +30,6 @@ t.test('readFields() refuses DOCTYPE and entities of hostile vectors, and reads 
   t.same(named('entity'), ['undeclared entity'])
   t.same(named('size'), ['100 000 nested elements'])
   t.same(named('shape'), [
-    'bare ampersand',
     'other root',
     'two roots',
     'text after the root',
@@ -47,6 +46,7 @@ t.test('readFields() refuses DOCTYPE and entities of hostile vectors, and reads 
   t.same(named('read').slice(6), [
     'character reference to a control character',
     'character reference beyond Unicode',
+    'bare ampersand',
     'processing instruction inside',
     'attribute on an element',
     'namespace prefix',
@@ -92,6 +92,25 @@ t.test('parseNestedXml() passes over processing instructions and comments, whate
   }
 })
 
+t.test('parseNestedXml() takes ampersands and < that begin nothing as text', async (t) => {
+  const texts: Record<string, string> = {
+    '&': '&',
+    'AT&T & Co &': 'AT&T & Co &',
+    'http://a/?b=1&c=2&d': 'http://a/?b=1&c=2&d',
+    '&&amp;&amp;amp;&lt;&': '&&&amp;<&',
+    '&;&amp &1;&#;&#x;&#xg;&#1a;&# 65;& amp;': '&;&amp &1;&#;&#x;&#xg;&#1a;&# 65;& amp;',
+    '&AMP': '&AMP',
+    '1 < 2': '1 < 2',
+    '<3 <-- <= <> << <[ <. <"\' <\t<': '<3 <-- <= <> << <[ <. <"\' <\t<',
+    '<&lt;&<': '<<&<'
+  }
+  for (const [text, value] of Object.entries(texts)) {
+    t.same(read(`<xml><a>${text}</a><b c="${text.replace(/[<"]/g, '')}">1</b></xml>`), { a: value, b: '1' }, text)
+    t.same(read(`<xml>${text}<a/></xml>`), { a: '', '#text': value }, `${text}, beside an element`)
+  }
+  t.same(read('<xml><a>&<![CDATA[amp;]]>&<!-- -->lt;<<b>1</b></a></xml>'), { a: { b: '1', '#text': '&amp;&lt;<' } })
+})
+
 t.test('parseNestedXml() makes objects without a prototype', async (t) => {
   const outcome = parseNestedXml('<xml><a><b>1</b></a></xml>')
   if (outcome.status !== 'parsed') throw new Error(outcome.reason)
@@ -117,8 +136,12 @@ t.test('parseNestedXml() refuses what is no message, and what is too much', asyn
       '<xml><a b=c></a></xml>',
       '<xml><a b="c></a></xml>',
       '<xml><></></xml>',
-      '<xml><a><b>& </b></a></xml>',
-      '<xml><a>x?a=1&b=2</a></xml>',
+      '<xml><a>1 < 2',
+      '<xml><a><',
+      '<xml>< a></a></xml>',
+      '<xml><a>x</ a></xml>',
+      '<xml></xml>< xml></xml>',
+      '<xml></xml>&',
       '<xml/>',
       '<!-- x',
       '{"a":1}',
@@ -134,7 +157,9 @@ t.test('parseNestedXml() refuses what is no message, and what is too much', asyn
       '<!DOCTYPE xml><xml></xml>',
       '<?xml version="1.0"?><!-- x --><!doctype xml><xml></xml>',
       '<xml><a><!DOCTYPE b></a></xml>',
-      '<xml><!ENTITY b "c"></xml>'
+      '<xml><!ENTITY b "c"></xml>',
+      '<xml></xml><!DOCTYPE xml>',
+      '<xml></xml>\n<!-- x --><!entity b "c">'
     ],
     entity: ['<xml><a>&x;</a></xml>', '<xml><a b="&x;"/></xml>', '<xml><a>&nbsp;</a></xml>', '<xml><a>& &中;</a></xml>']
   }
@@ -147,7 +172,22 @@ t.test('parseNestedXml() refuses what is no message, and what is too much', asyn
 // If the time of one of these grew faster than its size, it would take minutes, and the runner's time-out would end it.
 t.test('the readers get through the worst mebibyte of each kind', async (t) => {
   const fill = (unit: string) => unit.repeat(Math.floor((1024 * 1024 - 64) / unit.length))
-  const units = ['<', '<a>', '<a/>', '<![CDATA[', '&amp;', '&', '&#1', '&a', ']]>', '</', '\r', 'x<![CDATA[]]>']
+  const units = [
+    '<',
+    '< ',
+    '<<&',
+    '<a>',
+    '<a/>',
+    '<![CDATA[',
+    '&amp;',
+    '&',
+    '&#1',
+    '&a',
+    ']]>',
+    '</',
+    '\r',
+    'x<![CDATA[]]>'
+  ]
   const tags = ['<!-- ', '<?', '<a ', '<a b="', '<a b=" ', '<a b="c" ', '<a b', '中', '\0']
   const xmls = [...units, ...tags].map((unit) => `<xml><a>${fill(unit)}`)
   for (const xml of xmls) t.type(read(xml), 'string', xml.slice(0, 30))

@@ -158,6 +158,22 @@ const RECORDED: Row[] = [
   ofXml('a typed end of CDATA', inCdata('a]]>b'), { Content: 'ab]]>' }),
   ofXml('text, CDATA and text', '<Content> a<![CDATA[&]]>&amp;<![CDATA[]]>c </Content>', { Content: ' a&&c ' }),
   ofXml('no CDATA', '<Content>5 &gt; 4 &#x4f60;&#22909;</Content>', { Content: '5 > 4 你好' }),
+  ...Object.entries({
+    'a bare ampersand': 'AT&T & Co',
+    'an ampersand at the end': 'AT&',
+    'ampersands of an address': 'http://a/?b=1&c=2&d',
+    'ampersands beside references': '& &amp; &&lt;',
+    'beginnings of references': '&amp &; &#; &#x; &#x1g; &1; & amp;',
+    'less than': '1 < 2 <3 a<=b <- <> << <',
+    'both in one': '<&< &<&'
+  }).map(([name, typedText]) => {
+    const decoded = typedText.replace('&amp; &&lt;', '& &<')
+    return ofXml(name, `<Content>${typedText}</Content>`, { Content: decoded })
+  }),
+  ofXml('a bare ampersand of each kind of element', '<PicUrl>http://a/?b=1&c=2</PicUrl><a b="c&d"><e>f&g</e>h&i</a>', {
+    PicUrl: 'http://a/?b=1&c=2',
+    a: { e: 'f&g', '#text': 'h&i' }
+  }),
   ofXml('references to no characters', '<Content>&#1;&#x1D;&#0;&#xD800;&#xffff;&#x110000;</Content>', {
     Content: BAD.repeat(6)
   }),
@@ -302,7 +318,8 @@ const unread = (format: Format, reason: Unreadable['reason'], messages: Record<s
 const TYPE = '<MsgType>text</MsgType>'
 const UNREADABLE: Unreadable[] = [
   ...unread('xml', 'format', {
-    'a bare ampersand': `<xml>${TYPE}<PicUrl>http://a/?b=1&c=2</PicUrl></xml>`,
+    'a tag that does not end': `<xml>${TYPE}<Content>a <b</Content></xml>`,
+    'an end of nothing': `<xml>${TYPE}<Content>a </b</Content></xml>`,
     'not closed': `<xml>${TYPE}`,
     'a CDATA section not closed': `<xml>${TYPE}<Content><![CDATA[x</Content></xml>`,
     'closed in another order': `<xml>${TYPE}<a><b></a></b></xml>`,
@@ -379,12 +396,71 @@ for (const mode of ['plain', 'compatible', 'safe'] as const) {
       `<xml>${TYPE}<!ENTITY a "b"></xml>`,
       `<xml>${TYPE}<a>&b;</a></xml>`,
       `<xml>${TYPE}<a>&nbsp;</a></xml>`,
-      `<xml>${TYPE}<a b="&c;"/></xml>`
+      `<xml>${TYPE}<a b="&c;"/></xml>`,
+      `<xml>${TYPE}<a>AT&T; & Co</a></xml>`,
+      `<xml>${TYPE}<a>1 < 2 &c;</a></xml>`
     ])
       faces.add(faceOf(await send(app, pack(mode, Buffer.from(message), 'xml'))))
     t.match([...faces], [/^\[403,"refused"/])
     t.equal(faces.size, 1)
     t.same([await quarantined(app), await eventsIn(app)], [[], []])
+  })
+}
+
+type Place = 'before' | 'inside' | 'behind'
+type Outcome = 'event' | 'quarantine' | typeof REFUSED
+const PLACES: Record<Place, (what: string, id: number) => string> = {
+  before: (what, id) => `<?xml version="1.0"?>${what}<xml>${TYPE}<MsgId>${id}</MsgId></xml>`,
+  inside: (what, id) => `<xml>${TYPE}${what}<MsgId>${id}</MsgId></xml>`,
+  behind: (what, id) => `<xml>${TYPE}<MsgId>${id}</MsgId></xml>${what}`
+}
+const QUARANTINE_AROUND = { before: 'quarantine', inside: 'event', behind: 'quarantine' } as const
+
+const everywhere = (outcome: Outcome) => ({ before: outcome, inside: outcome, behind: outcome })
+
+/** What becomes of a push that has one of these before, inside or behind its root. */
+const AROUND: Record<string, Record<Place, Outcome>> = {
+  '<!DOCTYPE x>': everywhere(REFUSED),
+  '\n <!doctype xml [<!ENTITY a "b">]>': everywhere(REFUSED),
+  '<!-- x --><?y?>\0<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">': everywhere(REFUSED),
+  '<!DOCTYPE': everywhere(REFUSED),
+  '<!ENTITY a "b">': everywhere(REFUSED),
+  '<!entity % a "b">': everywhere(REFUSED),
+  '<!-- <!DOCTYPE x> <!ENTITY a "b"> &a; & < -->': everywhere('event'),
+  '<?y <!DOCTYPE x> <!ENTITY a "b"> &a; & < ?>': everywhere('event'),
+  '<?xml version="1.0"?>': everywhere('event'),
+  ' \t\r\n': everywhere('event'),
+  text: QUARANTINE_AROUND,
+  '&': QUARANTINE_AROUND,
+  '< ': QUARANTINE_AROUND,
+  '<![CDATA[<!DOCTYPE x>]]>': QUARANTINE_AROUND,
+  '<xml></xml>': QUARANTINE_AROUND,
+  '<root><a/></root>': QUARANTINE_AROUND,
+  '</xml>': everywhere('quarantine')
+}
+
+/** In compatible mode with another message beside it: an envelope that does not end with its root is none. */
+function packAlone(mode: Mode, message: string): Sent {
+  if (mode !== 'compatible') return pack(mode, Buffer.from(message), 'xml')
+  const { query, body } = sealed(encrypt(message), {}, 'xml', TYPE)
+  return { query, body: Buffer.from(body) }
+}
+
+for (const mode of ['plain', 'compatible', 'safe'] as const) {
+  t.test(`what stands before, inside and behind the root: ${mode}`, async (t) => {
+    const { app } = await build(t, { env: envOf(mode) })
+    const counts = async () => [(await eventsIn(app)).length, (await quarantined(app)).length]
+    let id = 9_000_000_000_000
+    for (const [what, outcomes] of Object.entries(AROUND)) {
+      for (const place of ['before', 'inside', 'behind'] as const) {
+        id += 1
+        const [events = 0, kept = 0] = await counts()
+        const { statusCode } = await send(app, packAlone(mode, PLACES[place](what, id)))
+        const wanted = outcomes[place]
+        const after = [events + Number(wanted === 'event'), kept + Number(wanted === 'quarantine')]
+        t.same([statusCode, await counts()], [wanted === REFUSED ? 403 : 200, after], `${place}: ${what}`)
+      }
+    }
   })
 }
 
