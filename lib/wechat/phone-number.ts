@@ -31,7 +31,7 @@ export function readPhoneInfo(info: unknown): MarkedPhone | undefined {
   if (typeof phoneNumber !== 'string' || typeof purePhoneNumber !== 'string') return undefined
   if (typeof countryCode !== 'string' && typeof countryCode !== 'number') return undefined
   const phone = { phoneNumber, purePhoneNumber, countryCode: String(countryCode) }
-  return { phone, watermark: watermarkOf(watermark) ?? { appid: '', timestamp: 0 } }
+  return { phone, watermark: timedWatermarkOf(watermark) ?? { appid: '', timestamp: 0 } }
 }
 
 /**
@@ -46,9 +46,14 @@ export function readPhoneData(plaintext: Buffer): MarkedPhone | undefined {
   const { phoneNumber, purePhoneNumber, watermark: mark } = data
   const countryCode = typeof data.countryCode === 'number' ? String(data.countryCode) : data.countryCode
   if (!isText(phoneNumber) || !isText(purePhoneNumber) || !isText(countryCode)) return undefined
-  const watermark = isPlainObject(mark) && hasExactly(mark, WATERMARK_MEMBERS) ? watermarkOf(mark) : undefined
+  const watermark = isPlainObject(mark) && hasExactly(mark, WATERMARK_MEMBERS) ? timedWatermarkOf(mark) : undefined
   const phone = { phoneNumber, purePhoneNumber, countryCode }
   return watermark && agrees(phone) ? { phone, watermark } : undefined
+}
+
+function timedWatermarkOf(mark: unknown): Watermark | undefined {
+  const watermark = watermarkOf(mark)
+  return watermark?.timestamp === undefined ? undefined : watermark
 }
 
 /** Home numbers stand without the country code, foreign ones with it. */

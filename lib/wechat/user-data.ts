@@ -27,7 +27,7 @@ export interface UserDataOptions {
   phoneCodes: PhoneCodes
   failedTries: FailedTries
   keyRingOf(user: User): Promise<KeyRing>
-  /** Throws WATERMARK_INVALID. */
+  /** Throws WATERMARK_INVALID, and DECRYPT_FAILED of a time that counts and cannot be read. */
   checkWatermark(watermark: Watermark, user: User): void
   meters: Pick<Meters, 'sessionKeyTried'>
 }

@@ -3,8 +3,8 @@ import { ServiceError } from '../errors.ts'
 
 export interface Watermark {
   appid: string
-  /** Unix seconds: when the data was obtained. */
-  timestamp: number
+  /** Unix seconds: when the data was obtained. undefined where that cannot be read. */
+  timestamp: number | undefined
 }
 
 export interface WatermarkRules {
@@ -19,15 +19,26 @@ const SECONDS = /^\d{1,15}$/
 /** undefined where it is none. The time may be written as a number or as text. */
 export function watermarkOf(value: unknown): Watermark | undefined {
   const { appid, timestamp } = (value ?? {}) as { appid?: unknown; timestamp?: unknown }
-  if (typeof appid !== 'string') return undefined
-  if (typeof timestamp === 'number') return { appid, timestamp }
-  return typeof timestamp === 'string' && SECONDS.test(timestamp) ? { appid, timestamp: Number(timestamp) } : undefined
+  return typeof appid === 'string' ? { appid, timestamp: secondsOf(timestamp) } : undefined
 }
 
-/** Throws WATERMARK_INVALID. */
-export function checkWatermark(watermark: Watermark, { appid, maxAgeSeconds, nowMs }: WatermarkRules): void {
-  if (watermark.appid !== appid)
-    throw new ServiceError('WATERMARK_INVALID', { detail: 'the watermark names another appid' })
-  if (maxAgeSeconds > 0 && nowMs / 1000 - watermark.timestamp > maxAgeSeconds)
+function secondsOf(timestamp: unknown): number | undefined {
+  if (typeof timestamp === 'number') return timestamp
+  return typeof timestamp === 'string' && SECONDS.test(timestamp) ? Number(timestamp) : undefined
+}
+
+/**
+ * Throws WATERMARK_INVALID. Where the time cannot be read, data that does not hold by its appid alone is
+ * DECRYPT_FAILED: nobody learns that it opened.
+ */
+export function checkWatermark({ appid, timestamp }: Watermark, rules: WatermarkRules): void {
+  const { maxAgeSeconds, nowMs } = rules
+  const isForeign = appid !== rules.appid
+  if (timestamp === undefined) {
+    if (!isForeign && maxAgeSeconds === 0) return
+    throw new ServiceError('DECRYPT_FAILED', { detail: 'the time in the watermark cannot be read' })
+  }
+  if (isForeign) throw new ServiceError('WATERMARK_INVALID', { detail: 'the watermark names another appid' })
+  if (maxAgeSeconds > 0 && nowMs / 1000 - timestamp > maxAgeSeconds)
     throw new ServiceError('WATERMARK_INVALID', { detail: 'the data is older than WATERMARK_MAX_AGE' })
 }

@@ -44,7 +44,7 @@ export const UserDataBody = Type.Object(
     encryptedData: Type.Optional(EncryptedData),
     iv: Type.Optional(Iv),
     rawData: Type.Optional(
-      Type.String({ minLength: 2, maxLength: 32_768, description: 'the text, exactly as the page got it' })
+      Type.String({ minLength: 1, maxLength: 32_768, description: 'the text, exactly as the page got it' })
     ),
     signature: Type.Optional(
       Type.String({ pattern: '^[0-9a-fA-F]{40}$', description: 'from the same answer as rawData' })

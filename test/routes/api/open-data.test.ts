@@ -13,6 +13,25 @@ const SECONDS = 1_795_392_000
 const LATE_BYTES = 1024
 const WATERMARK = `"watermark":{"appid":"${APPID}","timestamp":${SECONDS}}`
 
+/** Members of a watermark that say no time. */
+const UNREADABLE_TIMES = [
+  'null',
+  '""',
+  '" "',
+  `" ${SECONDS}"`,
+  `"${SECONDS} "`,
+  '"now"',
+  '"1e9"',
+  '"-1"',
+  'true',
+  '[]',
+  '{}'
+]
+  .map((time) => `"timestamp":${time}`)
+  .concat('"version":2')
+const marked = (time: string, appid: string, openid?: string) =>
+  `{${openid === undefined ? '' : `"openId":"${openid}",`}"a":1,"watermark":{"appid":"${appid}",${time}}}`
+
 interface Caller {
   openid: string
   headers: Headers
@@ -86,9 +105,19 @@ t.test(
     const { world: here, user, key } = await world(t)
     const noObjects = [
       '[1]',
+      '[]',
       'null',
+      'true',
       '"x"',
+      '""',
       '12',
+      '1',
+      '0',
+      'x',
+      '{',
+      ' ',
+      '中',
+      '{}x',
       '{"a":',
       '{"a":1}x',
       '{a:1}',
@@ -108,12 +137,19 @@ t.test(
     )
     const good = seal(key, `{"a":1,${WATERMARK}}`)
     const cut = Buffer.from(good.encryptedData, 'base64')
-    const failures: [name: string, data: object][] = [
+    const failures: (readonly [name: string, data: object])[] = [
       ['no JSON', seal(key, 'nickName=x')],
       ['no object', seal(key, '[1]')],
       ['no watermark', seal(key, '{"a":1}')],
       ['an empty watermark', seal(key, '{"watermark":{}}')],
-      ['a time that is none', seal(key, `{"watermark":{"appid":"${APPID}","timestamp":"now"}}`)],
+      ['a watermark without an app', seal(key, `{"watermark":{"timestamp":${SECONDS}}}`)],
+      ['an app of null', seal(key, `{"watermark":{"appid":null,"timestamp":${SECONDS}}}`)],
+      ...UNREADABLE_TIMES.map(
+        (time) => [`another app, at ${time}`, seal(key, marked(time, 'wx00000000000000ff'))] as const
+      ),
+      ...UNREADABLE_TIMES.map(
+        (time) => [`somebody else, at ${time}`, seal(key, marked(time, APPID, 'oSomebody'))] as const
+      ),
       ['somebody else', seal(key, `{"openId":"oSomebodyElse",${WATERMARK}}`)],
       ['somebody else in small letters', seal(key, `{"openid":"oSomebodyElse",${WATERMARK}}`)],
       ['an openId that is no text', seal(key, `{"openId":7,${WATERMARK}}`)],
@@ -125,11 +161,38 @@ t.test(
     ]
     const asOne = { ...user, headers: { ...user.headers, 'x-request-id': 'one' } }
     const answers: ReturnType<typeof seen>[] = []
-    for (const [, data] of failures) answers.push(seen(await read(here, data, asOne)))
+    for (const [, data] of failures) {
+      answers.push(seen(await read(here, data, asOne)))
+      await here.app.redis.del(here.app.keys.failedTries(APPID, user.openid))
+    }
     t.match(answers[0], { statusCode: 422, body: /DECRYPT_FAILED/ })
     for (const [index, answer] of answers.entries()) t.same(answer, answers[0], String(failures[index]?.[0]))
   }
 )
+
+t.test('userdata() asks the time of the watermark where there is an age to compare, and nowhere else', async (t) => {
+  const { world: here, user, key } = await world(t, { env: { RATE_LIMIT: '0', WATERMARK_MAX_AGE: '3600' } })
+  const { openid } = user
+  const now = Math.floor(Date.now() / 1000)
+  const ageless = { ...here, app: await here.another({ WATERMARK_MAX_AGE: '0' }) }
+  const own = (time: string) => seal(key, marked(time, APPID, openid))
+  const data = { openId: openid, a: 1 }
+  const number = '"phoneNumber":"13580006666","purePhoneNumber":"13580006666","countryCode":"86"'
+  for (const time of UNREADABLE_TIMES) {
+    gives(t, await read(ageless, own(time), user), { data }, time)
+    refused(t, await read(here, own(time), user), 422, 'DECRYPT_FAILED')
+    const phoneData = seal(key, `{${number},"watermark":{"appid":"${APPID}",${time}}}`)
+    refused(t, await phone(ageless, phoneData, user), 422, 'DECRYPT_FAILED')
+    await here.app.redis.del(here.app.keys.failedTries(APPID, openid))
+  }
+  for (const time of [`"timestamp":${now - 1800}`, `"timestamp":"${now + 1800}"`])
+    gives(t, await read(here, own(time), user), { data }, time)
+  const old = own(`"timestamp":${now - 7200}`)
+  refused(t, await read(here, old, user), 422, 'WATERMARK_INVALID')
+  gives(t, await read(ageless, old, user), { data }, 'old')
+  const foreign = seal(key, marked(`"timestamp":${now}`, 'wx00000000000000ff'))
+  for (const instance of [here, ageless]) refused(t, await read(instance, foreign, user), 422, 'WATERMARK_INVALID')
+})
 
 t.test('phone() takes exactly the shape of a phone number', async (t) => {
   const { world: here, user, key } = await world(t, { env: { RATE_LIMIT: '0' } })
