@@ -234,6 +234,7 @@ class Webhook:
 `
 
 const hasFlask = () => spawnSync('python3', ['-c', 'import flask']).status === 0
+const phpReceiver = block(readme, 'php', 'StandardWebhooks')
 const nodeReceiver = block(readme, 'js', "from 'standardwebhooks'")
 
 /** The receivers of README.md, each with a `take` that fails for the event pay_0. */
@@ -262,7 +263,8 @@ const RECEIVERS: Record<string, Receiver> = {
     // Without a php.ini, as in the image of PHP: what is printed goes out at once.
     args: (folder, port) => ['-n', '-d', 'display_errors=1', '-S', `127.0.0.1:${port}`, join(folder, 'receiver.php')],
     files: {
-      'receiver.php': `${block(readme, 'php', 'StandardWebhooks')}
+      'receiver.php': phpReceiver,
+      'take.php': `<?php
 function take($id, $event) { echo "$id is taken"; if ($id === 'pay_0') throw new \\Exception('away'); }`,
       'autoload.php': PHP_LIBRARY
     },
@@ -312,15 +314,30 @@ for (const [name, { command, args, files, skip }] of Object.entries(RECEIVERS)) 
   })
 }
 
-t.test('the receiver for PHP answers 500 where its library is not there', { skip: isAbsent('php') }, async (t) => {
-  const folder = t.testdir({ 'receiver.php': block(readme, 'php', 'StandardWebhooks') })
-  const port = await freePort()
-  const child = start('php', RECEIVERS.PHP?.args(folder, port) ?? [], {})
-  t.teardown(() => child.kill())
-  const url = `http://127.0.0.1:${port}/webhooks`
-  await answering(url)
-  t.equal(await deliver(url, 'pay_1', 1800), 500)
-})
+/** Files beside the receiver for PHP, by name: what may be wrong with them, so that no event is taken. */
+const BROKEN_PHP: Record<string, Record<string, string | object>> = {
+  'its library is not there': { 'take.php': '<?php function take($id, $event) {}', vendor: {} },
+  'its own code is not there': {},
+  'its own code has a syntax error': { 'take.php': '<?php function take($id, $event) { $a = ; }' },
+  'its own code does not end': { 'take.php': '<?php function take($id, $event) {' },
+  'its own code has another name': { 'take.php': '<?php function takes($id, $event) {}' },
+  'its own code is no PHP': { 'take.php': 'function take($id, $event) {}' },
+  'its own code wants more': { 'take.php': '<?php function take($id, $event, $more) {}' },
+  'its own code ends early': { 'take.php': '<?php function take($id, $event) { echo "x"; exit; }' },
+  'its own code warns and fails': { 'take.php': '\n<?php echo $none; function take($id, $event) { $none->x(); }' }
+}
+
+for (const [name, files] of Object.entries(BROKEN_PHP)) {
+  t.test(`the receiver for PHP answers 500 where ${name}`, { skip: isAbsent('php') }, async (t) => {
+    const folder = t.testdir({ 'receiver.php': phpReceiver, vendor: { 'autoload.php': PHP_LIBRARY }, ...files })
+    const port = await freePort()
+    const child = start('php', RECEIVERS.PHP?.args(folder, port) ?? [], { env: { WEBHOOK_SECRET: SECRET } })
+    t.teardown(() => child.kill())
+    const url = `http://127.0.0.1:${port}/webhooks`
+    await answering(url)
+    t.equal(await deliver(url, 'pay_1', 1800), 500)
+  })
+}
 
 t.test('the example in docs/events.md is signed as it says', async (t) => {
   const header = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(eventsPage)?.[1] ?? ''
