@@ -7,8 +7,8 @@ import type { Socket } from 'node:net'
 const NOTHING = Buffer.alloc(0)
 /** The longest head that undici takes. */
 const LONGEST_HEAD_BYTES = 16 * 1024
-/** Not 101, which changes the protocol: nobody asked for that. */
-const INFORMATIONAL = /^HTTP\/1\.[01] 1(?!01)\d\d\b/
+/** 101, too: it may change the protocol only for those who ask, and we never send Upgrade. */
+const INFORMATIONAL = /^HTTP\/1\.[01] 1\d\d\b/
 const BEGIN_OF_ANY = /^(?:H(?:T(?:T(?:P(?:\/(?:1(?:\.(?:[01](?: (?:1(?:\d\d?)?)?)?)?)?)?)?)?)?)?)?$/
 const END_OF_HEAD = /\r?\n\r?\n/
 

@@ -38,7 +38,14 @@ const ROWS: Record<string, [pieces: string[], status: number | undefined]> = {
   'then 302': [[HINTS, 'HTTP/1.1 302 x\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n'], 302],
   'and no more': [[CONTINUE], undefined],
   'a head without end': [[`HTTP/1.1 100 Continue\r\nx: ${'x'.repeat(20_000)}`], undefined],
-  '101, which nobody asked for': [[SWITCHING], undefined]
+  '101, which nobody asked for': [[SWITCHING, OK], 200],
+  '101 with it': [[SWITCHING + OK], 200],
+  '101 without Upgrade': [['HTTP/1.1 101 Switching Protocols\r\n\r\n', OK], 200],
+  '101 in single bytes': [[...SWITCHING, OK], 200],
+  '101 among others': [[CONTINUE + SWITCHING, HINTS + SWITCHING, OK], 200],
+  '101, then 500': [[SWITCHING, 'HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n'], 500],
+  '101 and no more': [[SWITCHING], undefined],
+  '101 and another protocol': [[SWITCHING, '\0\x01\x02'], undefined]
 }
 
 /** Answers a request by the row that its path names; where no status counts, the connection ends. */
@@ -59,7 +66,7 @@ async function startServer(t: Test) {
 
 t.test('a delivery goes by the answer that follows', async (t) => {
   const { origin } = await startServer(t)
-  t.equal(Object.keys(ROWS).length, 22)
+  t.equal(Object.keys(ROWS).length, 29)
   for (const [nth, [name, [, status]]] of Object.entries(ROWS).entries()) {
     const { recorder, start } = await eventWorld(t)
     const tried = Promise.withResolvers<unknown>()
@@ -69,7 +76,7 @@ t.test('a delivery goes by the answer that follows', async (t) => {
     })
     await recorder.record(event(`pay_1_${nth}`))
     const outcome = await tried.promise
-    if (status === undefined) t.match(outcome, /^(UND_ERR_|HPE_)/, name)
+    if (status === undefined) t.match(outcome, /^(UND_ERR_|HPE_|HTTPParserError)/, name)
     else t.equal(outcome, status, name)
     await delivery.close()
   }
