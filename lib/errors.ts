@@ -1,5 +1,8 @@
 /** Every error that the service answers with: one table of codes, and the class that carries one of them. */
 
+/** What a body of another kind is told: forms are what many HTTP clients send by themselves. */
+export const JSON_WANTED = 'The body is not JSON; send JSON, with the header content-type: application/json'
+
 /**
  * code → [HTTP status, what the caller should do next]. The codes are the contract's; Fastify's own (FST_…) are not
  * listed.

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { ServiceError } from '../lib/errors.ts'
+import { JSON_WANTED, ServiceError } from '../lib/errors.ts'
 import { absenceOf } from '../lib/redis/trouble.ts'
 import { scopeOf } from './auth.ts'
 
@@ -24,12 +24,18 @@ export function asPublicError(error: unknown): ServiceError | FastifyError {
   const trouble = absenceOf(error)
   if (trouble !== undefined)
     return new ServiceError('REDIS_UNAVAILABLE', { cause: error, detail: `${trouble.cause}: Redis ${trouble.reason}` })
-  return isRefusalOfFastify(error) ? error : new ServiceError('INTERNAL', { cause: error })
+  return isRefusalOfFastify(error) ? worded(error) : new ServiceError('INTERNAL', { cause: error })
 }
 
 const isRefusalOfFastify = (error: unknown): error is FastifyError => {
   const { code, statusCode = 500 } = error as Partial<FastifyError>
   return typeof code === 'string' && code.startsWith('FST_') && statusCode < 500
+}
+
+/** Fastify's own words for a label that nobody reads do not say what to send. */
+function worded(error: FastifyError): FastifyError {
+  const isOfFastify = error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' && error.message === STATUS_CODES[415]
+  return isOfFastify ? Object.assign(error, { message: JSON_WANTED }) : error
 }
 
 /** What goes out of an error that has nothing of WeChat's in it. */

@@ -1,6 +1,6 @@
 /** The refusals of an operation as OpenAPI shows them: for each status what it means, and a body for every code. */
 import { STATUS_CODES } from 'node:http'
-import { ERRORS, type WechatVerdict } from '../errors.ts'
+import { ERRORS, JSON_WANTED, type WechatVerdict } from '../errors.ts'
 import type { Schema } from './refer.ts'
 
 /** What Fastify refuses by itself, the first wherever a route has schemas, the others where it takes a body. */
@@ -8,7 +8,7 @@ const OF_FASTIFY = {
   FST_ERR_VALIDATION: [400, 'The request does not fit; this says which member is wrong, and what it has to be'],
   FST_ERR_CTP_INVALID_JSON_BODY: [400, "Body is not valid JSON but content-type is set to 'application/json'"],
   FST_ERR_CTP_BODY_TOO_LARGE: [413, 'Request body is too large'],
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'Unsupported Media Type']
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, JSON_WANTED]
 } as const
 
 const REFUSALS = { ...OF_FASTIFY, ...ERRORS }

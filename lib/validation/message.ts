@@ -12,6 +12,7 @@ export interface SchemaError {
 /** Of a JSON schema, as far as it is needed here. */
 interface Described {
   description?: string
+  required?: string[]
   properties?: Record<string, Described>
   anyOf?: Described[]
 }
@@ -28,9 +29,19 @@ export function messageOf(errors: readonly SchemaError[], part: string, schema: 
   const error = errors.find(isTelling) ?? errors[0]
   if (error === undefined) return `${part} is not of its form`
   const { instancePath, message = 'is not of its form' } = error
-  const said = `${part}${instancePath} ${unknownMember(error) ?? message}`
+  const wanted = error.params.type === 'object' && instancePath === '' ? membersOf(schema) : ''
+  const said = `${part}${instancePath} ${unknownMember(error) ?? message}${wanted}`
   const hint = descriptionOf(schema, instancePath, error.params.missingProperty)
   return hint === undefined ? said : `${said}: ${hint}`
+}
+
+/** What an object has to have, or where it needs nothing, may have. */
+function membersOf(schema: Described | undefined): string {
+  const choices = [schema, ...(schema?.anyOf ?? [])]
+  const sets = choices.flatMap((choice) => (choice?.required?.length ? [choice.required.join(' and ')] : []))
+  if (sets.length > 0) return ` with ${sets.join(', or with ')}`
+  const known = choices.flatMap((choice) => Object.keys(choice?.properties ?? {}))
+  return known.length === 0 ? '' : `; it may have ${known.join(', ')}`
 }
 
 /** Where any of several members would do, and none is there. */

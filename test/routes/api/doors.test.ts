@@ -79,6 +79,48 @@ t.test('bodies that are none are refused at every door', async (t) => {
   }
 })
 
+t.test('bodies of another kind, and JSON that is no object, are told what is wanted', async (t) => {
+  const { app, sandbox } = await build(t, { env: { RATE_LIMIT: '0' } })
+  const { headers } = await logIn(app, sandbox)
+  const wanted: Record<string, string> = {
+    '/api/login': 'body must be object with code',
+    '/api/token/refresh': 'body must be object with refreshToken',
+    '/api/logout': 'body must be object; it may have everywhere',
+    '/api/phone': 'body must be object with code, or with encryptedData and iv',
+    '/api/userdata': 'body must be object with encryptedData and iv, or with rawData and signature'
+  }
+  const needsNothing = new Set(['/api/logout'])
+  const labels = [
+    'application/x-www-form-urlencoded',
+    'text/plain',
+    'text/xml',
+    'multipart/form-data; boundary=x',
+    'json'
+  ]
+  for (const [url, message] of Object.entries(wanted)) {
+    const send = (type: string | undefined, payload: string) =>
+      app.inject({ method: 'POST', url, headers: { ...headers, ...(type && { 'content-type': type }) }, payload })
+    for (const payload of [
+      '[]',
+      '[{"code":"x"}]',
+      '1',
+      '0',
+      'true',
+      '"x"',
+      '""',
+      ...(needsNothing.has(url) ? [] : ['null'])
+    ]) {
+      const answer = await send('application/json', payload)
+      t.match(answer.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION', message }, `${url} ${payload}`)
+    }
+    for (const type of [...labels, undefined]) {
+      const answer = await send(type, 'code=x')
+      refused(t, answer, 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+      t.match(answer.json().message, 'send JSON, with the header content-type: application/json', `${url} ${type}`)
+    }
+  }
+})
+
 /** One call of every /api route that needs Redis, all at the same time. */
 async function callAll({ app, sandbox }: World, openid: string, headers: { authorization: string }) {
   const { code } = sandbox.login({ appid: APPID, openid, keepSessionKey: true })

@@ -319,7 +319,11 @@ t.test('what is ours to refuse has our form', async (t) => {
   t.match((await app.inject({ url })).json(), { statusCode: 401, code: 'TOKEN_MISSING' })
   t.match((await app.inject({ url, headers: { authorization: 'Bearer x' } })).json(), { code: 'TOKEN_INVALID' })
   const compressed = { method: 'POST', body: 'x', headers: { 'content-encoding': 'gzip' } }
-  t.match((await pass('/x', compressed)).json(), { statusCode: 415, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' })
+  t.match((await pass('/x', compressed)).json(), {
+    statusCode: 415,
+    code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+    message: /compressed; send it as it is/
+  })
   for (const method of ['HEAD', 'OPTIONS', 'TRACE']) t.equal((await pass('/x', { method })).status, 404, method)
   t.same(echo.reached, [])
 })

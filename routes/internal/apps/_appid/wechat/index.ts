@@ -17,12 +17,14 @@ type UpstreamMethod = FastifyInstance['wechat']['passthrough']['methods'][number
 
 const BODY_LIMIT_BYTES = 10 * 1024 * 1024
 const TWO_PATHS = 'querystring/path stands beside a path in the address; keep one of them'
+const COMPRESSED = 'The body is compressed; send it as it is, without the header content-encoding'
 const WRONG_PATH = "querystring/path must be WeChat's path without its first slash, percent-encoded once"
 
 /** Takes any Content-Type, which is for WeChat. Compressed bodies are refused: WeChat could not read them. */
 async function takeRaw(request: FastifyRequest) {
   const { 'content-type': type, 'content-encoding': encoding = 'identity' } = request.headers
-  if (encoding.toLowerCase() !== 'identity') throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()
+  if (encoding.toLowerCase() !== 'identity')
+    throw Object.assign(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE(), { message: COMPRESSED })
   request.bodyType = type
   if (type !== undefined) request.headers['content-type'] = 'application/octet-stream'
 }
