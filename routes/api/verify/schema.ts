@@ -7,7 +7,8 @@ export const VerifySchema = {
   summary: "For a proxy's forward_auth or auth_request: who is logged in, as headers",
   // Other members are left alone: a proxy may add the query of the request that it asks about.
   querystring: Type.Object({
-    appid: Type.Optional({ ...Appid, description: 'the app whose users alone are let through' })
+    // Whatever is no appid is no app of the token: 401 is what a proxy understands.
+    appid: Type.Optional(Type.String({ description: 'the app whose users alone are let through' }))
   }),
   response: {
     200: {
