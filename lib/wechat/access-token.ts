@@ -166,8 +166,8 @@ export class AccessTokens {
   }
 
   #isUsable(held: HeldToken | undefined, refused: Refused | undefined): held is HeldToken {
-    if (held === undefined || held.expiresAt <= this.#options.now()) return false
-    return held.token !== refused?.token || held.fetchedAt > refused.fetchedAt
+    const isAlive = held !== undefined && held.expiresAt > this.#options.now()
+    return isAlive && (held.token !== refused?.token || held.fetchedAt > refused.fetchedAt)
   }
 
   #isDue({ renewAt }: HeldToken): boolean {
