@@ -38,8 +38,8 @@ export async function readServerFacts(redis: Pick<Redis, 'call' | 'config'>): Pr
 /** Why this Redis is none for us whatever it answers; undefined also where it does not tell. */
 export function unfit({ topology, product, version, redisVersion }: ServerFacts): Trouble | undefined {
   if (topology === 'sentinel') return { ...UNFIT, cause: 'SENTINEL', reason: 'is a Sentinel, not a Redis' }
-  const [major] = redisVersion?.split('.') ?? []
-  if (major === undefined || Number(major) >= OLDEST_MAJOR) return undefined
+  // What is no number is not known to be older.
+  if (!(Number.parseInt(redisVersion ?? '', 10) < OLDEST_MAJOR)) return undefined
   return { ...UNFIT, cause: 'VERSION', reason: `is ${product} ${version}; at least ${OLDEST_MAJOR}.0 is needed` }
 }
 

@@ -1,7 +1,7 @@
 /** What Redis says about itself: a real one, and the INFO texts of others. */
 import t, { type Test } from 'tap'
 import { connectPrompt, settled } from '../../../lib/redis/connect.ts'
-import { readServerFacts, type ServerFacts } from '../../../lib/redis/server-facts.ts'
+import { readServerFacts, type ServerFacts, unfit } from '../../../lib/redis/server-facts.ts'
 import { type RedisOptions, startRedis } from '../../../tools/redis.ts'
 
 async function factsOf(t: Test, options: RedisOptions, user?: string): Promise<ServerFacts> {
@@ -42,4 +42,14 @@ t.test('readServerFacts() knows those that are like Redis by their own names', a
   t.match(await told(valkey), { topology: 'primary' })
   t.match(await told('# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.2'), { product: 'Dragonfly' })
   t.match(await told('redis_version:6.2.6\r\nredis_mode:sentinel'), { version: '6.2.6', topology: 'sentinel' })
+})
+
+t.test('unfit() refuses only what is known to be older', async (t) => {
+  const causeOf = async (version: string) => {
+    const call = async () => `redis_version:${version}\r\nredis_mode:standalone`
+    return unfit(await readServerFacts({ call, config: async () => [] }))?.cause
+  }
+  for (const older of ['6.2.21', '6', '5.0.14', '0.1', '2.8.19']) t.equal(await causeOf(older), 'VERSION', older)
+  for (const other of ['7.0.0', '8.2.1', '10.0.0', '255.255.255', 'unstable', '', 'v6', '?', '-'])
+    t.equal(await causeOf(other), undefined, other)
 })
