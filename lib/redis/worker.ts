@@ -105,11 +105,22 @@ async function startWorker<T, R>(options: QueueWorkerOptions<T, R>): Promise<Bul
     maxStalledCount: Number.MAX_SAFE_INTEGER,
     settings: { backoffStrategy: options.pauseMs }
   })
-  worker.on('error', onError)
+  worker.on('error', (error) => {
+    onError(error)
+    if (error.name === 'ReplyError') void rest(worker).catch(onError)
+  })
   const tried = (job: Job | undefined) => job?.id !== undefined && onTried?.(job.id)
   worker.on('completed', tried)
   worker.on('failed', tried)
   return worker
+}
+
+/** Where Redis refuses what a worker sends, BullMQ sends it again at once, and would do nothing else. */
+async function rest<T, R>(worker: BullWorker<T, R>): Promise<void> {
+  if (worker.isPaused()) return
+  await worker.pause(true)
+  await pause(RETRY_MS, undefined, { ref: false })
+  if (worker.closing === undefined) await worker.resume()
 }
 
 export interface Taken<T> {

@@ -221,3 +221,26 @@ t.test('PollingWorker takes nothing after close(), and close() waits for what is
   t.ok(ended)
   t.equal(taken, 1)
 })
+
+t.test('a queue worker rests where Redis refuses it, and goes on when it does not', async (t) => {
+  const own = await startRedis()
+  t.teardown(() => own.stop())
+  const admin = connectPrompt(own.url, () => undefined)
+  t.teardown(() => admin.disconnect())
+  await settled(admin, 1000)
+  const world = await queueWorld(t, own)
+  await admin.call('ACL', 'SETUSER', 'default', '-eval', '-evalsha')
+  const { done, call } = latch(1)
+  world.start({
+    async work() {
+      call()
+      return 'done'
+    }
+  })
+  while (world.errors.length === 0) await pause(10)
+  await pause(500)
+  t.ok(world.errors.length < 20, `${world.errors.length} tries in half a second`)
+  await admin.call('ACL', 'SETUSER', 'default', '+eval', '+evalsha')
+  await world.add('a')
+  await done
+})
