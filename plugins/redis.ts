@@ -8,7 +8,6 @@ import type { Redis } from 'ioredis'
 import { loadBullMQ } from '../lib/redis/bullmq.ts'
 import { settled } from '../lib/redis/connect.ts'
 import { type Keys, redisKeys } from '../lib/redis/keys.ts'
-import { Leases } from '../lib/redis/lease.ts'
 import { RedisPool } from '../lib/redis/pool.ts'
 import { Readiness } from '../lib/redis/readiness.ts'
 import { addressOf, readServerFacts, type ServerFacts, unfit } from '../lib/redis/server-facts.ts'
@@ -33,7 +32,6 @@ export interface RedisHealth extends Pick<Readiness, 'check' | 'checkSometimes'>
 declare module 'fastify' {
   interface FastifyInstance {
     redis: Redis
-    leases: Leases
     keys: Keys
     redisHealth: RedisHealth
     /** Runs a worker from when the service is ready until it stops. `what` it does: for the log, where it cannot. */
@@ -66,10 +64,8 @@ export default fp<Settings['redis']>(
       onTrouble: ({ cause, reason }) => log.error({ cause, detail: `${address} ${reason}` }, 'Redis cannot be used'),
       onUsable: () => log.info('Redis is back')
     })
-    const leases = new Leases({ redis, findTrouble: () => readiness.checkSometimes() })
     app.addHook('onClose', async () => {
       readiness.close()
-      leases.close()
       redis.disconnect()
     })
     // Nothing waits for it: queues and workers wait for it where they need it.
@@ -78,7 +74,6 @@ export default fp<Settings['redis']>(
     refuseSetting(address, await readiness.check())
 
     app.decorate('redis', redis)
-    app.decorate('leases', leases)
     app.decorate('keys', keys)
     app.decorate('redisHealth', {
       check: () => readiness.check(),

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { ProxySettings } from '../lib/http/proxy.ts'
 import { Upstream } from '../lib/http/upstream.ts'
 import { FailedTries } from '../lib/limits/failed-tries.ts'
+import { Leases } from '../lib/redis/lease.ts'
 import { Once } from '../lib/redis/once.ts'
 import type { User } from '../lib/sessions/model.ts'
 import { RefreshTokens } from '../lib/sessions/refresh-tokens.ts'
@@ -57,14 +58,25 @@ export default fp<WechatOptions>(
     const upstream = new Upstream({ origins, timeoutMs, proxy })
     // Connections of its own: a backend that waits for a slow API takes none from the users who log in.
     const passing = new Upstream({ origins, timeoutMs, proxy })
-    app.decorate('wechat', wechatOf(app, options, upstream, passing))
-    app.addHook('onClose', async () => void (await Promise.all([upstream.close(), passing.close()])))
+    const leases = new Leases({ redis: app.redis, findTrouble: () => app.redisHealth.checkSometimes() })
+    app.decorate('wechat', wechatOf(app, options, { upstream, passing, leases }))
+    app.addHook('onClose', async () => {
+      leases.close()
+      await Promise.all([upstream.close(), passing.close()])
+    })
   },
   { name: 'wechat', dependencies: ['meters', 'rate-limit', 'sessions'], fastify: '5.x' }
 )
 
-function wechatOf(app: FastifyInstance, options: WechatOptions, upstream: Upstream, passing: Upstream): Wechat {
-  const { redis, leases, keys, sealer, meters } = app
+interface Means {
+  upstream: Upstream
+  /** For the calls that are passed on. */
+  passing: Upstream
+  leases: Leases
+}
+
+function wechatOf(app: FastifyInstance, options: WechatOptions, { upstream, passing, leases }: Means): Wechat {
+  const { redis, keys, sealer, meters } = app
   const { store: sessions, sessionKeys } = app.sessions
   const { timeoutMs, now } = options
   const apps = new Apps(options.apps)
