@@ -1,19 +1,14 @@
 /** WeChat's callbacks at the floor: verified, opened, recorded once. They are not compared with an order. */
-import { createDecipheriv, hash, type KeyObject, verify } from 'node:crypto'
+import { createDecipheriv, hash, verify } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { parse } from 'node:querystring'
 import { answer, type FloorExchange } from './answer.ts'
 import type { FloorEvents } from './events.ts'
+import type { FloorOptions } from './options.ts'
 
-export interface FloorCallbacksOptions {
-  appid: string
-  mchid: string
-  apiV2Key: string
-  apiV3Key: KeyObject
-  publicKey: KeyObject
-  pushToken: string
-  pushAesKey: KeyObject
-  pushIv: Buffer
+type Keys = 'apiV2Key' | 'apiV3Key' | 'publicKey' | 'pushToken' | 'pushAesKey' | 'pushIv'
+
+export interface FloorCallbacksOptions extends Pick<FloorOptions, 'appid' | 'mchid' | Keys> {
   events: FloorEvents
 }
 

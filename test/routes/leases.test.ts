@@ -3,10 +3,11 @@
  * Redis still refuses.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { type PrivateRedis, startRedis } from '../../tools/redis.ts'
+import type { PrivateRedis } from '../../tools/redis.ts'
 import { APPID, build, OTHER_APPID, type World } from '../helper.ts'
+import { LEAST_RIGHTS, startWithUser } from '../redis-user.ts'
 import { type Answer, bothApps, callsOf as callsTo, get, login, post, refused, until } from './api/client.ts'
 import { accessTokenUrl, ask, sessionKeyUrl } from './internal/backend.ts'
 import { startGate } from './internal/gate.ts'
@@ -20,13 +21,8 @@ const isReady = async ({ app }: World) => (await get(app, '/readyz')).statusCode
 
 /** A gateway on a Redis of its own, and an administrator of that Redis. WeChat's answers can be held back. */
 async function start(t: Test) {
-  const server = await startRedis({ tcp: true })
-  t.teardown(() => server.stop())
-  const admin = new Redis(server.url)
-  t.teardown(() => admin.disconnect())
-  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~wxgate:*', '+@all', '-@dangerous', '+info')
-  const url = server.url.replace('//', '//app:secret@')
-  const world = await build(t, { env: { REDIS_URL: url, REDIS_PREFIX: 'wxgate' } })
+  const { server, admin, env: own } = await startWithUser(t, LEAST_RIGHTS)
+  const world = await build(t, { env: own })
   const gate = await startGate(t, world.sandbox.origin)
   const env = { ...bothApps(t, world.secrets), WECHAT_API_ORIGIN: gate.origin, WECHAT_TIMEOUT_MS, RATE_LIMIT: '0' }
   await world.app.close()

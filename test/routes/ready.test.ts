@@ -2,10 +2,10 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { startRedis } from '../../tools/redis.ts'
 import { API_KEY, build, logIn, type World } from '../helper.ts'
+import { LEAST_RIGHTS, startWithUser } from '../redis-user.ts'
 import { startRedisWay } from '../redis-way.ts'
 import { get, login, refused, until } from './api/client.ts'
 import { notify, payment, signed } from './wechat/notices.ts'
@@ -57,13 +57,8 @@ async function inTrouble(
 }
 
 t.test('a Redis that refuses what the service needs is not ready, and ready again when it does not', async (t) => {
-  const server = await startRedis({ tcp: true })
-  t.teardown(() => server.stop())
-  const admin = new Redis(server.url)
-  t.teardown(() => admin.disconnect())
-  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~wxgate:*', '+@all', '-@dangerous', '+info')
-  const url = server.url.replace('//', '//app:secret@')
-  const world = await build(t, { env: { REDIS_URL: url, REDIS_PREFIX: 'wxgate' } })
+  const { admin, env: own } = await startWithUser(t, LEAST_RIGHTS)
+  const world = await build(t, { env: own })
   const set = (...pairs: string[]) => admin.call('CONFIG', 'SET', ...pairs)
   const user = (...rules: string[]) => admin.call('ACL', 'SETUSER', 'app', ...rules)
   const [, home = ''] = (await admin.config('GET', 'dir')) as string[]

@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { NEEDED_COMMANDS } from '../../../lib/redis/needed-commands.ts'
-import { type RedisOptions, startRedis } from '../../../tools/redis.ts'
+import type { RedisOptions } from '../../../tools/redis.ts'
 import { type BuildOptions, build, logIn, type World } from '../../helper.ts'
+import { startWithUser } from '../../redis-user.ts'
 import { get, until } from '../../routes/api/client.ts'
 import { notify, payment, signed } from '../../routes/wechat/notices.ts'
 
@@ -16,16 +16,6 @@ const OPERATIONS = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8')
 
 /** As the docs have it, with another password. */
 const [, DOCUMENTED = ''] = /^ACL SETUSER wxgate on >PASSWORD (.*)$/m.exec(OPERATIONS) ?? []
-
-async function startWithUser(t: Test, rules: string, options: RedisOptions = {}) {
-  const server = await startRedis({ ...options, tcp: true })
-  t.teardown(() => server.stop())
-  const admin = new Redis(server.url)
-  t.teardown(() => admin.disconnect())
-  await admin.call('ACL', 'SETUSER', 'wxgate', 'on', '>secret', ...rules.split(' '))
-  const url = server.url.replace('//', '//wxgate:secret@')
-  return { server, admin, env: { REDIS_URL: url, REDIS_PREFIX: 'wxgate' } }
-}
 
 /** Login, session, a payment that is recorded and delivered, a refused callback, lists, order and refund. */
 async function works(t: Test, world: World, what: string): Promise<void> {
